@@ -1,0 +1,58 @@
+"""The nouns that every module shares, spelled as LoadGen and the MLPerf rules spell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["NANOSECONDS_PER_MS", "NANOSECONDS_PER_SECOND", "GenerationLimits", "Mode", "Scenario"]
+
+NANOSECONDS_PER_MS = 1_000_000
+NANOSECONDS_PER_SECOND = 1_000_000_000
+
+
+class Scenario(StrEnum):
+    """A scenario as a submission names it; `loadgen_name` is what LoadGen knows."""
+
+    OFFLINE = "Offline"
+    SERVER = "Server"
+    INTERACTIVE = "Interactive"
+
+    @property
+    def loadgen_name(self) -> str:
+        """LoadGen's scenario: Interactive is Server under the model name `<model>-interactive`."""
+        return "Offline" if self is Scenario.OFFLINE else "Server"
+
+    @property
+    def is_timed_per_token(self) -> bool:
+        """Whether LoadGen judges TTFT and TPOT, so that first tokens must be reported."""
+        return self is not Scenario.OFFLINE
+
+
+class Mode(StrEnum):
+    """LoadGen's test modes that a submission needs, in LoadGen's spelling."""
+
+    PERFORMANCE = "PerformanceOnly"
+    ACCURACY = "AccuracyOnly"
+
+    @property
+    def folder(self) -> str:
+        """Folder name under a scenario: `performance` or `accuracy`."""
+        return "performance" if self is Mode.PERFORMANCE else "accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationLimits:
+    """How many tokens one answer may have; decoding is always greedy.
+
+    Attributes:
+        min_tokens: At least 2: LoadGen counts an answer of one token as an error
+            (loadgen/logging.cc, RecordTokenCompletion, @b66003e1).
+        max_tokens: The answer is cut here; tokens, end-of-sequence included.
+    """
+
+    min_tokens: int
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        assert 1 <= self.min_tokens <= self.max_tokens, (self.min_tokens, self.max_tokens)

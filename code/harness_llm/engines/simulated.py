@@ -1,0 +1,141 @@
+"""An engine that makes answers up, with known tokens and a latency model, in real time.
+
+It exists for tests and for measuring the harness itself, and says so wherever its facts go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness_llm.engines.base import EngineFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from harness_llm.engines.base import Request, Sink
+
+__all__ = ["SimulatedEngine", "simulated_answer"]
+
+_VOCABULARY = 30_000
+_FIRST_ORDINARY_TOKEN = 10
+_RAMP: npt.NDArray[np.int32] = np.arange(_VOCABULARY + 65_536, dtype=np.int32) % _VOCABULARY + _FIRST_ORDINARY_TOKEN
+
+
+def simulated_answer(prompt: bytes, min_tokens: int, max_tokens: int) -> bytes:
+    """The answer to a prompt, packed int32: a function of its arguments alone, so tests can predict it.
+
+    Its length lies in min_tokens..max_tokens, spread by the prompt's last token.
+    """
+    (last,) = struct.unpack_from("<i", prompt, len(prompt) - 4)
+    length = min_tokens + (last * 2_654_435_761 % 1_000_003) % (max_tokens - min_tokens + 1)
+    start = (last * 7919 + len(prompt)) % _VOCABULARY
+    return _RAMP[start : start + length].tobytes()
+
+
+class SimulatedEngine:
+    """Answers after `first_token_ms + (tokens - 1) * per_token_ms`, `concurrent` requests at a time.
+
+    Args:
+        arguments: Fields of config.model.SimulatedLatency.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self._arguments = dict(arguments)
+        self._first_s = float(arguments.get("first_token_ms", 0.0)) / 1000
+        self._token_s = float(arguments.get("per_token_ms", 0.0)) / 1000
+        self._concurrent = int(arguments.get("concurrent", 1024))
+        self._fail_every = arguments.get("fail_every")
+        self._waiting: deque[Request] = deque()
+        self._due: list[tuple[float, int, int, Request, bytes]] = []
+        self._running = 0
+        self._taken = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, sink: Sink) -> EngineFacts:
+        """Ready at once."""
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        return EngineFacts(
+            name="simulated",
+            version="1",
+            is_simulated=True,
+            max_sequence_tokens=None,
+            max_concurrent=self._concurrent,
+            resolved=self._arguments,
+        )
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Queue requests and begin as many as may run at once."""
+        self._waiting.extend(requests)
+        self._begin()
+
+    def check(self) -> None:
+        """This engine cannot die."""
+
+    async def stop(self) -> None:
+        """Forget everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waiting.clear()
+        self._due.clear()
+
+    def _begin(self) -> None:
+        if self._first_s == self._token_s == 0:
+            while self._waiting:
+                self._answer_at_once(self._waiting.popleft())
+            return
+        now = self._loop.time()
+        while self._waiting and self._running < self._concurrent:
+            request = self._waiting.popleft()
+            if self._refuses(request):
+                continue
+            self._running += 1
+            answer = simulated_answer(request.prompt, request.min_tokens, request.max_tokens)
+            heapq.heappush(self._due, (now + self._first_s, self._taken, 0, request, answer))
+        self._arm()
+
+    def _answer_at_once(self, request: Request) -> None:
+        if self._refuses(request):
+            return
+        answer = simulated_answer(request.prompt, request.min_tokens, request.max_tokens)
+        if request.wants_first_token:
+            self._sink.first_token(request.id, struct.unpack_from("<i", answer)[0])
+        self._sink.finished(request.id, answer)
+
+    def _refuses(self, request: Request) -> bool:
+        self._taken += 1
+        if self._fail_every is None or self._taken % int(self._fail_every):
+            return False
+        self._sink.failed(request.id, f"simulated failure of request {self._taken}")
+        return True
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            self._timer = self._loop.call_at(self._due[0][0], self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._due and self._due[0][0] <= now:
+            due, order, phase, request, answer = heapq.heappop(self._due)
+            if phase == 0:
+                if request.wants_first_token:
+                    self._sink.first_token(request.id, struct.unpack_from("<i", answer)[0])
+                rest = (len(answer) // 4 - 1) * self._token_s
+                heapq.heappush(self._due, (due + rest, order, 1, request, answer))
+            else:
+                self._running -= 1
+                self._sink.finished(request.id, answer)
+        self._begin()
+

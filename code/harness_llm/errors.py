@@ -1,0 +1,103 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    HarnessError
+    ├── UsageError            exit 2: what the user gave cannot work; nothing was started
+    │   ├── ConfigError       a YAML key, a --set override, a user.conf line, an environment variable
+    │   ├── DatasetError      a data set file or one of its samples
+    │   ├── ModelError        a checkpoint folder, or a model that cannot serve the data set
+    │   └── FolderError       a run or submission folder that is in use, finished or not ours
+    └── RunBroken             exit 3: a run was started and cannot give a result
+        ├── HostError         disk, port, memory, permission: the machine said no
+        ├── EngineError       the engine refused its arguments, failed to load, or failed a sample
+        ├── ReplicaLost       a replica process died or fell silent
+        ├── LoadgenLost       the loadgen process died or fell silent
+        └── ProtocolError     a message was lost, doubled, malformed or of another version
+
+An INVALID result or a failed check is data, never an exception (exit 1).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DatasetError",
+    "EngineError",
+    "FolderError",
+    "HarnessError",
+    "HostError",
+    "LoadgenLost",
+    "ModelError",
+    "ProtocolError",
+    "ReplicaLost",
+    "RunBroken",
+    "UsageError",
+]
+
+
+class HarnessError(Exception):
+    """An error with a remedy.
+
+    Args:
+        message: What is wrong, naming the file, the key and the value found.
+        remedy: What the user can do about it, as an imperative sentence; empty if the message says it.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(HarnessError):
+    """What the user gave cannot work; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A YAML key, a --set override, a user.conf line or an environment variable is wrong."""
+
+
+class DatasetError(UsageError):
+    """A data set file, or one of its samples, cannot be used."""
+
+
+class ModelError(UsageError):
+    """A checkpoint folder is missing or incomplete, or the model cannot serve the data set."""
+
+
+class FolderError(UsageError):
+    """A run or submission folder is in use, already finished, or not one of ours."""
+
+
+class RunBroken(HarnessError):
+    """A run was started and cannot give a result; what it measured so far stays on disk."""
+
+    exit_code = 3
+
+
+class HostError(RunBroken):
+    """The machine said no: disk, port, memory or permission."""
+
+
+class EngineError(RunBroken):
+    """The engine refused its arguments, failed to load, or failed a sample."""
+
+
+class ReplicaLost(RunBroken):
+    """A replica process died or fell silent."""
+
+
+class LoadgenLost(RunBroken):
+    """The loadgen process died or fell silent."""
+
+
+class ProtocolError(RunBroken):
+    """A message was lost, doubled, malformed, or of another protocol version."""

@@ -1,0 +1,191 @@
+"""One row a query of one test, in a file that survives the process: what was asked, when it was answered.
+
+The rows lie in a memory-mapped `.npy` file, so that nothing measured is lost when the process is
+killed, and any numpy reads them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from array import array
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_llm.errors import HostError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+__all__ = ["EVENT_FIELDS", "EventStatus", "Ledger", "read_events"]
+
+EVENT_FIELDS = (
+    "sample",  # index into the sample table
+    "replica",  # which replica answered
+    "issued_ns",  # LoadGen's callback asked, monotonic clock
+    "first_token_ns",  # the first token arrived; 0 if it never did or was not asked for
+    "finished_ns",  # the last token arrived; 0 if it never did
+    "tokens",  # output tokens
+    "prompt_tokens",  # prompt tokens
+    "status",  # EventStatus
+)
+_ROW = len(EVENT_FIELDS)
+_SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS = range(_ROW)
+_DTYPE = np.dtype([(name, "<i8") for name in EVENT_FIELDS])
+_HEADER_BYTES = 512
+
+
+class EventStatus(IntEnum):
+    """How far a query came."""
+
+    UNUSED = 0
+    ISSUED = 1
+    FIRST_TOKEN = 2
+    FINISHED = 3
+    FAILED = 4
+
+
+def _header(rows: int) -> bytes:
+    """A `.npy` version 1.0 header of fixed size (numpy.lib.format, NEP 1)."""
+    description = {"descr": _DTYPE.descr, "fortran_order": False, "shape": (rows,)}
+    text = repr(description).encode()
+    padding = _HEADER_BYTES - 10 - len(text) - 1
+    assert padding >= 0
+    return b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little") + text + b" " * padding + b"\n"
+
+
+def read_events(path: Path) -> npt.NDArray[np.void]:
+    """The rows of an events file, structured by `EVENT_FIELDS`; unused rows of an unfinished file left out."""
+    rows: npt.NDArray[np.void] = np.load(path, allow_pickle=False)
+    return rows[rows["status"] != EventStatus.UNUSED]
+
+
+class Ledger:
+    """Records every query of a test once, and refuses what cannot be true.
+
+    A query's *ordinal* is its place in the order of issue; it is also its request id towards engines.
+    Not thread-safe: the SUT holds its lock.
+
+    Args:
+        path: The events file to create; it must not exist.
+        capacity: Rows to make room for at first; the file grows by doubling.
+
+    Raises:
+        HostError: No room on the disk.
+    """
+
+    def __init__(self, path: Path, capacity: int = 4096) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        self._loadgen_ids = array("Q")
+        self.issued = 0
+        self.finished = 0
+        self.tokens = 0
+        self._grow(capacity)
+
+    def _grow(self, capacity: int) -> None:
+        size = _HEADER_BYTES + capacity * _ROW * 8
+        try:
+            os.posix_fallocate(self._descriptor, 0, size)
+        except OSError as error:
+            raise HostError(f"{self._path}: no room for {capacity} events: {error}", "Free disk space.") from error
+        self._map = mmap.mmap(self._descriptor, size)
+        self._map[:_HEADER_BYTES] = _header(capacity)
+        self._rows = memoryview(self._map)[_HEADER_BYTES:].cast("q")
+        self._capacity = capacity
+
+    def issue(self, loadgen_ids: Sequence[int], samples: Sequence[int], prompt_tokens: Sequence[int]) -> range:
+        """Record queries that LoadGen asks for now; returns their ordinals."""
+        now = time.monotonic_ns()
+        first = self.issued
+        count = len(loadgen_ids)
+        if first + count > self._capacity:
+            self._grow(max(2 * self._capacity, first + count))
+        self._loadgen_ids.extend(loadgen_ids)
+        if count == 1:
+            base = first * _ROW
+            self._rows[base + _SAMPLE] = samples[0]
+            self._rows[base + _ISSUED] = now
+            self._rows[base + _PROMPT] = prompt_tokens[0]
+            self._rows[base + _STATUS] = EventStatus.ISSUED
+        else:
+            block = np.frombuffer(self._rows, np.int64).reshape(-1, _ROW)[first : first + count]
+            block[:, _SAMPLE] = samples
+            block[:, _ISSUED] = now
+            block[:, _PROMPT] = prompt_tokens
+            block[:, _STATUS] = EventStatus.ISSUED
+        self.issued = first + count
+        return range(first, self.issued)
+
+    def loadgen_id(self, ordinal: int) -> int:
+        """LoadGen's own id of a query."""
+        return self._loadgen_ids[ordinal]
+
+    def sample(self, ordinal: int) -> int:
+        """Index into the sample table of a query."""
+        return self._rows[ordinal * _ROW + _SAMPLE]
+
+    def first_token(self, ordinal: int, replica: int, now: int) -> int:
+        """Record a first token; returns nanoseconds since the query was issued.
+
+        Raises:
+            ProtocolError: The query is unknown, finished, or had its first token already.
+        """
+        base = self._row(ordinal, replica)
+        rows = self._rows
+        if rows[base + _STATUS] != EventStatus.ISSUED:
+            raise self._impossible(ordinal, replica, "first token")
+        rows[base + _FIRST] = now
+        rows[base + _REPLICA] = replica
+        rows[base + _STATUS] = EventStatus.FIRST_TOKEN
+        return now - rows[base + _ISSUED]
+
+    def finish(self, ordinal: int, replica: int, tokens: int, now: int, needs_first_token: bool) -> float:
+        """Record a complete answer; returns ns for each token after the first, NaN where not known.
+
+        Raises:
+            ProtocolError: The query is unknown, finished before, or lacks a first token that it needs.
+        """
+        base = self._row(ordinal, replica)
+        rows = self._rows
+        status = rows[base + _STATUS]
+        if status != EventStatus.FIRST_TOKEN and (needs_first_token or status != EventStatus.ISSUED):
+            raise self._impossible(ordinal, replica, "answer")
+        rows[base + _FINISHED] = now
+        rows[base + _REPLICA] = replica
+        rows[base + _TOKENS] = tokens
+        rows[base + _STATUS] = EventStatus.FINISHED
+        self.finished += 1
+        self.tokens += tokens
+        first = rows[base + _FIRST]
+        return (now - first) / (tokens - 1) if first and tokens > 1 else float("nan")
+
+    def fail(self, ordinal: int, replica: int) -> None:
+        """Record that a query cannot be answered."""
+        base = self._row(ordinal, replica)
+        self._rows[base + _REPLICA] = replica
+        self._rows[base + _STATUS] = EventStatus.FAILED
+
+    def close(self) -> None:
+        """Cut the file to the rows used and make it durable; the ledger takes no more."""
+        self._map[:_HEADER_BYTES] = _header(self.issued)
+        self._map.flush()
+        self._rows = memoryview(b"").cast("q")
+        os.ftruncate(self._descriptor, _HEADER_BYTES + self.issued * _ROW * 8)
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def _row(self, ordinal: int, replica: int) -> int:
+        if not 0 <= ordinal < self.issued:
+            raise ProtocolError(f"replica {replica}: answered query {ordinal}, which was never asked")
+        return ordinal * _ROW
+
+    def _impossible(self, ordinal: int, replica: int, what: str) -> ProtocolError:
+        status = EventStatus(self._rows[ordinal * _ROW + _STATUS]).name.lower()
+        return ProtocolError(f"replica {replica}: {what} for query {ordinal}, whose state is {status}")

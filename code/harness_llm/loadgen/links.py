@@ -1,0 +1,130 @@
+"""The loadgen process's sockets: to each replica one to ask on and one to hear from.
+
+A ZeroMQ socket belongs to one thread at a time. Asking is done by whichever thread holds the SUT's lock,
+hearing by the receiver thread, so each has its own socket and neither waits for the other.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import zmq
+
+from harness_llm.errors import ProtocolError, ReplicaLost
+from harness_llm.transport.session import Sequence as MessageSequence
+from harness_llm.transport.wire import (
+    PROTOCOL_VERSION,
+    Close,
+    Events,
+    Open,
+    Submit,
+    Welcome,
+    decode_data,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness_llm.engines.base import Request
+
+__all__ = ["ReplicaLink"]
+
+_WELCOME_TIMEOUT_MS = 10_000
+_UNREAD_LIMIT_S = 8.0
+
+
+class ReplicaLink:
+    """One session with one replica.
+
+    Args:
+        context: ZeroMQ context.
+        index: The replica's number.
+        endpoint: The replica's data endpoint.
+        session: Name of this session, unique among the replica's sessions.
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], index: int, endpoint: str, session: str
+    ) -> None:
+        self.index = index
+        self.name = f"replica {index}"
+        self._session = session
+        self._ask = self._connect(context, endpoint, f"{session}/ask")
+        self.hear = self._connect(context, endpoint, f"{session}/hear")
+        self._heard = MessageSequence(self.name)
+        self._asked = 0
+        self._last_progress = (0, time.monotonic())
+        self.max_concurrent = 0
+
+    @staticmethod
+    def _connect(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: str) -> zmq.Socket[bytes]:
+        socket = context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.IDENTITY, identity.encode())
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.connect(endpoint)
+        return socket
+
+    def open(self) -> None:
+        """Begin the session and learn how much the engine works on at once.
+
+        Raises:
+            ReplicaLost: No answer.
+            ProtocolError: The replica speaks another version.
+        """
+        self.hear.send(encode(Open(PROTOCOL_VERSION, self._session)))
+        if not self.hear.poll(_WELCOME_TIMEOUT_MS):
+            raise ReplicaLost(f"{self.name}: no answer on the data plane within {_WELCOME_TIMEOUT_MS / 1000:.0f} s")
+        message = decode_data(self.hear.recv())
+        if not isinstance(message, Welcome) or message.session != self._session:
+            raise ProtocolError(f"{self.name}: expected Welcome, got {type(message).__name__}")
+        if message.version != PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"{self.name}: speaks protocol {message.version}, this process {PROTOCOL_VERSION}",
+                "Install the same version of harness-llm on every host.",
+            )
+        self.max_concurrent = message.max_concurrent
+
+    def ask(self, requests: list[Request]) -> None:
+        """Send requests; the caller holds the SUT's lock."""
+        self._ask.send(encode(Submit(self._asked, requests)))
+        self._asked += 1
+
+    def heard(self) -> Iterator[Events]:
+        """Everything that has arrived; on the receiver thread only.
+
+        Raises:
+            ProtocolError: A message was lost or doubled, in either direction.
+        """
+        while True:
+            try:
+                frame = self.hear.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            message = decode_data(frame)
+            if not isinstance(message, Events):
+                raise ProtocolError(f"{self.name}: expected Events, got {type(message).__name__}")
+            self._heard.accept(message.seq)
+            self._check_read(message.read)
+            yield message
+
+    def _check_read(self, read: int) -> None:
+        """Refuse a replica that has not read for long what was sent: the end of a stream can be lost too."""
+        count, since = self._last_progress
+        now = time.monotonic()
+        if read != count or read >= self._asked:
+            self._last_progress = (read, now)
+        elif now - since > _UNREAD_LIMIT_S:
+            raise ProtocolError(
+                f"{self.name}: has read {read} of {self._asked} messages for {now - since:.0f} s; some were lost"
+            )
+
+    def close(self) -> None:
+        """End the session."""
+        self._ask.setsockopt(zmq.LINGER, 1000)
+        self._ask.send(encode(Close()))
+        self._ask.close()
+        self.hear.close()

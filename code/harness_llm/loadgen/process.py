@@ -1,0 +1,170 @@
+"""The loadgen process: one LoadGen test, and nothing heavy beside it.
+
+Started by the supervisor as `python -m harness_llm.loadgen.process SPEC`. It ends with exit code 0 after
+`Done`, or 3 after `Failed`; LoadGen cannot be told to stop, so a failure ends the process at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import zmq
+
+from harness_llm.core import Scenario
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import ProtocolError
+from harness_llm.loadgen import lib
+from harness_llm.loadgen.ledger import Ledger
+from harness_llm.loadgen.links import ReplicaLink
+from harness_llm.loadgen.router import PullRouter, PushRouter
+from harness_llm.loadgen.sut import Sut
+from harness_llm.transport.control import ControlClient, die_with_parent
+from harness_llm.transport.spec import TestSpec, read_spec
+from harness_llm.transport.wire import Done, Progress, Stage
+
+if TYPE_CHECKING:
+    from harness_llm.loadgen.router import Router
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+_PROGRESS_S = 0.5
+_SWITCH_INTERVAL_S = 0.0005  # the interpreter's default of 5 ms would be added to first-token latencies
+_EXIT_FAILED = 3
+
+
+class _Test:
+    """The parts of one test, from open sessions to the last report."""
+
+    def __init__(self, spec: TestSpec, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._spec = spec
+        self._folder = Path(spec.folder)
+        self._failing = threading.Lock()
+        self._ledger = Ledger(self._folder / "events.npy")
+        self._control = ControlClient(
+            context, spec.control, spec.name, self._in_flight, lambda: os._exit(_EXIT_FAILED)
+        )
+        self._context = context
+        self._sut: Sut | None = None
+
+    def run(self) -> None:
+        """Run the test to its end, or end the process."""
+        with self._control:
+            try:
+                report = self._run()
+            except BaseException as error:  # noqa: BLE001 - the process's edge: reported, then it ends
+                self._fatal(error)
+            self._control.send(Done(report))
+
+    def _run(self) -> dict[str, Any]:
+        spec = self._spec
+        table = SampleTable.load(Path(spec.samples))
+        settings = lib.make_settings(spec.loadgen_model, spec.scenario, spec.mode, Path(spec.user_conf))
+        fields = lib.settings_fields(settings)
+        session = f"{spec.name}-{os.getpid()}"
+        links = [ReplicaLink(self._context, i, endpoint, session) for i, endpoint in enumerate(spec.replicas)]
+        for link in links:
+            link.open()
+        self._sut = sut = Sut(
+            table=table,
+            links=links,
+            router=self._router(links),
+            ledger=self._ledger,
+            reporter=lib,
+            reports_first_tokens=spec.scenario.is_timed_per_token,
+            on_fatal=self._fatal,
+        )
+        sut.start()
+        self._control.send(Stage("LoadGen runs"))
+        stop_progress = self._report_progress(sut)
+        started = time.monotonic()
+        lib.run_test(
+            settings,
+            sample_count=len(table),
+            issue=sut.issue,
+            flush=sut.flush,
+            output_folder=self._folder,
+            audit_conf=None if spec.audit_conf is None else Path(spec.audit_conf),
+        )
+        seconds = time.monotonic() - started
+        stop_progress()
+        sut.stop()
+        for link in links:
+            link.close()
+        self._send_progress(sut)
+        ledger = self._ledger
+        ledger.close()
+        if ledger.finished != ledger.issued:
+            raise ProtocolError(f"LoadGen ended with {ledger.finished} of {ledger.issued} queries complete")
+        return {
+            "seconds": seconds,
+            "samples": ledger.finished,
+            "tokens": ledger.tokens,
+            "requested_settings": fields,
+            "loadgen_version": lib.version(),
+        }
+
+    def _router(self, links: list[ReplicaLink]) -> Router:
+        if self._spec.scenario is not Scenario.OFFLINE:
+            return PushRouter(len(links))
+        backlog = self._spec.offline_backlog
+        return PullRouter(
+            [link.max_concurrent + (link.max_concurrent if backlog is None else backlog) for link in links]
+        )
+
+    def _in_flight(self) -> int:
+        return self._ledger.issued - self._ledger.finished
+
+    def _send_progress(self, sut: Sut) -> None:
+        ttft, tpot = sut.take_latencies()
+        ledger = self._ledger
+        self._control.send(Progress(ledger.issued, ledger.finished, ledger.tokens, ttft, tpot))
+
+    def _report_progress(self, sut: Sut) -> Any:
+        stopped = threading.Event()
+
+        def loop() -> None:
+            while not stopped.wait(_PROGRESS_S):
+                self._send_progress(sut)
+
+        thread = threading.Thread(target=loop, name="progress", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            stopped.set()
+            thread.join()
+
+        return stop
+
+    def _fatal(self, error: BaseException) -> NoReturn:
+        self._failing.acquire()  # the first error is the cause; threads that follow wait here for the end
+        _log.error("the test cannot go on", exc_info=error)
+        self._control.fail(error)
+        self._control.__exit__()
+        self._context.term()
+        sys.stderr.flush()
+        os._exit(_EXIT_FAILED)
+
+
+def main() -> None:
+    """Run the test whose spec file is the only argument."""
+    die_with_parent(os.getppid())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    spec = read_spec(TestSpec, Path(sys.argv[1]))
+    test = _Test(spec, zmq.Context())
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    test.run()
+
+
+if __name__ == "__main__":
+    main()

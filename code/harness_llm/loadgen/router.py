@@ -1,0 +1,108 @@
+"""Which replica answers which query: two policies behind one interface, with no input or output of their own.
+
+Offline is *pulled*: each replica keeps a bounded backlog, and what finishes makes room for more, so a
+fast replica takes more and the tail is short. Server is *pushed*: each query goes at once to the replica
+with the fewest tokens in flight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Assignment", "PullRouter", "PushRouter", "Router"]
+
+Assignment = tuple[int, list[int]]
+"""(replica, ordinals of queries that go to it now, in order)."""
+
+
+class Router(Protocol):
+    """Decides; the SUT sends. Not thread-safe: the SUT holds its lock."""
+
+    def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
+        """Queries arrived.
+
+        Args:
+            ordinals: The queries, in order.
+            costs: Estimated work of each query, tokens (prompt plus output limit).
+        """
+
+    def finish(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Queries that `replica` had are complete."""
+
+
+class PullRouter:
+    """Keeps each replica's queue at a fixed depth from one common queue.
+
+    Args:
+        depths: For each replica, queries that it may hold: those it works on plus its backlog.
+    """
+
+    def __init__(self, depths: Sequence[int]) -> None:
+        assert depths and all(depth > 0 for depth in depths)
+        self._room = list(depths)
+        self._waiting: deque[int] = deque()
+
+    def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
+        """Queue the queries and fill every replica, deepest room first, evenly."""
+        del costs
+        self._waiting.extend(ordinals)
+        assignments: list[list[int]] = [[] for _ in self._room]
+        while self._waiting and any(self._room):
+            open_replicas = [index for index, room in enumerate(self._room) if room]
+            share = max(1, min(len(self._waiting) // len(open_replicas), min(self._room[i] for i in open_replicas)))
+            for replica in open_replicas:
+                assignments[replica].extend(self._take(replica, share))
+        return [(replica, taken) for replica, taken in enumerate(assignments) if taken]
+
+    def finish(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Make room for as many queries as are complete and hand out that many."""
+        self._room[replica] += len(ordinals)
+        taken = self._take(replica, self._room[replica])
+        return [(replica, taken)] if taken else []
+
+    def _take(self, replica: int, limit: int) -> list[int]:
+        count = min(limit, self._room[replica], len(self._waiting))
+        self._room[replica] -= count
+        return [self._waiting.popleft() for _ in range(count)]
+
+
+class PushRouter:
+    """Sends each query at once to the replica with the fewest tokens in flight.
+
+    A slower replica keeps its tokens in flight for longer, so it is given less without being told to.
+    Ties go round in turn.
+
+    Args:
+        replicas: How many there are.
+    """
+
+    def __init__(self, replicas: int) -> None:
+        assert replicas > 0
+        self._load = [0] * replicas
+        self._cost: dict[int, int] = {}
+        self._last = replicas - 1
+
+    def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
+        """Assign every query now."""
+        assignments: dict[int, list[int]] = {}
+        for ordinal, cost in zip(ordinals, costs, strict=True):
+            replica = self._least_loaded()
+            self._load[replica] += cost
+            self._cost[ordinal] = cost
+            assignments.setdefault(replica, []).append(ordinal)
+        return list(assignments.items())
+
+    def finish(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Take the queries off the replica's load; nothing waits here, so nothing is handed out."""
+        for ordinal in ordinals:
+            self._load[replica] -= self._cost.pop(ordinal)
+        return []
+
+    def _least_loaded(self) -> int:
+        count = len(self._load)
+        self._last = min(((self._last + 1 + step) % count for step in range(count)), key=self._load.__getitem__)
+        return self._last

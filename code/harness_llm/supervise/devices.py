@@ -1,0 +1,81 @@
+"""Which devices each replica gets, as environment variables of its process."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from harness_llm.errors import ConfigError
+from harness_llm.system import accelerators
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness_llm.config.model import RunConfig
+
+__all__ = ["replica_environments", "split_devices"]
+
+_VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
+_ENGINE_DEFAULTS = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+def replica_environments(config: RunConfig) -> list[dict[str, str]]:
+    """One set of environment variables for each replica to start.
+
+    Raises:
+        ConfigError: More devices are asked for than the host has.
+    """
+    harness = config.harness_config
+    common = {**_ENGINE_DEFAULTS, **harness.engine_env}
+    if harness.engine == "simulated":
+        return [dict(common) for _ in range(harness.replicas or 1)]
+    found = accelerators.read().accelerators
+    if not found:
+        return [{**cores, **common} for cores in _split_cores(harness.replicas or 1)]
+    variable = _VISIBLE[found[0].vendor]
+    devices = _visible_devices(os.environ, variable, len(found))
+    parallel = config.llm_config
+    size = harness.devices_per_replica or (
+        int(parallel.get("tensor_parallel_size") or 1) * int(parallel.get("pipeline_parallel_size") or 1)
+    )
+    return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, harness.replicas)]
+
+
+def split_devices(devices: list[str], size: int, replicas: int | None) -> list[list[str]]:
+    """Consecutive groups of `size` devices; as many as asked for, or as many as there are.
+
+    Raises:
+        ConfigError: There are too few devices.
+    """
+    groups = [devices[start : start + size] for start in range(0, len(devices) - size + 1, size)]
+    wanted = len(groups) if replicas is None else replicas
+    if not 0 < wanted <= len(groups):
+        raise ConfigError(
+            f"{replicas or 1} replicas of {size} devices need {(replicas or 1) * size}, "
+            f"this host shows {len(devices)}: {', '.join(devices) or 'none'}",
+            "Lower harness_config.replicas or tensor_parallel_size, or make more devices visible.",
+        )
+    return groups[:wanted]
+
+
+def _visible_devices(environment: Mapping[str, str], variable: str, count: int) -> list[str]:
+    chosen = environment.get(variable)
+    if chosen is None:
+        return [str(index) for index in range(count)]
+    return [device.strip() for device in chosen.split(",") if device.strip()]
+
+
+def _split_cores(replicas: int) -> list[dict[str, str]]:
+    """Without GPUs: replicas beside one another on their own cores; one replica keeps vLLM's own choice."""
+    if replicas == 1:
+        return [{}]
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < replicas:
+        raise ConfigError(
+            f"harness_config.replicas: {replicas} replicas on {len(cores)} cores", "One replica needs one core."
+        )
+    share = len(cores) // replicas
+    return [
+        {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores[place * share : (place + 1) * share]))}
+        for place in range(replicas)
+    ]

@@ -1,0 +1,112 @@
+"""Start child processes on this host and make sure that they, and theirs, end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import harness_llm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Child", "end_all", "start_child"]
+
+_SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
+_LOG_TAIL_LINES = 6
+
+
+@dataclass
+class Child:
+    """One child process, leader of its own process group.
+
+    Attributes:
+        name: Its name on the control plane.
+        log: File with its stdout and stderr.
+        last_heard: Monotonic seconds of its last message; its start, before the first one.
+        has_spoken: Whether any message came yet.
+    """
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+    last_heard: float
+    has_spoken: bool = False
+
+    def hear(self) -> None:
+        """Note that a message came."""
+        self.last_heard = time.monotonic()
+        self.has_spoken = True
+
+    def exit_reason(self) -> str | None:
+        """Why the process ended, or None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def log_tail(self) -> str:
+        """The last lines of its log, indented, for an error message."""
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+        except OSError:
+            return ""
+        return "".join(f"\n    {line[:300]}" for line in lines)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the process and everything that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+
+def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapping[str, str]) -> Child:
+    """Start `python -m module spec` in a process group of its own.
+
+    Args:
+        module: Module to run.
+        name: The child's name on the control plane.
+        spec: Its spec file.
+        log: Where stdout and stderr go; appended.
+        environment: Variables added to this process's own.
+    """
+    path = os.pathsep.join(filter(None, [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", module, str(spec)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environment},
+        )
+    return Child(name=name, log=log, process=process, last_heard=time.monotonic())
+
+
+def end_all(children: Iterable[Child], grace_s: float) -> None:
+    """End children and whatever they started: SIGTERM, then SIGKILL to each group; returns when they are gone.
+
+    Args:
+        children: Already told to stop, where that was possible.
+        grace_s: Time to end by themselves, seconds, before SIGTERM, and again before SIGKILL.
+    """
+    children = list(children)
+    for number in (None, signal.SIGTERM):
+        if number is not None:
+            for child in children:
+                if child.process.poll() is None:
+                    child.signal_group(number)
+        deadline = time.monotonic() + grace_s
+        while time.monotonic() < deadline and any(child.process.poll() is None for child in children):
+            time.sleep(0.05)
+    for child in children:
+        child.signal_group(signal.SIGKILL)  # also for engine processes whose replica is gone
+        child.process.wait()

@@ -1,0 +1,102 @@
+"""What is known of a running test, for people: counts, rates, latencies so far, time left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from harness_llm.transport.wire import Progress
+
+__all__ = ["Percentiles", "TestProgress"]
+
+
+class Percentiles:
+    """Exact percentiles of a growing set of seconds."""
+
+    def __init__(self) -> None:
+        self._values: npt.NDArray[np.float32] = np.empty(1024, np.float32)
+        self._count = 0
+
+    def extend(self, packed: bytes) -> None:
+        """Add float32 seconds."""
+        new = np.frombuffer(packed, np.float32)
+        needed = self._count + len(new)
+        if needed > len(self._values):
+            self._values = np.concatenate([self._values, np.empty(max(needed, len(self._values)), np.float32)])
+        self._values[self._count : needed] = new
+        self._count = needed
+
+    def at(self, percent: float) -> float | None:
+        """The smallest value that `percent` percent do not exceed, seconds; None while there are none."""
+        if not self._count:
+            return None
+        rank = min(self._count - 1, int(np.ceil(self._count * percent / 100)) - 1)
+        return float(np.partition(self._values[: self._count], rank)[rank])
+
+
+@dataclass
+class TestProgress:
+    """How one test goes.
+
+    Attributes:
+        name: `Server/performance`.
+        expected: Queries expected in all, as far as that can be known; None where it cannot.
+        target_qps: Queries a second that LoadGen sends (Server), None where it sends all at once.
+        ttft_limit_s: Limit on p99 TTFT, seconds; None without one.
+        tpot_limit_s: Limit on p99 TPOT, seconds; None without one.
+    """
+
+    __test__ = False  # no pytest class
+
+    name: str
+    expected: int | None
+    target_qps: float | None
+    ttft_limit_s: float | None
+    tpot_limit_s: float | None
+    stage: str = "starting LoadGen"
+    issued: int = 0
+    done: int = 0
+    tokens: int = 0
+    ttft: Percentiles = field(default_factory=Percentiles)
+    tpot: Percentiles = field(default_factory=Percentiles)
+    started: float = field(default_factory=time.monotonic)
+    last_change: float = field(default_factory=time.monotonic)
+
+    def update(self, message: Progress) -> None:
+        """Take in what the loadgen process says."""
+        if message.done != self.done or message.issued != self.issued or message.ttft:
+            self.last_change = time.monotonic()
+        self.issued, self.done, self.tokens = message.issued, message.done, message.tokens
+        self.ttft.extend(message.ttft)
+        self.tpot.extend(message.tpot)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the test began."""
+        return time.monotonic() - self.started
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Output tokens of complete samples a second, since the test began."""
+        return self.tokens / max(self.elapsed_s, 1e-9)
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds in which nothing was issued, begun or finished."""
+        return time.monotonic() - self.last_change
+
+    @property
+    def left_s(self) -> float | None:
+        """Estimate of the seconds left; None while nothing is known."""
+        total = max(self.expected or 0, self.issued)
+        if not self.done or not total:
+            return None
+        if self.target_qps is not None and self.issued < total:
+            return (total - self.issued) / self.target_qps
+        return (total - self.done) * self.elapsed_s / self.done

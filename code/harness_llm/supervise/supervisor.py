@@ -1,0 +1,280 @@
+"""The supervisor: starts replicas, runs one loadgen process a test, watches all of them, ends all of them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import zmq
+
+from harness_llm import errors
+from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ProtocolError, ReplicaLost
+from harness_llm.supervise.devices import replica_environments
+from harness_llm.supervise.folder import utc_now, write_json
+from harness_llm.supervise.launcher import end_all, start_child
+from harness_llm.supervise.progress import TestProgress
+from harness_llm.transport.control import ControlServer
+from harness_llm.transport.spec import ReplicaSpec, TestSpec, write_spec
+from harness_llm.transport.wire import PROTOCOL_VERSION, Done, Failed, Progress, Ready, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness_llm.config.model import RunConfig
+    from harness_llm.supervise.folder import RunFolder
+    from harness_llm.supervise.launcher import Child
+    from harness_llm.supervise.plan import PlannedTest, RunPlan
+    from harness_llm.supervise.view import View
+    from harness_llm.transport.wire import ControlMessage
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger(__name__)
+_POLL_MS = 200
+_FIRST_WORD_S = 60.0  # a child imports before it speaks
+_GRACE_S = 5.0
+
+
+class Supervisor:
+    """Runs the tests of a plan; every child is gone when the `with` block ends, however it ends.
+
+    Args:
+        folder: The run's folder, held.
+        view: Where to show how it goes.
+    """
+
+    def __init__(self, folder: RunFolder, view: View) -> None:
+        self._folder = folder
+        self._view = view
+        self._children: dict[str, Child] = {}
+        self._ready: dict[str, Ready] = {}
+        self._stages: dict[str, str] = {}
+        self._progress: TestProgress | None = None
+        self._done: dict[str, Any] | None = None
+        self._silence_s = 10.0
+
+    def __enter__(self) -> Self:
+        self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_all()
+        self._context.destroy(linger=0)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def run(self, plan: RunPlan, after_test: Callable[[PlannedTest], None]) -> None:
+        """Run every test that is not complete yet.
+
+        Args:
+            plan: What to run.
+            after_test: Called when LoadGen has ended a test by itself.
+
+        Raises:
+            RunBroken: A child died, fell silent or gave up; the test says so in its test.json.
+        """
+        for group in plan.groups():
+            tests = [test for test in group if not self._folder.test(test.name).is_complete]
+            if not tests:
+                continue
+            self._start_replicas(tests[0].config)
+            for test in tests:
+                self._run_test(plan, test)
+                after_test(test)
+            self._stop_all()
+
+    # ------------------------------------------------------------------ replicas
+
+    def _start_replicas(self, config: RunConfig) -> None:
+        harness = config.harness_config
+        self._silence_s = harness.silence_timeout_s
+        port = harness.port
+        endpoint = f"ipc://{self._sockets}/control" if port is None else f"tcp://127.0.0.1:{port}"
+        self._control = ControlServer(self._context, endpoint)
+        arguments = harness.simulated.model_dump() if harness.engine == "simulated" else config.llm_config
+        for index, environment in enumerate(replica_environments(config)):
+            folder = self._folder.path / "replicas" / str(index)
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"replica-{index}"
+            listen = f"ipc://{self._sockets}/{name}" if port is None else f"tcp://127.0.0.1:{port + 1 + index}"
+            spec = ReplicaSpec(index, name, self._control.endpoint, listen, harness.engine, arguments)
+            write_spec(spec, folder / "spec.json")
+            self._children[name] = start_child(
+                "harness_llm.replica.process", name, folder / "spec.json", folder / "log.txt", environment
+            )
+        self._wait_until_ready(harness.engine_start_timeout_s)
+
+    def _wait_until_ready(self, timeout_s: float) -> None:
+        started = time.monotonic()
+        names = list(self._children)
+        while len(self._ready) < len(names):
+            self._turn()
+            waited = time.monotonic() - started
+            if waited > timeout_s:
+                late = [name for name in names if name not in self._ready]
+                raise EngineError(
+                    f"{', '.join(late)}: not ready after {waited:.0f} s",
+                    "Look at its log, or raise harness_config.engine_start_timeout_s.",
+                )
+        for name, ready in self._ready.items():
+            folder = self._folder.path / "replicas" / name.removeprefix("replica-")
+            write_json(folder / "facts.json", ready.facts)
+        facts = next(iter(self._ready.values())).facts
+        self._view.say(
+            f"{len(names)} replica{'s' * (len(names) > 1)} of {facts['name']} {facts['version']} ready "
+            f"after {time.monotonic() - started:.0f} s"
+        )
+        for name, change in facts["resolved"].get("changed_by_vllm", {}).items():
+            self._view.say(f"note: llm_config.{name}: given {change['given']!r}, vLLM uses {change['resolved']!r}")
+
+    # ------------------------------------------------------------------ tests
+
+    def _run_test(self, plan: RunPlan, test: PlannedTest) -> None:
+        folder = self._folder.test(test.name)
+        folder.begin(
+            scenario=test.config.harness_config.scenario,
+            mode=test.mode,
+            loadgen_model=test.loadgen_model,
+            target_qps=test.target_qps,
+        )
+        self._view.say(f"{test.name}: begins")
+        self._done = None
+        self._progress = TestProgress(
+            name=test.name,
+            expected=test.expected,
+            target_qps=test.target_qps if test.config.harness_config.scenario.is_timed_per_token else None,
+            ttft_limit_s=None if test.ttft_limit_ms is None else test.ttft_limit_ms / 1000,
+            tpot_limit_s=None if test.tpot_limit_ms is None else test.tpot_limit_ms / 1000,
+        )
+        child = self._start_loadgen(plan, test, folder.path)
+        try:
+            while self._done is None:
+                self._turn()
+            self._wait_for_end(child)
+        except BaseException as error:
+            reason = error.message if isinstance(error, HarnessError) else "interrupted"
+            folder.record(state="broken", reason=reason, finished_utc=utc_now())
+            raise
+        finally:
+            end_all([child], 0)
+            del self._children[child.name]
+            self._progress = None
+        folder.record(state="complete", finished_utc=utc_now(), **self._done)
+        self._view.say(
+            f"{test.name}: LoadGen ended after {self._done['seconds']:.1f} s, {self._done['samples']:,} samples, "
+            f"{self._done['tokens']:,} tokens"
+        )
+
+    def _start_loadgen(self, plan: RunPlan, test: PlannedTest, folder: Path) -> Child:
+        shutil.copyfile(plan.user_conf, folder / "user.conf")
+        audit = None
+        if test.audit_conf is not None:
+            audit = folder / "audit.config"
+            audit.write_text(test.audit_conf)
+        replicas = sorted(self._ready.items(), key=lambda pair: int(pair[0].removeprefix("replica-")))
+        name = f"loadgen-{test.name}"
+        spec = TestSpec(
+            name=name,
+            loadgen_model=test.loadgen_model,
+            scenario=test.config.harness_config.scenario,
+            mode=test.mode,
+            folder=str(folder.resolve()),
+            samples=str(plan.samples.resolve()),
+            user_conf=str((folder / "user.conf").resolve()),
+            audit_conf=None if audit is None else str(audit.resolve()),
+            replicas=[ready.endpoint for _, ready in replicas],
+            control=self._control.endpoint,
+            offline_backlog=test.config.harness_config.offline_backlog,
+        )
+        write_spec(spec, folder / "spec.json")
+        child = start_child("harness_llm.loadgen.process", name, folder / "spec.json", folder / "loadgen.log", {})
+        self._children[name] = child
+        return child
+
+    def _wait_for_end(self, child: Child) -> None:
+        deadline = time.monotonic() + self._silence_s
+        while child.exit_reason() is None:
+            if time.monotonic() > deadline:
+                raise LoadgenLost(f"{child.name} did not end after its test; log {child.log}{child.log_tail()}")
+            self._turn(expected_to_end=child.name)
+
+    # ------------------------------------------------------------------ watching
+
+    def _turn(self, expected_to_end: str = "") -> None:
+        """Hear what came, look whether everybody lives, show it."""
+        for name, message in self._control.receive(_POLL_MS):
+            if name in self._children:
+                self._children[name].hear()
+                self._take(name, message)
+        for child in list(self._children.values()):
+            if child.name != expected_to_end:
+                self._check(child)
+        self._view.tick(self._stage_text(), self._progress)
+
+    def _take(self, name: str, message: ControlMessage) -> None:
+        match message:
+            case Progress():
+                if self._progress is not None:
+                    self._progress.update(message)
+            case Ready():
+                if message.version != PROTOCOL_VERSION:
+                    raise ProtocolError(f"{name} speaks protocol {message.version}, not {PROTOCOL_VERSION}")
+                self._ready[name] = message
+                self._stages.pop(name, None)
+            case Stage():
+                if name.startswith("loadgen-") and self._progress is not None:
+                    self._progress.stage = message.text
+                else:
+                    self._stages[name] = message.text
+            case Done():
+                self._done = message.report
+            case Failed():
+                raise _error_of(name, message, self._children[name])
+
+    def _check(self, child: Child) -> None:
+        lost = LoadgenLost if child.name.startswith("loadgen-") else ReplicaLost
+        reason = child.exit_reason()
+        if reason is not None:
+            if lost is LoadgenLost and self._done is not None:
+                return
+            for name, message in self._control.receive(0):  # its last words may have come meanwhile
+                self._take(name, message)
+            if lost is LoadgenLost and self._done is not None:
+                return
+            raise lost(f"{child.name} {reason}; log {child.log}{child.log_tail()}")
+        silent = time.monotonic() - child.last_heard
+        if silent > (self._silence_s if child.has_spoken else _FIRST_WORD_S):
+            raise lost(f"{child.name} has been silent for {silent:.1f} s; log {child.log}{child.log_tail()}")
+
+    def _stage_text(self) -> str:
+        if self._progress is not None:
+            return self._progress.name
+        waiting = [name for name in self._children if name not in self._ready]
+        if waiting:
+            stages = {self._stages.get(name, "starting") for name in waiting}
+            return f"{len(waiting)} replica{'s' * (len(waiting) > 1)}: {', '.join(sorted(stages))}"
+        return "between tests"
+
+    def _stop_all(self) -> None:
+        if not self._children:
+            return
+        for name in self._children:
+            if name in self._ready:
+                self._control.shut_down(name)
+        unready = [child for name, child in self._children.items() if name not in self._ready]
+        end_all(unready, 0)
+        end_all([child for name, child in self._children.items() if name in self._ready], _GRACE_S)
+        self._children.clear()
+        self._ready.clear()
+        self._stages.clear()
+        self._control.close()
+
+
+def _error_of(name: str, message: Failed, child: Child) -> HarnessError:
+    kind = getattr(errors, message.kind, EngineError)
+    return kind(f"{name}: {message.message}\n  log: {child.log}", message.remedy)  # type: ignore[no-any-return]
+

@@ -1,0 +1,168 @@
+"""The control plane's two ends: `ControlServer` in the supervisor, `ControlClient` in each child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+import zmq
+
+from harness_llm.errors import HarnessError, HostError
+from harness_llm.transport.wire import Failed, Heartbeat, Shutdown, decode_control, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness_llm.transport.wire import ControlMessage
+
+__all__ = ["ControlClient", "ControlServer", "bind", "die_with_parent"]
+
+_HEARTBEAT_S = 1.0
+_PARENT_POLL_S = 0.5
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind a socket and return the endpoint that peers connect to.
+
+    Raises:
+        HostError: The port or path is in use or not ours to use.
+    """
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise HostError(
+            f"cannot listen on {endpoint}: {error}",
+            "Another process holds it: end that one, or choose another harness_config.port.",
+        ) from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process's whole group as soon as the process that started it is gone, however it ended.
+
+    A thread looks twice a second. Linux's PR_SET_PDEATHSIG would not do: it spares grandchildren, and an
+    engine that outlives its replica keeps the device's memory.
+
+    Args:
+        parent: Process id of the parent when it started this process, which must lead its own group.
+    """
+    assert os.getpgrp() == os.getpid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_POLL_S)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+class ControlServer:
+    """The supervisor's end: receives what children say, by name, and can tell them to stop.
+
+    Args:
+        context: ZeroMQ context.
+        endpoint: Where to listen, e.g. `ipc:///…/control` or `tcp://127.0.0.1:*`.
+
+    Raises:
+        HostError: The endpoint cannot be bound.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self.endpoint = bind(self._socket, endpoint)
+
+    def receive(self, timeout_ms: int) -> Iterator[tuple[str, ControlMessage]]:
+        """Wait up to `timeout_ms` for a message, then yield (child name, message) until none is left."""
+        if not self._socket.poll(timeout_ms):
+            return
+        while True:
+            try:
+                name, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            yield name.decode(), decode_control(frame)
+
+    def shut_down(self, name: str) -> None:
+        """Tell a child to stop in good order; a child that is gone is no error."""
+        self._socket.send_multipart([name.encode(), encode(Shutdown())])
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+class ControlClient:
+    """A child's end; says that the child is alive once a second, from a thread of its own.
+
+    A child whose Python code is stuck in a C call without the GIL released goes silent, which is meant.
+
+    Args:
+        context: ZeroMQ context.
+        endpoint: The supervisor's endpoint.
+        name: This child's name, e.g. `replica-0`.
+        in_flight: Called for each heartbeat.
+        on_shutdown: Called, from that thread, when the supervisor says stop.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        name: str,
+        in_flight: Callable[[], int],
+        on_shutdown: Callable[[], None],
+    ) -> None:
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.IDENTITY, name.encode())
+        self._socket.setsockopt(zmq.LINGER, 2000)
+        self._socket.connect(endpoint)
+        self._lock = threading.Lock()
+        self._in_flight = in_flight
+        self._on_shutdown = on_shutdown
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=5)
+        with self._lock:
+            self._socket.close()
+
+    def send(self, message: ControlMessage) -> None:
+        """Send from any thread."""
+        with self._lock:
+            if not self._socket.closed:
+                self._socket.send(encode(message))
+
+    def fail(self, error: BaseException) -> None:
+        """Report an error that ends this child."""
+        if isinstance(error, HarnessError):
+            self.send(Failed(type(error).__name__, error.message, error.remedy))
+        else:
+            self.send(Failed("EngineError", f"{type(error).__name__}: {error}", ""))
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(_HEARTBEAT_S):
+            self.send(Heartbeat(self._in_flight()))
+            self._read()
+
+    def _read(self) -> None:
+        while True:
+            with self._lock:
+                if self._socket.closed:
+                    return
+                try:
+                    frame = self._socket.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    return
+            if isinstance(decode_control(frame), Shutdown):
+                self._on_shutdown()

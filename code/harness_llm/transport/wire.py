@@ -1,0 +1,200 @@
+"""The messages between processes: few, typed, versioned, msgpack.
+
+Two planes. On the *control* plane every child talks to the supervisor (a star). On the *data* plane a
+loadgen process talks to each replica; both directions of a session are numbered without gaps, and
+`Events` also says how far the other side was read, so that no message is lost or doubled in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness_llm.engines.base import Request
+from harness_llm.errors import ProtocolError
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Close",
+    "ControlMessage",
+    "DataMessage",
+    "Done",
+    "Events",
+    "Failed",
+    "Heartbeat",
+    "Open",
+    "Progress",
+    "Ready",
+    "Shutdown",
+    "Stage",
+    "Submit",
+    "Welcome",
+    "decode_control",
+    "decode_data",
+    "encode",
+]
+
+PROTOCOL_VERSION = 1
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    pass
+
+
+# ------------------------------------------------------------------ data plane: loadgen -> replica
+
+
+class Open(_Message):
+    """Begin a session; the replica forgets any earlier session of this peer."""
+
+    version: int
+    session: str
+
+
+class Submit(_Message):
+    """Requests to answer; `seq` counts the Submits of a session from 0."""
+
+    seq: int
+    requests: list[Request]
+
+
+class Close(_Message):
+    """End the session; nothing more will be asked."""
+
+
+# ------------------------------------------------------------------ data plane: replica -> loadgen
+
+
+class Welcome(_Message):
+    """Answer to Open.
+
+    `max_concurrent` is how many requests the engine works on at once.
+    """
+
+    version: int
+    session: str
+    max_concurrent: int
+
+
+class Events(_Message):
+    """What happened in the engine since the last Events; also sent empty, once a second.
+
+    Attributes:
+        seq: Counts the Events of a session from 0.
+        read: Submits read so far in this session.
+        first_ids: Requests whose first token exists now.
+        first_tokens: That token, one for each of `first_ids`.
+        finished_ids: Requests that are complete now.
+        finished_tokens: All output tokens, packed int32, one for each of `finished_ids`.
+        failures: (request id, reason) of requests that cannot be answered.
+    """
+
+    seq: int
+    read: int
+    first_ids: list[int]
+    first_tokens: list[int]
+    finished_ids: list[int]
+    finished_tokens: list[bytes]
+    failures: list[tuple[int, str]]
+
+
+DataMessage = Open | Submit | Close | Welcome | Events
+
+
+# ------------------------------------------------------------------ control plane: child -> supervisor
+
+
+class Stage(_Message):
+    """What a child does now, for people: `loading the model`."""
+
+    text: str
+
+
+class Ready(_Message):
+    """A replica serves; `facts` are EngineFacts as a mapping."""
+
+    version: int
+    endpoint: str
+    facts: dict[str, Any]
+
+
+class Heartbeat(_Message):
+    """A child is alive; `in_flight` requests are unfinished in it."""
+
+    in_flight: int
+
+
+class Progress(_Message):
+    """How a test goes; counts are totals, latencies are those since the last Progress.
+
+    Attributes:
+        issued: Samples that LoadGen has asked for.
+        done: Samples complete.
+        tokens: Output tokens complete.
+        ttft: float32 seconds from issue to first token, packed.
+        tpot: float32 seconds for each further token, packed.
+    """
+
+    issued: int
+    done: int
+    tokens: int
+    ttft: bytes
+    tpot: bytes
+
+
+class Failed(_Message):
+    """A child gives up; `kind` is the name of an error class in errors.py."""
+
+    kind: str
+    message: str
+    remedy: str
+
+
+class Done(_Message):
+    """A test ended by itself; `report` is what the loadgen process knows of it, JSON-able."""
+
+    report: dict[str, Any]
+
+
+# ------------------------------------------------------------------ control plane: supervisor -> child
+
+
+class Shutdown(_Message):
+    """Stop in good order, now."""
+
+
+ControlMessage = Stage | Ready | Heartbeat | Progress | Failed | Done | Shutdown
+
+_encoder = msgspec.msgpack.Encoder()
+_data_decoder: msgspec.msgpack.Decoder[DataMessage] = msgspec.msgpack.Decoder(DataMessage)
+_control_decoder: msgspec.msgpack.Decoder[ControlMessage] = msgspec.msgpack.Decoder(ControlMessage)
+
+
+def encode(message: DataMessage | ControlMessage) -> bytes:
+    """One message as one ZeroMQ frame."""
+    return _encoder.encode(message)
+
+
+def decode_data(frame: bytes) -> DataMessage:
+    """Read a frame of the data plane.
+
+    Raises:
+        ProtocolError: The frame is no such message.
+    """
+    try:
+        return _data_decoder.decode(frame)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"malformed message on the data plane: {error}") from error
+
+
+def decode_control(frame: bytes) -> ControlMessage:
+    """Read a frame of the control plane.
+
+    Raises:
+        ProtocolError: The frame is no such message.
+    """
+    try:
+        return _control_decoder.decode(frame)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"malformed message on the control plane: {error}") from error
