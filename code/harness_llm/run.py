@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_llm import datasets, rules
+from harness_llm.accuracy.checkpoint import weights_digest
+from harness_llm.accuracy.reference_file import Reference
+from harness_llm.compliance.audit import audit_config
 from harness_llm.config.load import dump_config
 from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError, FolderError, HarnessError, ModelError
-from harness_llm.supervise.folder import RunFolder, utc_now
+from harness_llm.scoring import gates_of
+from harness_llm.supervise.folder import RunFolder, read_json, utc_now
 from harness_llm.supervise.plan import PlannedTest, RunPlan
 from harness_llm.supervise.supervisor import Supervisor
 from harness_llm.system import provenance
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from harness_llm.datasets.table import SampleTable
     from harness_llm.supervise.view import View
 
-__all__ = ["TESTS", "Prepared", "execute", "prepare"]
+__all__ = ["TESTS", "Prepared", "execute", "find_unfinished", "prepare"]
 
 TESTS = ("performance", "accuracy")
 _SAME_IN_ALL = (
@@ -123,6 +127,8 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
             f"the data set {table.name} has no reference answers, so accuracy cannot be scored",
             "Run with --test performance only, or add references to the data set.",
         )
+    if "accuracy" in tests and table.references is not None:
+        _check_reference(configs[0], table)
     planned = tuple(
         _plan_test(config, test, user_conf, len(table))
         for key in dict.fromkeys(config.engine_key for config in configs)
@@ -178,6 +184,19 @@ def execute(
         folder.record(state="complete", reason="", finished_utc=utc_now())
 
 
+def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
+    """The newest run folder under `results` that began this very run and did not finish it; None if there is none."""
+    found = []
+    for record in results.glob("*/run.json"):
+        try:
+            state = read_json(record)
+        except FolderError:
+            continue
+        if state.get("state") != "complete" and state.get("fingerprint") == prepared.fingerprint:
+            found.append((str(state.get("started_utc")), record.parent))
+    return max(found)[1] if found else None
+
+
 def _is_simulated(configs: Sequence[RunConfig]) -> bool:
     return any(config.harness_config.engine == "simulated" for config in configs)
 
@@ -220,6 +239,13 @@ def _check_model(config: RunConfig) -> None:
             raise ModelError(f"{path}: holds no weights (*.safetensors)", "Download the model again.")
 
 
+def _check_reference(config: RunConfig, table: SampleTable) -> None:
+    """Refuse a reference made for other samples or weights now, not after the test."""
+    reference = gates_of(config)
+    if isinstance(reference, Reference) and config.model_path is not None:
+        reference.gates(table, weights_digest(config.model_path))
+
+
 def _model_config(config: RunConfig) -> dict[str, Any]:
     path = config.model_path
     if path is None or not (path / "config.json").is_file():
@@ -260,7 +286,10 @@ def _plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) 
         return replace(planned, expected=samples)
     if test == "performance":
         return replace(planned, expected=_expected_queries(planned, settings, official is not None, samples))
-    raise ConfigError(f"unknown test {test!r}", f"Known: {', '.join(TESTS)}.")
+    if official is not None and test not in official.tests:
+        known = ", ".join((*TESTS, *official.tests))
+        raise ConfigError(f"{harness.benchmark} has no test {test!r} in round {official.round}", f"It has {known}.")
+    return replace(planned, audit_conf=audit_config(test))
 
 
 def _expected_queries(
@@ -273,7 +302,7 @@ def _expected_queries(
         count = max(count, 1.1 * seconds * test.target_qps)
     if is_official or settings.get("sample_concatenate_permutation"):
         return math.ceil(count / samples) * samples
-    return math.ceil(count)
+    return math.ceil(round(count, 6))
 
 
 def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None:

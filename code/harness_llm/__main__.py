@@ -1,0 +1,5 @@
+"""`python -m harness_llm` is `harness-llm`."""
+
+from harness_llm.cli import main
+
+main()

@@ -1,0 +1,204 @@
+"""The command line: `harness-llm`, also `python -m harness_llm`.
+
+Exit codes: 0 good; 1 an INVALID run or a failed check; 2 wrong usage or configuration; 3 the run broke.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from harness_llm.errors import HarnessError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness_llm.config.model import RunConfig
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="MLPerf-style benchmarks of LLM inference: LoadGen drives vLLM; results are checked and packaged.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage or configuration, 3 the run broke.",
+)
+
+_EXIT_INVALID = 1
+_EXIT_BROKEN = 3
+_RESULTS = Path("results")
+_WIDTH = 110  # of tables, where stdout is no terminal
+
+Configs = Annotated[
+    list[Path], typer.Option("--config", "-c", help="Harness YAML file; one for each scenario.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override, e.g. --set llm_config.max_num_seqs=64; may be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout instead of text.")]
+RunDirectory = Annotated[Path, typer.Argument(help="Run folder, as `run` printed it.", show_default=False)]
+
+
+@app.command()
+def prepare(
+    config: Configs,
+    overrides: Overrides = None,
+    test: Annotated[list[str] | None, typer.Option("--test", help="As for `run`.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read and check everything that a run needs, and start nothing."""
+    from harness_llm.run import TESTS
+    from harness_llm.run import prepare as prepare_run
+
+    prepared = prepare_run(_load(config, overrides), tuple(test or TESTS))
+    table = prepared.table
+    document = {
+        "benchmark": prepared.benchmark,
+        "official": prepared.is_official,
+        "marker": prepared.marker,
+        "dataset": {
+            "name": table.name,
+            "samples": len(table),
+            "digest": table.digest,
+            "longest_prompt_tokens": int(table.prompt_lengths.max()),
+            "longest_answer_tokens": int(table.max_tokens.max()),
+        },
+        "tests": [
+            {"name": planned.name, "target_qps": planned.target_qps, "expected_samples": planned.expected}
+            for planned in prepared.tests
+        ],
+    }
+    if as_json:
+        _print_json(document)
+        return
+    lines = [
+        f"{prepared.benchmark}" + (f" ({prepared.marker})" if prepared.marker else ""),
+        f"  data set {table.name}: {len(table):,} samples, prompts up to {table.prompt_lengths.max()} tokens, "
+        f"answers up to {table.max_tokens.max()}; digest {table.digest[:12]}",
+        *(
+            f"  {planned.name}: target {planned.target_qps:g} samples/s, about {planned.expected:,} samples"
+            for planned in prepared.tests
+            if planned.expected is not None
+        ),
+        "everything that can be checked before a start is good",
+    ]
+    _print("\n".join(lines))
+
+
+@app.command()
+def run(
+    config: Configs,
+    overrides: Overrides = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option("--test", help="performance, accuracy, or a compliance test such as TEST06; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Run folder. By default results/<benchmark>_<time>.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the unfinished run in --output; without --output, the newest unfinished run of the same "
+            "configuration under results/, or begin a new one.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure: every scenario and test given, then scores, then the verdict."""
+    from harness_llm.run import TESTS, execute, find_unfinished
+    from harness_llm.run import prepare as prepare_run
+    from harness_llm.scoring import finish_test
+    from harness_llm.supervise.view import make_view
+
+    configs = _load(config, overrides)
+    prepared = prepare_run(configs, tuple(test or TESTS))
+    by_scenario = {str(item.harness_config.scenario): item for item in configs}
+    unfinished = find_unfinished(prepared, _RESULTS) if resume and output is None else None
+    folder = output or unfinished or _RESULTS / f"{prepared.benchmark}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    view = make_view(prepared.marker, quiet=as_json)
+
+    def after_test(path: Path) -> None:
+        line = finish_test(path, by_scenario[path.parent.name], prepared.table)
+        if line:
+            view.say(line)
+
+    try:
+        if unfinished is not None:
+            view.say(f"continuing {unfinished}")
+        execute(prepared, folder, view, resume=resume, after_test=after_test)
+    finally:
+        view.close()
+    _show(folder, as_json=as_json)
+
+
+@app.command()
+def show(run_folder: RunDirectory, as_json: AsJson = False) -> None:
+    """Show the results of a run folder."""
+    _show(run_folder, as_json=as_json)
+
+
+def main() -> None:
+    """Run the command line; every error that is ours ends as one message and its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, _stopped)
+    try:
+        app()
+    except HarnessError as error:
+        _end(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was measured is kept, --resume continues it\n")
+        sys.exit(_EXIT_BROKEN)
+
+
+def _end(error: HarnessError) -> NoReturn:
+    kind = "error" if isinstance(error, UsageError) else "the run broke"
+    sys.stderr.write(f"{kind}: {error}\n")
+    sys.exit(error.exit_code)
+
+
+def _stopped(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _load(paths: Sequence[Path], overrides: Sequence[str] | None) -> list[RunConfig]:
+    from harness_llm.config.load import load_config
+
+    return [load_config(path, overrides or ()) for path in paths]
+
+
+def _show(folder: Path, *, as_json: bool) -> None:
+    from harness_llm.summary import summarize
+
+    summary = summarize(folder)
+    if as_json:
+        _print_json({**summary.to_json(), "run": str(folder)})
+    else:
+        Console(highlight=False, width=_WIDTH if not sys.stdout.isatty() else None).print(summary.table())
+        for reason in summary.reasons():
+            _print(f"  {reason}")
+        _print(f"run folder: {folder}")
+    if not summary.is_valid:
+        raise typer.Exit(_EXIT_INVALID)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
