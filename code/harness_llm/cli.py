@@ -31,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage or configuration, 3 the run broke.",
+    epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage, 3 the run broke.",
 )
 
 _EXIT_INVALID = 1
@@ -40,7 +40,8 @@ _RESULTS = Path("results")
 _WIDTH = 110  # of tables, where stdout is no terminal
 
 Configs = Annotated[
-    list[Path], typer.Option("--config", "-c", help="Harness YAML file; one for each scenario.", show_default=False)
+    list[Path],
+    typer.Option("--config", "-c", help="Harness YAML file; one for each scenario.", show_default=False),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -84,7 +85,8 @@ def prepare(
         return
     lines = [
         f"{prepared.benchmark}" + (f" ({prepared.marker})" if prepared.marker else ""),
-        f"  data set {table.name}: {len(table):,} samples, prompts up to {table.prompt_lengths.max()} tokens, "
+        f"  data set {table.name}: {len(table):,} samples, "
+        f"prompts up to {table.prompt_lengths.max()} tokens, "
         f"answers up to {table.max_tokens.max()}; digest {table.digest[:12]}",
         *(
             f"  {planned.name}: target {planned.target_qps:g} samples/s, about {planned.expected:,} samples"
@@ -102,7 +104,9 @@ def run(
     overrides: Overrides = None,
     test: Annotated[
         list[str] | None,
-        typer.Option("--test", help="performance, accuracy, or a compliance test such as TEST06; may be repeated."),
+        typer.Option(
+            "--test", help="performance, accuracy, or a compliance test such as TEST06; may be repeated."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -112,8 +116,8 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the unfinished run in --output; without --output, the newest unfinished run of the same "
-            "configuration under results/, or begin a new one.",
+            help="Continue the unfinished run in --output; without --output, the newest unfinished run of "
+            "the same configuration under results/, or begin a new one.",
         ),
     ] = False,
     as_json: AsJson = False,

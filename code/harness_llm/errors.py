@@ -77,7 +77,7 @@ class FolderError(UsageError):
     """A run or submission folder is in use, already finished, or not one of ours."""
 
 
-class RunBroken(HarnessError):
+class RunBroken(HarnessError):  # noqa: N818 - a run that broke, whatever the error
     """A run was started and cannot give a result; what it measured so far stays on disk."""
 
     exit_code = 3

@@ -185,7 +185,7 @@ def execute(
 
 
 def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
-    """The newest run folder under `results` that began this very run and did not finish it; None if there is none."""
+    """The newest run folder under `results` that began this very run and did not finish it, if any."""
     found = []
     for record in results.glob("*/run.json"):
         try:
@@ -209,7 +209,9 @@ def _check_same_benchmark(configs: Sequence[RunConfig]) -> None:
     for config in configs:
         harness = config.harness_config
         if harness.scenario in seen:
-            raise ConfigError(f"scenario {harness.scenario} is configured twice", "Give one --config a scenario.")
+            raise ConfigError(
+                f"scenario {harness.scenario} is configured twice", "Give one --config a scenario."
+            )
         seen.add(harness.scenario)
         for name in _SAME_IN_ALL:
             if getattr(harness, name) != getattr(first, name):
@@ -253,7 +255,9 @@ def _model_config(config: RunConfig) -> dict[str, Any]:
     try:
         found = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path / 'config.json'}: not valid JSON: {error}", "Download the model again.") from error
+        raise ModelError(
+            f"{path / 'config.json'}: not valid JSON: {error}", "Download the model again."
+        ) from error
     return found if isinstance(found, dict) else {}
 
 
@@ -288,7 +292,9 @@ def _plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) 
         return replace(planned, expected=_expected_queries(planned, settings, official is not None, samples))
     if official is not None and test not in official.tests:
         known = ", ".join((*TESTS, *official.tests))
-        raise ConfigError(f"{harness.benchmark} has no test {test!r} in round {official.round}", f"It has {known}.")
+        raise ConfigError(
+            f"{harness.benchmark} has no test {test!r} in round {official.round}", f"It has {known}."
+        )
     return replace(planned, audit_conf=audit_config(test))
 
 

@@ -53,7 +53,9 @@ def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
     result = score_test(folder, table, config.model_path, gates_of(config))
     result.write(folder)
     scores = ", ".join(f"{key} {value:.2f}" for key, value in result.scores.items())
-    verdict_text = {True: "all gates met", False: "BELOW ITS GATE", None: "no gate to judge by"}[result.passed]
+    verdict_text = {True: "all gates met", False: "BELOW ITS GATE", None: "no gate to judge by"}[
+        result.passed
+    ]
     return f"{name}: {scores}: {verdict_text}"
 
 

@@ -128,7 +128,9 @@ def summarize(run: Path) -> RunSummary:
         state=str(record.get("state")),
         reason=str(record.get("reason") or ""),
         scenarios=tuple(
-            _scenario(run, scenario, [name.partition("/")[2] for name in tests if name.startswith(f"{scenario}/")])
+            _scenario(
+                run, scenario, [name.partition("/")[2] for name in tests if name.startswith(f"{scenario}/")]
+            )
             for scenario in scenarios
         ),
     )
@@ -151,7 +153,9 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
     return ScenarioSummary(scenario=scenario, reasons=tuple(reasons), **found)
 
 
-def _performance(folder: Path, state: dict[str, Any], scenario: Scenario, reasons: list[str]) -> dict[str, Any]:
+def _performance(
+    folder: Path, state: dict[str, Any], scenario: Scenario, reasons: list[str]
+) -> dict[str, Any]:
     log = DetailLog.read(folder / "mlperf_log_detail.txt")
     reasons += [f"performance: {problem.reason}" for problem in log.problems]
     if log.is_valid is not True:
@@ -202,4 +206,3 @@ def _accuracy(row: ScenarioSummary) -> str:
         f"{name} {score:.2f}" + (f" ({row.gates[name]:.2f})" if name in row.gates else "")
         for name, score in row.accuracy.items()
     )
-

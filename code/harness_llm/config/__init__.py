@@ -1,0 +1,1 @@
+"""Configuration that users write: YAML files, user.conf, read strictly."""

@@ -36,15 +36,17 @@ class _StrictLoader(yaml.SafeLoader):
 def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys: set[Any] = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is not text", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is not text", key_node.start_mark
+            )
         if key in keys:
             raise yaml.constructor.ConstructorError(
                 None, None, f"key {key!r} is given twice", key_node.start_mark
             )
         keys.add(key)
-    return {str(key): value for key, value in loader.construct_pairs(node, deep=True)}  # type: ignore[no-untyped-call]
+    return {str(key): value for key, value in loader.construct_pairs(node, deep=True)}
 
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
@@ -97,7 +99,9 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected the nodes llm_config and harness_config, found {type(document).__name__}")
+        raise ConfigError(
+            f"{path}: expected the nodes llm_config and harness_config, found {type(document).__name__}"
+        )
     return document
 
 
@@ -105,7 +109,9 @@ def _apply(document: dict[str, Any], override: str) -> None:
     dotted, separator, text = override.partition("=")
     parts = dotted.strip().split(".")
     if not separator or not all(parts):
-        raise ConfigError(f"--set {override}: expected key=value", "For example --set llm_config.max_num_seqs=64")
+        raise ConfigError(
+            f"--set {override}: expected key=value", "For example --set llm_config.max_num_seqs=64"
+        )
     if parts[0] not in RunConfig.model_fields:
         raise ConfigError(
             f"--set {override}: unknown key {parts[0]!r}",

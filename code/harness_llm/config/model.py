@@ -53,12 +53,12 @@ class HarnessConfig(_Strict):
         dataset_samples: Use only the first so many samples; None uses all. Not for a result.
         dataset_seed: Seed of what `synthetic` draws at random.
         chat_template: Wrap plain prompts in the model's chat template (`jsonl` only).
-        user_conf: LoadGen's user.conf: target_qps, durations and, for a benchmark of your own, latency limits.
+        user_conf: LoadGen's user.conf: target_qps, durations and, for your own benchmark, latency limits.
         max_tokens: Output limit of a sample, where the data set does not set its own.
         min_tokens: Shortest answer; at least 2, because LoadGen refuses answers of one token.
         replicas: Engine instances; None means one for each group of devices that the host has.
         devices_per_replica: GPUs of one replica; None means tensor x pipeline parallel size.
-        reference: JSON file with the reference accuracy of a benchmark of your own; None scores without a gate.
+        reference: JSON file with the reference accuracy of your own benchmark; None scores without a gate.
         engine_env: Environment variables for the engine's process.
         engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
         port: First TCP port for control and replicas, on 127.0.0.1; None uses Unix sockets.

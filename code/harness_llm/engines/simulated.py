@@ -26,7 +26,9 @@ __all__ = ["SimulatedEngine", "simulated_answer"]
 
 _VOCABULARY = 30_000
 _FIRST_ORDINARY_TOKEN = 10
-_RAMP: npt.NDArray[np.int32] = np.arange(_VOCABULARY + 65_536, dtype=np.int32) % _VOCABULARY + _FIRST_ORDINARY_TOKEN
+_RAMP: npt.NDArray[np.int32] = (
+    np.arange(_VOCABULARY + 65_536, dtype=np.int32) % _VOCABULARY + _FIRST_ORDINARY_TOKEN
+)
 
 
 def simulated_answer(prompt: bytes, min_tokens: int, max_tokens: int) -> bytes:
@@ -138,4 +140,3 @@ class SimulatedEngine:
                 self._running -= 1
                 self._sink.finished(request.id, answer)
         self._begin()
-

@@ -76,7 +76,10 @@ class VllmEngine:
             is_simulated=False,
             max_sequence_tokens=int(config.model_config.max_model_len),
             max_concurrent=int(config.scheduler_config.max_num_seqs),
-            resolved={"changed_by_vllm": _changes(self._given, config), "config": _jsonable(config, _JSON_DEPTH)},
+            resolved={
+                "changed_by_vllm": _changes(self._given, config),
+                "config": _jsonable(config, _JSON_DEPTH),
+            },
         )
 
     def submit(self, requests: Sequence[Request]) -> None:
@@ -94,7 +97,8 @@ class VllmEngine:
         """
         if self._llm.errored:
             raise EngineError(
-                "vLLM's engine core process died", "The replica's log has vLLM's own words (often: out of memory)."
+                "vLLM's engine core process died",
+                "The replica's log has vLLM's own words (often: out of memory).",
             )
 
     async def stop(self) -> None:
@@ -148,7 +152,9 @@ class VllmEngine:
         try:
             await asyncio.gather(*(answer(place, length) for place, length in enumerate(lengths)))
         except Exception as error:  # noqa: BLE001 - vLLM raises many types; all mean that it does not serve
-            raise EngineError(f"vLLM failed to answer a warm-up prompt: {type(error).__name__}: {error}") from error
+            raise EngineError(
+                f"vLLM failed to answer a warm-up prompt: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _check_arguments(given: Mapping[str, Any], known: set[str], version: str) -> None:
@@ -157,24 +163,27 @@ def _check_arguments(given: Mapping[str, Any], known: set[str], version: str) ->
             near = get_close_matches(name, known, n=1)
             raise EngineError(
                 f"llm_config.{name}: vLLM {version} has no such argument",
-                (f"Did you mean {near[0]}? " if near else "") + "docs/vllm-arguments.md says what replaced older ones.",
+                (f"Did you mean {near[0]}? " if near else "")
+                + "docs/vllm-arguments.md says what replaced older ones.",
             )
     for name, value in _SET_BY_HARNESS.items():
         if name in given and given[name] != value:
-            raise EngineError(f"llm_config.{name} is set by the harness to {value!r}, found {given[name]!r}", "Remove it.")
+            raise EngineError(
+                f"llm_config.{name} is set by the harness to {value!r}, found {given[name]!r}", "Remove it."
+            )
 
 
 def _changes(given: Mapping[str, Any], config: Any) -> dict[str, dict[str, Any]]:
     """Arguments whose value in vLLM's resolved configuration is not the one that was given."""
-    changes = {}
     parts = [config, *(getattr(config, field.name) for field in dataclasses.fields(config))]
+    changes = {}
     for name, value in given.items():
-        found = [getattr(part, name) for part in parts if part is not None and hasattr(part, name)]
-        resolved = [_jsonable(item, 1) for item in found]
-        if found and value is not None and all(str(item).rpartition(".")[2] != str(value) for item in resolved):
-            if str(value) not in {str(item) for item in resolved} and value != "auto":
-                changes[name] = {"given": value, "resolved": resolved[0]}
-                _log.warning("llm_config.%s: given %r, vLLM uses %r", name, value, resolved[0])
+        resolved = [_jsonable(getattr(part, name), 1) for part in parts if hasattr(part, name)]
+        # torch.bfloat16 is what `bfloat16` means
+        names = {str(item).rpartition(".")[2] for item in resolved} | {str(item) for item in resolved}
+        if resolved and value not in (None, "auto") and str(value) not in names:
+            changes[name] = {"given": value, "resolved": resolved[0]}
+            _log.warning("llm_config.%s: given %r, vLLM uses %r", name, value, resolved[0])
     return changes
 
 
@@ -185,7 +194,10 @@ def _jsonable(value: Any, depth: int) -> Any:
     if depth == 0:
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _jsonable(getattr(value, field.name, None), depth - 1) for field in dataclasses.fields(value)}
+        return {
+            field.name: _jsonable(getattr(value, field.name, None), depth - 1)
+            for field in dataclasses.fields(value)
+        }
     if isinstance(value, dict):
         return {str(key): _jsonable(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set):

@@ -61,9 +61,10 @@ def _header(rows: int) -> bytes:
 
 
 def read_events(path: Path) -> npt.NDArray[np.void]:
-    """The rows of an events file, structured by `EVENT_FIELDS`; unused rows of an unfinished file left out."""
+    """The rows of an events file, structured by `EVENT_FIELDS`, without unused ones."""
     rows: npt.NDArray[np.void] = np.load(path, allow_pickle=False)
-    return rows[rows["status"] != EventStatus.UNUSED]
+    used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]
+    return used
 
 
 class Ledger:
@@ -94,13 +95,17 @@ class Ledger:
         try:
             os.posix_fallocate(self._descriptor, 0, size)
         except OSError as error:
-            raise HostError(f"{self._path}: no room for {capacity} events: {error}", "Free disk space.") from error
+            raise HostError(
+                f"{self._path}: no room for {capacity} events: {error}", "Free disk space."
+            ) from error
         self._map = mmap.mmap(self._descriptor, size)
         self._map[:_HEADER_BYTES] = _header(capacity)
         self._rows = memoryview(self._map)[_HEADER_BYTES:].cast("q")
         self._capacity = capacity
 
-    def issue(self, loadgen_ids: Sequence[int], samples: Sequence[int], prompt_tokens: Sequence[int]) -> range:
+    def issue(
+        self, loadgen_ids: Sequence[int], samples: Sequence[int], prompt_tokens: Sequence[int]
+    ) -> range:
         """Record queries that LoadGen asks for now; returns their ordinals."""
         now = time.monotonic_ns()
         first = self.issued

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["complete_samples", "make_settings", "report_first_tokens", "run_test", "settings_fields", "version"]
+__all__ = [
+    "complete_samples",
+    "make_settings",
+    "report_first_tokens",
+    "run_test",
+    "settings_fields",
+    "version",
+]
 
 _MODES = {Mode.PERFORMANCE: lg.TestMode.PerformanceOnly, Mode.ACCURACY: lg.TestMode.AccuracyOnly}
 _TOKEN_BYTES = 4
@@ -87,7 +94,7 @@ def run_test(
     performance_count = settings.performance_sample_count_override or sample_count
     qsl = lg.ConstructQSL(sample_count, min(performance_count, sample_count), _nothing, _nothing)
     sut = lg.ConstructFastSUT(issue, flush)
-    # LoadGen looks for "audit.config" in the current folder if it is given no name: name one that is not there.
+    # Given no name, LoadGen looks for "audit.config" in the current folder: name a file that is not there.
     audit = str(audit_conf if audit_conf is not None else output_folder / "no-audit.config")
     lg.StartTestWithLogSettings(sut, qsl, settings, log_settings, audit)
     lg.DestroyFastSUT(sut)

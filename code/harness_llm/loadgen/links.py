@@ -77,7 +77,9 @@ class ReplicaLink:
         """
         self.hear.send(encode(Open(PROTOCOL_VERSION, self._session)))
         if not self.hear.poll(_WELCOME_TIMEOUT_MS):
-            raise ReplicaLost(f"{self.name}: no answer on the data plane within {_WELCOME_TIMEOUT_MS / 1000:.0f} s")
+            raise ReplicaLost(
+                f"{self.name}: no answer on the data plane within {_WELCOME_TIMEOUT_MS / 1000:.0f} s"
+            )
         message = decode_data(self.hear.recv())
         if not isinstance(message, Welcome) or message.session != self._session:
             raise ProtocolError(f"{self.name}: expected Welcome, got {type(message).__name__}")
@@ -119,7 +121,7 @@ class ReplicaLink:
             self._last_progress = (read, now)
         elif now - since > _UNREAD_LIMIT_S:
             raise ProtocolError(
-                f"{self.name}: has read {read} of {self._asked} messages for {now - since:.0f} s; some were lost"
+                f"{self.name}: has read {read} of {self._asked} messages, none for {now - since:.0f} s"
             )
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -109,6 +110,7 @@ class _Test:
             "tokens": ledger.tokens,
             "requested_settings": fields,
             "loadgen_version": lib.version(),
+            "peak_rss_bytes": _peak_rss_bytes(),
         }
 
     def _router(self, links: list[ReplicaLink]) -> Router:
@@ -151,6 +153,19 @@ class _Test:
         self._context.term()
         sys.stderr.flush()
         os._exit(_EXIT_FAILED)
+
+
+def _peak_rss_bytes() -> int | None:
+    """Most memory that this process held at once; None where the kernel does not say.
+
+    Not `ru_maxrss`: that one also counts the parent's memory from before exec.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
 
 
 def main() -> None:

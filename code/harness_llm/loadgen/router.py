@@ -53,7 +53,9 @@ class PullRouter:
         assignments: list[list[int]] = [[] for _ in self._room]
         while self._waiting and any(self._room):
             open_replicas = [index for index, room in enumerate(self._room) if room]
-            share = max(1, min(len(self._waiting) // len(open_replicas), min(self._room[i] for i in open_replicas)))
+            share = max(
+                1, min(len(self._waiting) // len(open_replicas), min(self._room[i] for i in open_replicas))
+            )
             for replica in open_replicas:
                 assignments[replica].extend(self._take(replica, share))
         return [(replica, taken) for replica, taken in enumerate(assignments) if taken]
@@ -104,5 +106,7 @@ class PushRouter:
 
     def _least_loaded(self) -> int:
         count = len(self._load)
-        self._last = min(((self._last + 1 + step) % count for step in range(count)), key=self._load.__getitem__)
+        self._last = min(
+            ((self._last + 1 + step) % count for step in range(count)), key=self._load.__getitem__
+        )
         return self._last

@@ -1,4 +1,4 @@
-"""The system under test as LoadGen sees it: takes queries, hands them to replicas, reports what comes back."""
+"""The system under test as LoadGen sees it: takes queries, hands them to replicas, reports answers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ class Sut:
         """LoadGen asks; its callback, so nothing may be raised from here."""
         try:
             prompts = [self._prompt_lengths[sample] for sample in samples]
-            costs = [length + self._max_tokens[sample] for length, sample in zip(prompts, samples, strict=True)]
+            costs = [
+                length + self._max_tokens[sample] for length, sample in zip(prompts, samples, strict=True)
+            ]
             with self._lock:
                 ordinals = self._ledger.issue(loadgen_ids, samples, prompts)
                 self._send(self._router.issue(ordinals, costs))
@@ -116,7 +118,9 @@ class Sut:
     def _send(self, assignments: Sequence[Assignment]) -> None:
         for replica, ordinals in assignments:
             for start in range(0, len(ordinals), _REQUESTS_A_MESSAGE):
-                self._links[replica].ask([self._request(o) for o in ordinals[start : start + _REQUESTS_A_MESSAGE]])
+                self._links[replica].ask(
+                    [self._request(o) for o in ordinals[start : start + _REQUESTS_A_MESSAGE]]
+                )
 
     def _request(self, ordinal: int) -> Request:
         sample = self._ledger.sample(ordinal)
@@ -172,5 +176,6 @@ class Sut:
         ordinal, reason = events.failures[0]
         sample = self._ledger.sample(ordinal)
         raise EngineError(
-            f"replica {replica}: the engine failed on sample {sample} ({len(events.failures)} in this message): {reason}"
+            f"replica {replica}: the engine failed on sample {sample} "
+            f"({len(events.failures)} failures in this message): {reason}"
         )

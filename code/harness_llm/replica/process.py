@@ -69,7 +69,7 @@ class _Replica:
     def serve(self) -> None:
         """Begin to read; call it on the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.getsockopt(zmq.FD), self._drain)
+        self._loop.add_reader(int(self._socket.getsockopt(zmq.FD)), self._drain)
         self._loop.call_soon(self._drain)
 
     # ------------------------------------------------------------------ engine -> sessions (Sink)
@@ -103,7 +103,7 @@ class _Replica:
         for session in dirty:
             self._send(session)
         # Sending may swallow the edge that the descriptor would have signalled.
-        if self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._loop.call_soon(self._drain)
 
     def _send(self, session: Session) -> None:
@@ -172,8 +172,16 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
     endpoint = bind(socket, spec.endpoint)
     engine = make_engine(spec.engine, spec.engine_arguments)
     replica = _Replica(engine, socket)
+
+    def stop_soon() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
     control = ControlClient(
-        context, spec.control, spec.name, lambda: replica.in_flight, lambda: loop.call_soon_threadsafe(stop.set)
+        context,
+        spec.control,
+        spec.name,
+        lambda: replica.in_flight,
+        lambda: loop.call_soon_threadsafe(stop.set),
     )
     with control:
         try:

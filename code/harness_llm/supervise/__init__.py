@@ -1,0 +1,1 @@
+"""The supervisor: run folders, child processes, live view."""

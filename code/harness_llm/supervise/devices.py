@@ -72,7 +72,8 @@ def _split_cores(replicas: int) -> list[dict[str, str]]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < replicas:
         raise ConfigError(
-            f"harness_config.replicas: {replicas} replicas on {len(cores)} cores", "One replica needs one core."
+            f"harness_config.replicas: {replicas} replicas on {len(cores)} cores",
+            "One replica needs one core.",
         )
     share = len(cores) // replicas
     return [

@@ -40,7 +40,9 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
         Path(file.name).chmod(0o644)
         Path(file.name).replace(path)
     except OSError as error:
-        raise HostError(f"{path}: cannot be written: {error}", "Free disk space or choose another folder.") from error
+        raise HostError(
+            f"{path}: cannot be written: {error}", "Free disk space or choose another folder."
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -79,17 +81,21 @@ class RunFolder:
             strangers = [entry.name for entry in path.iterdir() if entry.name != ".lock"]
             if strangers and not (path / "run.json").exists():
                 raise FolderError(
-                    f"{path}: not empty and no run folder (holds {strangers[0]!r})", "Choose a new folder with --output."
+                    f"{path}: not empty and no run folder (holds {strangers[0]!r})",
+                    "Choose a new folder with --output.",
                 )
             self._lock = (path / ".lock").open("w")
         except OSError as error:
-            raise HostError(f"{path}: cannot be used: {error}", "Choose a folder that you may write to.") from error
+            raise HostError(
+                f"{path}: cannot be used: {error}", "Choose a folder that you may write to."
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
             raise FolderError(
-                f"{path}: another run is using this folder", "Wait for it, or choose a new folder with --output."
+                f"{path}: another run is using this folder",
+                "Wait for it, or choose a new folder with --output.",
             ) from error
         return self
 

@@ -92,7 +92,7 @@ def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapp
 
 
 def end_all(children: Iterable[Child], grace_s: float) -> None:
-    """End children and whatever they started: SIGTERM, then SIGKILL to each group; returns when they are gone.
+    """End children and whatever they started: SIGTERM, then SIGKILL to each group; waits for them.
 
     Args:
         children: Already told to stop, where that was possible.

@@ -28,7 +28,9 @@ class Percentiles:
         new = np.frombuffer(packed, np.float32)
         needed = self._count + len(new)
         if needed > len(self._values):
-            self._values = np.concatenate([self._values, np.empty(max(needed, len(self._values)), np.float32)])
+            self._values = np.concatenate(
+                [self._values, np.empty(max(needed, len(self._values)), np.float32)]
+            )
         self._values[self._count : needed] = new
         self._count = needed
 

@@ -100,7 +100,9 @@ class Supervisor:
             folder = self._folder.path / "replicas" / str(index)
             folder.mkdir(parents=True, exist_ok=True)
             name = f"replica-{index}"
-            listen = f"ipc://{self._sockets}/{name}" if port is None else f"tcp://127.0.0.1:{port + 1 + index}"
+            listen = (
+                f"ipc://{self._sockets}/{name}" if port is None else f"tcp://127.0.0.1:{port + 1 + index}"
+            )
             spec = ReplicaSpec(index, name, self._control.endpoint, listen, harness.engine, arguments)
             write_spec(spec, folder / "spec.json")
             self._children[name] = start_child(
@@ -129,7 +131,9 @@ class Supervisor:
             f"after {time.monotonic() - started:.0f} s"
         )
         for name, change in facts["resolved"].get("changed_by_vllm", {}).items():
-            self._view.say(f"note: llm_config.{name}: given {change['given']!r}, vLLM uses {change['resolved']!r}")
+            self._view.say(
+                f"note: llm_config.{name}: given {change['given']!r}, vLLM uses {change['resolved']!r}"
+            )
 
     # ------------------------------------------------------------------ tests
 
@@ -165,8 +169,8 @@ class Supervisor:
             self._progress = None
         folder.record(state="complete", finished_utc=utc_now(), **self._done)
         self._view.say(
-            f"{test.name}: LoadGen ended after {self._done['seconds']:.1f} s, {self._done['samples']:,} samples, "
-            f"{self._done['tokens']:,} tokens"
+            f"{test.name}: LoadGen ended after {self._done['seconds']:.1f} s, "
+            f"{self._done['samples']:,} samples, {self._done['tokens']:,} tokens"
         )
 
     def _start_loadgen(self, plan: RunPlan, test: PlannedTest, folder: Path) -> Child:
@@ -191,7 +195,9 @@ class Supervisor:
             offline_backlog=test.config.harness_config.offline_backlog,
         )
         write_spec(spec, folder / "spec.json")
-        child = start_child("harness_llm.loadgen.process", name, folder / "spec.json", folder / "loadgen.log", {})
+        child = start_child(
+            "harness_llm.loadgen.process", name, folder / "spec.json", folder / "loadgen.log", {}
+        )
         self._children[name] = child
         return child
 
@@ -199,7 +205,9 @@ class Supervisor:
         deadline = time.monotonic() + self._silence_s
         while child.exit_reason() is None:
             if time.monotonic() > deadline:
-                raise LoadgenLost(f"{child.name} did not end after its test; log {child.log}{child.log_tail()}")
+                raise LoadgenLost(
+                    f"{child.name} did not end after its test; log {child.log}{child.log_tail()}"
+                )
             self._turn(expected_to_end=child.name)
 
     # ------------------------------------------------------------------ watching
@@ -276,5 +284,4 @@ class Supervisor:
 
 def _error_of(name: str, message: Failed, child: Child) -> HarnessError:
     kind = getattr(errors, message.kind, EngineError)
-    return kind(f"{name}: {message.message}\n  log: {child.log}", message.remedy)  # type: ignore[no-any-return]
-
+    return kind(f"{name}: {message.message}\n  log: {child.log}", message.remedy)

@@ -149,7 +149,9 @@ class RichView:
         for text in _latencies(progress):
             name, _, rest = text.partition(" ")
             table.add_row(name, rest)
-        table.add_row("time", f"{_duration(progress.elapsed_s)} gone, about {_duration(progress.left_s)} left")
+        table.add_row(
+            "time", f"{_duration(progress.elapsed_s)} gone, about {_duration(progress.left_s)} left"
+        )
         if progress.quiet_s > _QUIET_WORTH_SAYING_S:
             table.add_row("quiet", f"nothing finished for {progress.quiet_s:.0f} s; processes alive")
         return table

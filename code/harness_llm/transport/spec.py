@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness_llm.core import Mode, Scenario
 
 __all__ = ["ReplicaSpec", "TestSpec", "read_spec", "write_spec"]
 

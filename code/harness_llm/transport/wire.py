@@ -7,12 +7,14 @@ loadgen process talks to each replica; both directions of a session are numbered
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness_llm.engines.base import Request
 from harness_llm.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from harness_llm.engines.base import Request
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -45,28 +47,28 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False)
 # ------------------------------------------------------------------ data plane: loadgen -> replica
 
 
-class Open(_Message):
+class Open(_Message, frozen=True):
     """Begin a session; the replica forgets any earlier session of this peer."""
 
     version: int
     session: str
 
 
-class Submit(_Message):
+class Submit(_Message, frozen=True):
     """Requests to answer; `seq` counts the Submits of a session from 0."""
 
     seq: int
     requests: list[Request]
 
 
-class Close(_Message):
+class Close(_Message, frozen=True):
     """End the session; nothing more will be asked."""
 
 
 # ------------------------------------------------------------------ data plane: replica -> loadgen
 
 
-class Welcome(_Message):
+class Welcome(_Message, frozen=True):
     """Answer to Open.
 
     `max_concurrent` is how many requests the engine works on at once.
@@ -77,7 +79,7 @@ class Welcome(_Message):
     max_concurrent: int
 
 
-class Events(_Message):
+class Events(_Message, frozen=True):
     """What happened in the engine since the last Events; also sent empty, once a second.
 
     Attributes:
@@ -105,13 +107,13 @@ DataMessage = Open | Submit | Close | Welcome | Events
 # ------------------------------------------------------------------ control plane: child -> supervisor
 
 
-class Stage(_Message):
+class Stage(_Message, frozen=True):
     """What a child does now, for people: `loading the model`."""
 
     text: str
 
 
-class Ready(_Message):
+class Ready(_Message, frozen=True):
     """A replica serves; `facts` are EngineFacts as a mapping."""
 
     version: int
@@ -119,13 +121,13 @@ class Ready(_Message):
     facts: dict[str, Any]
 
 
-class Heartbeat(_Message):
+class Heartbeat(_Message, frozen=True):
     """A child is alive; `in_flight` requests are unfinished in it."""
 
     in_flight: int
 
 
-class Progress(_Message):
+class Progress(_Message, frozen=True):
     """How a test goes; counts are totals, latencies are those since the last Progress.
 
     Attributes:
@@ -143,7 +145,7 @@ class Progress(_Message):
     tpot: bytes
 
 
-class Failed(_Message):
+class Failed(_Message, frozen=True):
     """A child gives up; `kind` is the name of an error class in errors.py."""
 
     kind: str
@@ -151,7 +153,7 @@ class Failed(_Message):
     remedy: str
 
 
-class Done(_Message):
+class Done(_Message, frozen=True):
     """A test ended by itself; `report` is what the loadgen process knows of it, JSON-able."""
 
     report: dict[str, Any]
@@ -160,7 +162,7 @@ class Done(_Message):
 # ------------------------------------------------------------------ control plane: supervisor -> child
 
 
-class Shutdown(_Message):
+class Shutdown(_Message, frozen=True):
     """Stop in good order, now."""
 
 

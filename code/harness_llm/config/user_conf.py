@@ -1,0 +1,260 @@
+"""A strict reader of LoadGen's user.conf: what LoadGen would swallow in silence is an error here.
+
+LoadGen's own parser (mlcommons/inference @b66003e1 loadgen/test_settings_internal.cc lines 606-685) drops
+lines it does not understand, keeps unknown keys and mistyped model names without a word, and runs with its
+defaults.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness_llm import rules
+from harness_llm.config.conf_keys import KEYS, SCENARIOS, ConfKey
+from harness_llm.core import Scenario
+from harness_llm.errors import ConfigError
+
+__all__ = ["ConfEntry", "UserConf", "parse_conf"]
+
+_INTEGER = re.compile(r"0|[1-9][0-9]*")
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_WORD = re.compile(r"[^ \t\r\v\f]+")  # what C++ `>>` reads
+_FORM = "Write `model.Scenario.key = value`, with spaces around `=` and nothing after the value."
+
+
+@dataclass(frozen=True, slots=True)
+class ConfEntry:
+    """One line of a conf file.
+
+    Attributes:
+        model: Model name or `*`.
+        scenario: LoadGen's scenario or `*`.
+        key: Key as LoadGen spells it.
+        text: The value as written.
+        value: The value as LoadGen would take it, in the unit of the file (ms, percent, samples/s).
+        line: Line number, from 1.
+    """
+
+    model: str
+    scenario: str
+    key: str
+    text: str
+    value: int | float
+    line: int
+
+    @property
+    def name(self) -> str:
+        """The whole left side, `model.scenario.key`."""
+        return f"{self.model}.{self.scenario}.{self.key}"
+
+
+def parse_conf(text: str) -> tuple[list[ConfEntry], list[str]]:
+    """Read every line of a conf file: entries that can be used, and a sentence for each that cannot.
+
+    Sentences begin with the line number and a colon; each names what was found and what would do.
+    """
+    entries: list[ConfEntry] = []
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        words = _WORD.findall(line)
+        if not words or words[0] == "#" or (words[0].startswith("#") and len(words) == 1):
+            continue
+        entry = _parse_line(words, number)
+        if isinstance(entry, str):
+            problems.append(f"{number}: {entry}")
+        elif entry.name in seen:
+            problems.append(
+                f"{number}: {entry.name} was set on line {seen[entry.name]} already; "
+                f"LoadGen takes the last value ({entry.text}). Keep one of the two lines."
+            )
+        else:
+            seen[entry.name] = number
+            entries.append(entry)
+    return entries, problems
+
+
+def _parse_line(words: list[str], number: int) -> ConfEntry | str:
+    shown = " ".join(words)
+    if words[0].startswith("#"):
+        return f"`{shown}`: LoadGen takes this for a key. Put a space after `#`."
+    if len(words) != 3 or words[1] != "=":
+        hint = " A comment after a value makes LoadGen refuse the file." if "#" in shown else ""
+        return f"`{shown}`: not of the form `model.Scenario.key = value`.{hint} {_FORM}"
+    parts = words[0].rsplit(".", 2)
+    if len(parts) != 3 or not all(parts):
+        return f"`{words[0]}`: a key has three parts. {_FORM}"
+    model, scenario, key = parts
+    known = KEYS.get(key)
+    if known is None:
+        return f"`{words[0]}`: LoadGen knows no key `{key}`.{_did_you_mean(key, KEYS)}"
+    if problem := _scenario_problem(model, scenario, key, known):
+        return f"`{words[0]}`: {problem}"
+    value = _read_value(words[2], known)
+    if isinstance(value, str):
+        return f"{words[0]} = {words[2]}: {value}"
+    return ConfEntry(model, scenario, key, words[2], value, number)
+
+
+def _scenario_problem(model: str, scenario: str, key: str, known: ConfKey) -> str:
+    if scenario == "Interactive":
+        return (
+            f"Interactive is LoadGen's Server under another model: write `{model}-interactive.Server.{key}`."
+        )
+    if scenario not in (*SCENARIOS, "*"):
+        return f"LoadGen knows no scenario `{scenario}`.{_did_you_mean(scenario, SCENARIOS)}"
+    if known.not_here:
+        return f"{known.not_here}. Remove the line."
+    if known.scenarios and scenario not in (*known.scenarios, "*"):
+        return f"LoadGen reads {key} under {' and '.join(known.scenarios)} only, so this line does nothing."
+    return ""
+
+
+def _read_value(text: str, known: ConfKey) -> int | float | str:
+    """The value as LoadGen would take it, or a sentence that says why it would take another one."""
+    if text.startswith("-") and _NUMBER.fullmatch(text[1:]):
+        return "negative. Give zero or a positive number."
+    if known.kind == "number":
+        if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
+            return "no decimal number. Give one such as 79 or 79.5."
+        return number if number <= known.largest else f"above {known.largest}, the largest that makes sense."
+    if not _INTEGER.fullmatch(text):
+        if _NUMBER.fullmatch(text):
+            whole = re.match(r"[0-9]+", text)
+            cut = whole.group() if whole else 0
+            return f"LoadGen would cut it to {cut}. Give a whole number without exponent."
+        if re.fullmatch(r"0[0-9]+", text):
+            return "LoadGen reads a leading zero as octal. Drop the zero."
+        return "no whole decimal number."
+    if int(text) > known.largest:
+        return f"above {known.largest}, where LoadGen overflows."
+    if known.kind == "flag" and text not in ("0", "1"):
+        return "a switch. Give 0 or 1."
+    return int(text)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    found = rules.nearest(name, known)
+    return f" Did you mean `{found}`?" if found else f" It knows: {', '.join(sorted(known))}."
+
+
+@dataclass(frozen=True)
+class UserConf:
+    """One user.conf, read whole; it may hold lines for several benchmarks.
+
+    Attributes:
+        path: The file.
+        entries: Its lines, in order.
+    """
+
+    path: Path
+    entries: tuple[ConfEntry, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> UserConf:
+        """Read a user.conf.
+
+        Raises:
+            ConfigError: The file cannot be read, or lines are malformed, have an unknown key or scenario, a
+                value that LoadGen would change or ignore, or repeat a key; every such line is named.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}: cannot read user.conf: {error}", "Give a readable UTF-8 text file."
+            ) from error
+        entries, problems = parse_conf(text)
+        _raise_for(path, problems)
+        return cls(path, tuple(entries))
+
+    def validate(self, benchmark: str, scenarios: Iterable[Scenario], models: Iterable[str] = ()) -> None:
+        """Refuse what LoadGen would accept in silence for this run.
+
+        Args:
+            benchmark: Directory name of the benchmark that runs.
+            scenarios: Scenarios of the run; each must have its own target_qps.
+            models: Further model names that are no mistake, e.g. of other benchmarks of the user.
+
+        Raises:
+            ConfigError: A model name that nobody knows, no target_qps, or settings in contradiction.
+        """
+        own = {rules.loadgen_model(benchmark, scenario) for scenario in Scenario}
+        known = rules.conf_names() | own | set(models)
+        problems = [
+            f"{entry.line}: {entry.name} = {entry.text}: no benchmark is called `{entry.model}`, so "
+            f"LoadGen would ignore the line.{_did_you_mean(entry.model, known - {'*'})}"
+            for entry in self.entries
+            if entry.model not in known | {"*"}
+        ]
+        for scenario in scenarios:
+            problems += self._scenario_problems(benchmark, scenario)
+        _raise_for(self.path, problems)
+
+    def _scenario_problems(self, benchmark: str, scenario: Scenario) -> list[str]:
+        model = rules.loadgen_model(benchmark, scenario)
+        place = f"{model}.{scenario.loadgen_name}"
+        found = self.settings_for(model, scenario)
+        problems = []
+        if "target_qps" not in found:
+            problems.append(
+                f"no target_qps for {scenario}: LoadGen would run at 1 query/s. "
+                f"Add `{place}.target_qps = <samples per second>`."
+            )
+        elif found["target_qps"] <= 0:
+            problems.append(f"{place}.target_qps is 0. Give the samples per second to aim for.")
+        latency = sorted(found.keys() & {"ttft_latency", "tpot_latency"})
+        if latency and model not in rules.conf_names() and found.get("use_token_latencies") != 1:
+            problems.append(
+                f"{place}.{latency[0]} does nothing without use_token_latencies. "
+                f"Add `{model}.*.use_token_latencies = 1`."
+            )
+        for what in ("duration", "query_count"):
+            low, high = found.get(f"min_{what}", 0), found.get(f"max_{what}", 0)
+            if 0 < high < low:
+                problems.append(
+                    f"{place}: max_{what} {high} is below min_{what} {low}, so no run can be VALID."
+                )
+        return problems
+
+    def settings_for(self, model: str, scenario: Scenario | str) -> dict[str, int | float]:
+        """What LoadGen takes from this file for one model and scenario.
+
+        Args:
+            model: LoadGen's model name, e.g. `llama2-70b-interactive`.
+            scenario: A scenario of the harness, or LoadGen's own name of one.
+
+        Returns:
+            Key to value, in the units of the file; absent keys keep mlperf.conf's value. As in LoadGen,
+            `model.Scenario.key` wins over `*.Scenario.key`, then `model.*.key`, then `*.*.key`.
+        """
+        name = scenario.loadgen_name if isinstance(scenario, Scenario) else scenario
+        values = {entry.name: entry.value for entry in self.entries}
+        found: dict[str, int | float] = {}
+        for key, known in KEYS.items():
+            if known.scenarios and name not in known.scenarios:
+                continue
+            for left in (f"{model}.{name}", f"*.{name}", f"{model}.*", "*.*"):
+                if f"{left}.{key}" in values:
+                    found[key] = values[f"{left}.{key}"]
+                    break
+        return found
+
+    def open_only(self, model: str) -> list[ConfEntry]:
+        """Lines that confine an official model's result to the open division (limits, percentiles)."""
+        return [
+            entry for entry in self.entries if entry.model in (model, "*") and KEYS[entry.key].is_open_only
+        ]
+
+
+def _raise_for(path: Path, problems: list[str]) -> None:
+    if not problems:
+        return
+    lines = [
+        f"{path}:{problem}" if re.match("[0-9]+: ", problem) else f"{path}: {problem}" for problem in problems
+    ]
+    raise ConfigError("\n".join(lines))
