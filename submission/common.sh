@@ -7,21 +7,48 @@
 source setup/environment.sh
 
 # run_and_package BENCHMARK ARGUMENT...: measures, checks, and writes the tree. Further arguments go to `harness-llm run`.
-# An interrupted run of the same configuration is continued. Returns 1 if the run is INVALID.
+# An interrupted run of the same configuration is continued. Returns 1 if the run is INVALID or a check failed.
 run_and_package() {
     local benchmark=$1 run_status=0 check_status=0 folder
     shift
     harness-llm run --resume "$@" || run_status=$?
     [[ $run_status -le 1 ]] || return "$run_status"
     folder=$(newest_run "$benchmark")
-    harness-llm check --failures "$folder" || check_status=$?
+    harness-llm check --failures --round "${ROUND:-v6.1}" "$folder" || check_status=$?
     [[ $check_status -le 1 ]] || return "$check_status"
     harness-llm package "$folder" --division "${DIVISION:-open}" --round "${ROUND:-v6.1}" --company "$COMPANY" \
-        --system-name "$SYSTEM_NAME" ${SYSTEM_YAML:+--system-yaml "$SYSTEM_YAML"} || return $?
+        --system-name "$SYSTEM_NAME" --replace ${SYSTEM_YAML:+--system-yaml "$SYSTEM_YAML"} || return $?
     return $((run_status > check_status ? run_status : check_status))
 }
 
 # newest_run BENCHMARK: the run folder that was begun last.
 newest_run() {
     find results -mindepth 1 -maxdepth 1 -type d -name "$1_*" | sort | tail -n 1
+}
+
+# official_benchmark BENCHMARK FOLDER TOKENS ARGUMENT...: all scenarios and tests of an official benchmark.
+# FOLDER is its folder under code/harness_llm/models; TOKENS the answer length that a simulated engine makes up.
+official_benchmark() {
+    local benchmark=$1 models=code/harness_llm/models/$2 tokens=$3 scenario test arguments=()
+    shift 3
+    prepare_environment || return $?
+    export LAB_MODEL=${LAB_MODEL:-/data/inference/model} LAB_DATASET=${LAB_DATASET:-/data/inference/data}
+    if [[ "${ENGINE:-vllm}" == simulated ]]; then
+        GPU_NAME=${GPU_NAME:-h200}
+        COMPANY=${COMPANY:-Simulated} SYSTEM_NAME=${SYSTEM_NAME:-simulated}
+        arguments+=(--set harness_config.engine=simulated --set harness_config.dataset=synthetic
+            --set harness_config.dataset_path=null --set "harness_config.dataset_shape=${SHAPE:-24576:64:$tokens}"
+            --set "harness_config.user_conf=${USER_CONF:-code/user_simulated.conf}")
+    else
+        : "${COMPANY:?name your company: COMPANY=\"…\" bash $0}" "${SYSTEM_NAME:?name the system, e.g. SYSTEM_NAME=8xH200}"
+        : "${GPU_NAME:?name the GPU: one of $(cd "$models" && echo offline_*.yaml | sed 's/offline_//g; s/\.yaml//g')}"
+        arguments+=(--set "harness_config.user_conf=${USER_CONF:-code/user_$GPU_NAME.conf}")
+    fi
+    for scenario in ${SCENARIOS:-offline server interactive}; do
+        arguments+=(--config "$models/${scenario}_$GPU_NAME.yaml")
+    done
+    for test in ${TESTS:-performance accuracy TEST06}; do
+        arguments+=(--test "$test")
+    done
+    run_and_package "$benchmark" --set "harness_config.benchmark=$benchmark" "${arguments[@]}" "$@"
 }

@@ -155,6 +155,110 @@ def show(run_folder: RunDirectory, as_json: AsJson = False) -> None:
     _show(run_folder, as_json=as_json)
 
 
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="Run folder, or submission tree.", show_default=False)],
+    round_name: Annotated[str | None, typer.Option("--round", help="Round of the rules, e.g. v6.1.")] = None,
+    division: Annotated[str | None, typer.Option(help="closed or open; only for a tree. Default: both.")] = None,
+    failures: Annotated[bool, typer.Option("--failures", help="List only what failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a run folder or a tree against every rule, and say what to do about each failure."""
+    from harness_llm import rules
+    from harness_llm.check import check_run, check_tree
+
+    chosen = round_name or rules.LATEST_ROUND
+    if (path / "run.json").exists():
+        report = check_run(path, chosen)
+    else:
+        report = check_tree(path, chosen, division)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _print(report.render(only_failures=failures))
+    if not report.passed:
+        raise typer.Exit(_EXIT_INVALID)
+
+
+@app.command()
+def package(
+    run_folder: RunDirectory,
+    company: Annotated[str, typer.Option(help="Submitter.", show_default=False)],
+    system_name: Annotated[str, typer.Option(help="Name of the system in the tree.", show_default=False)],
+    division: Annotated[str, typer.Option(help="closed or open.")] = "open",
+    round_name: Annotated[str | None, typer.Option("--round", help="Round, e.g. v6.1; default: the latest.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for inference_results_<round>.")] = Path("submission"),
+    system_yaml: Annotated[
+        Path | None, typer.Option(help="What the machine cannot tell of itself; see `system`.", show_default=False)
+    ] = None,
+    documentation: Annotated[
+        Path | None, typer.Option(help="Folder with documents to submit.", show_default=False)
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="File the result under another name, e.g. llama2-70b-99.", show_default=False)
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace this system's earlier result.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's results into a submission tree, or add them to one."""
+    from harness_llm import rules
+    from harness_llm.package.submission import package as package_run
+
+    if division not in ("closed", "open"):
+        raise typer.BadParameter(f"{division!r} is neither closed nor open", param_hint="--division")
+    result = package_run(
+        run_folder,
+        round=round_name or rules.LATEST_ROUND,
+        division="closed" if division == "closed" else "open",
+        company=company,
+        system_name=system_name,
+        output=output,
+        system_yaml=system_yaml,
+        benchmark=benchmark,
+        documentation=documentation,
+        replace=replace,
+    )
+    if as_json:
+        _print_json({"tree": result.tree, "results": result.results, "marks": result.marks, "warnings": result.warnings})
+        return
+    lines = [*(f"note: {warning}" for warning in result.warnings), *(f"  {path}" for path in result.results)]
+    marks = f" ({', '.join(result.marks)})" if result.marks else ""
+    _print("\n".join([*lines, f"submission tree{marks}: {result.tree}"]))
+
+
+@app.command()
+def system(
+    output: Annotated[
+        Path | None, typer.Option(help="Write the system description here (JSON).", show_default=False)
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Write a system YAML to fill in, with what was detected.", show_default=False)
+    ] = None,
+    system_yaml: Annotated[
+        Path | None, typer.Option("--yaml", help="The filled-in system YAML.", show_default=False)
+    ] = None,
+    company: Annotated[str, typer.Option(help="Submitter.")] = "",
+    division: Annotated[str, typer.Option(help="closed or open.")] = "open",
+    as_json: AsJson = False,
+) -> None:
+    """Detect this system, say what must be added by hand, and write its description."""
+    from harness_llm.system.command import system_command, write_template
+
+    if template is not None:
+        write_template(template)
+        _print(f"{template}: fill in what is empty, then give it with --yaml")
+        return
+    result = system_command(output, system_yaml, company, division)
+    if as_json:
+        _print_json({"system": result.description, "problems": [str(problem) for problem in result.problems]})
+    else:
+        _print("\n".join([*(f"{key}: {value}" for key, value in result.description.items()), ""]))
+        for problem in result.problems:
+            _print(f"missing: {problem}")
+    if result.problems:
+        raise typer.Exit(_EXIT_INVALID)
+
+
 def main() -> None:
     """Run the command line; every error that is ours ends as one message and its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

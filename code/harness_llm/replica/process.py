@@ -169,7 +169,6 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
     socket = context.socket(zmq.ROUTER)
     for option in (zmq.SNDHWM, zmq.RCVHWM, zmq.LINGER):
         socket.setsockopt(option, 0)
-    endpoint = bind(socket, spec.endpoint)
     engine = make_engine(spec.engine, spec.engine_arguments)
     replica = _Replica(engine, socket)
 
@@ -181,10 +180,11 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
         spec.control,
         spec.name,
         lambda: replica.in_flight,
-        lambda: loop.call_soon_threadsafe(stop.set),
+        stop_soon,
     )
     with control:
         try:
+            endpoint = bind(socket, spec.endpoint)
             control.send(Stage("loading the model"))
             facts = await engine.start(replica)
             replica.max_concurrent = facts.max_concurrent
@@ -213,7 +213,7 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
 
 def main() -> None:
     """Run the replica whose spec file is the only argument."""
-    die_with_parent(os.getppid())
+    die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     spec = read_spec(ReplicaSpec, Path(sys.argv[1]))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
