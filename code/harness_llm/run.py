@@ -37,7 +37,7 @@ __all__ = ["TESTS", "Prepared", "execute", "find_unfinished", "prepare"]
 TESTS = ("performance", "accuracy")
 _SAME_IN_ALL = (
     "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed",
-    "chat_template", "user_conf", "max_tokens", "min_tokens", "reference",
+    "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
 )  # fmt: skip
 _LOADGEN_MIN_QUERIES = 100  # loadgen/test_settings.h, min_query_count, @b66003e1
 
@@ -177,6 +177,9 @@ def execute(
                 supervisor.run(plan, lambda test: after_test(folder.test(test.name).path))
         except HarnessError as error:
             folder.record(state="broken", reason=error.message, finished_utc=utc_now())
+            raise
+        except Exception as error:
+            folder.record(state="broken", reason=f"{type(error).__name__}: {error}", finished_utc=utc_now())
             raise
         except BaseException:
             folder.record(state="interrupted", reason="stopped from outside", finished_utc=utc_now())

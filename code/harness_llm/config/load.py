@@ -75,7 +75,7 @@ def load_config(
         config = RunConfig.model_validate(document)
     except ValidationError as error:
         raise _explain(path, error, overrides) from error
-    if config.harness_config.engine != "simulated" and "model" not in config.llm_config:
+    if config.harness_config.engine != "simulated" and config.model_path is None:
         raise ConfigError(
             f"{path}: llm_config.model is missing", "Name the checkpoint folder, e.g. model: /model/my-model"
         )

@@ -172,8 +172,14 @@ class Ledger:
         return (now - first) / (tokens - 1) if first and tokens > 1 else float("nan")
 
     def fail(self, ordinal: int, replica: int) -> None:
-        """Record that a query cannot be answered."""
+        """Record that a query cannot be answered.
+
+        Raises:
+            ProtocolError: The query is unknown or finished.
+        """
         base = self._row(ordinal, replica)
+        if self._rows[base + _STATUS] not in (EventStatus.ISSUED, EventStatus.FIRST_TOKEN):
+            raise self._impossible(ordinal, replica, "failure")
         self._rows[base + _REPLICA] = replica
         self._rows[base + _STATUS] = EventStatus.FAILED
 

@@ -33,6 +33,7 @@ __all__ = ["ReplicaLink"]
 
 _WELCOME_TIMEOUT_MS = 10_000
 _UNREAD_LIMIT_S = 8.0
+_SILENCE_LIMIT_S = 8.0  # a replica sends Events every second, if only empty ones
 
 
 class ReplicaLink:
@@ -56,6 +57,7 @@ class ReplicaLink:
         self._heard = MessageSequence(self.name)
         self._asked = 0
         self._last_progress = (0, time.monotonic())
+        self._last_heard = time.monotonic()
         self.max_concurrent = 0
 
     @staticmethod
@@ -89,6 +91,7 @@ class ReplicaLink:
                 "Install the same version of harness-llm on every host.",
             )
         self.max_concurrent = message.max_concurrent
+        self._last_heard = time.monotonic()
 
     def ask(self, requests: list[Request]) -> None:
         """Send requests; the caller holds the SUT's lock."""
@@ -110,8 +113,24 @@ class ReplicaLink:
             if not isinstance(message, Events):
                 raise ProtocolError(f"{self.name}: expected Events, got {type(message).__name__}")
             self._heard.accept(message.seq)
+            self._last_heard = time.monotonic()
             self._check_read(message.read)
             yield message
+
+    def check_alive(self) -> None:
+        """Refuse a replica whose event loop is stuck, which its heartbeats, from a thread, do not show.
+
+        Call it after `heard`.
+
+        Raises:
+            ReplicaLost: Nothing came for long.
+        """
+        silent = time.monotonic() - self._last_heard
+        if silent > _SILENCE_LIMIT_S:
+            raise ReplicaLost(
+                f"{self.name}: lives, but has sent nothing for {silent:.1f} s: its event loop is stuck",
+                "Look at the replica's log.",
+            )
 
     def _check_read(self, read: int) -> None:
         """Refuse a replica that has not read for long what was sent: the end of a stream can be lost too."""

@@ -49,8 +49,10 @@ class _Test:
         self._folder = Path(spec.folder)
         self._failing = threading.Lock()
         self._ledger = Ledger(self._folder / "events.npy")
+        # A context of its own, so that the last words can be waited for while the other sockets are in use.
+        self._control_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._control = ControlClient(
-            context, spec.control, spec.name, self._in_flight, lambda: os._exit(_EXIT_FAILED)
+            self._control_context, spec.control, spec.name, self._in_flight, lambda: os._exit(_EXIT_FAILED)
         )
         self._context = context
         self._sut: Sut | None = None
@@ -63,6 +65,7 @@ class _Test:
             except BaseException as error:  # noqa: BLE001 - the process's edge: reported, then it ends
                 self._fatal(error)
             self._control.send(Done(report))
+        self._control_context.term()
 
     def _run(self) -> dict[str, Any]:
         spec = self._spec
@@ -150,7 +153,7 @@ class _Test:
         _log.error("the test cannot go on", exc_info=error)
         self._control.fail(error)
         self._control.__exit__()
-        self._context.term()
+        self._control_context.term()
         sys.stderr.flush()
         os._exit(_EXIT_FAILED)
 
@@ -170,7 +173,7 @@ def _peak_rss_bytes() -> int | None:
 
 def main() -> None:
     """Run the test whose spec file is the only argument."""
-    die_with_parent(os.getppid())
+    die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     spec = read_spec(TestSpec, Path(sys.argv[1]))

@@ -142,6 +142,8 @@ class Sut:
                 for socket, _ in poller.poll(_POLL_MS):
                     for events in by_socket[socket].heard():
                         self._handle(by_socket[socket].index, events)
+                for link in self._links:
+                    link.check_alive()
         except BaseException as error:  # noqa: BLE001 - the test can never complete without this thread
             self._on_fatal(error)
 
@@ -149,9 +151,9 @@ class Sut:
         now = time.monotonic_ns()
         if events.first_ids and self._reports_first_tokens:
             with self._lock:
-                loadgen_ids = [self._ledger.loadgen_id(ordinal) for ordinal in events.first_ids]
                 for ordinal in events.first_ids:
                     self._ttft.append(self._ledger.first_token(ordinal, replica, now) / 1e9)
+                loadgen_ids = [self._ledger.loadgen_id(ordinal) for ordinal in events.first_ids]
             self._reporter.report_first_tokens(loadgen_ids, events.first_tokens)
         if events.finished_ids:
             self._finish(replica, events, now)

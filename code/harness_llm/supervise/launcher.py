@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import harness_llm
+from harness_llm.transport.control import PARENT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +87,13 @@ def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapp
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "PYTHONUNBUFFERED": "1",
+                **environment,
+                PARENT_VARIABLE: str(os.getpid()),
+            },
         )
     return Child(name=name, log=log, process=process, last_heard=time.monotonic())
 

@@ -38,7 +38,7 @@ class Percentiles:
         """The smallest value that `percent` percent do not exceed, seconds; None while there are none."""
         if not self._count:
             return None
-        rank = min(self._count - 1, int(np.ceil(self._count * percent / 100)) - 1)
+        rank = min(self._count - 1, max(0, int(np.ceil(self._count * percent / 100)) - 1))
         return float(np.partition(self._values[: self._count], rank)[rank])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -55,6 +56,7 @@ class Supervisor:
         self._stages: dict[str, str] = {}
         self._progress: TestProgress | None = None
         self._done: dict[str, Any] | None = None
+        self._control: ControlServer | None = None
         self._silence_s = 10.0
 
     def __enter__(self) -> Self:
@@ -64,6 +66,8 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self._stop_all()
+        if self._control is not None:
+            self._control.close()
         self._context.destroy(linger=0)
         shutil.rmtree(self._sockets, ignore_errors=True)
 
@@ -94,7 +98,8 @@ class Supervisor:
         self._silence_s = harness.silence_timeout_s
         port = harness.port
         endpoint = f"ipc://{self._sockets}/control" if port is None else f"tcp://127.0.0.1:{port}"
-        self._control = ControlServer(self._context, endpoint)
+        if self._control is None:  # one for all groups: ZeroMQ lets a closed port go only after a while
+            self._control = ControlServer(self._context, endpoint)
         arguments = harness.simulated.model_dump() if harness.engine == "simulated" else config.llm_config
         for index, environment in enumerate(replica_environments(config)):
             folder = self._folder.path / "replicas" / str(index)
@@ -179,6 +184,7 @@ class Supervisor:
         if test.audit_conf is not None:
             audit = folder / "audit.config"
             audit.write_text(test.audit_conf)
+        assert self._control is not None
         replicas = sorted(self._ready.items(), key=lambda pair: int(pair[0].removeprefix("replica-")))
         name = f"loadgen-{test.name}"
         spec = TestSpec(
@@ -214,14 +220,18 @@ class Supervisor:
 
     def _turn(self, expected_to_end: str = "") -> None:
         """Hear what came, look whether everybody lives, show it."""
-        for name, message in self._control.receive(_POLL_MS):
-            if name in self._children:
-                self._children[name].hear()
-                self._take(name, message)
+        self._hear(_POLL_MS)
         for child in list(self._children.values()):
             if child.name != expected_to_end:
                 self._check(child)
         self._view.tick(self._stage_text(), self._progress)
+
+    def _hear(self, timeout_ms: int) -> None:
+        assert self._control is not None
+        for name, message in self._control.receive(timeout_ms):
+            if name in self._children:
+                self._children[name].hear()
+                self._take(name, message)
 
     def _take(self, name: str, message: ControlMessage) -> None:
         match message:
@@ -249,13 +259,14 @@ class Supervisor:
         if reason is not None:
             if lost is LoadgenLost and self._done is not None:
                 return
-            for name, message in self._control.receive(0):  # its last words may have come meanwhile
-                self._take(name, message)
+            self._hear(0)  # its last words may have come meanwhile
             if lost is LoadgenLost and self._done is not None:
                 return
+            child.signal_group(signal.SIGKILL)  # what it started must not go on
             raise lost(f"{child.name} {reason}; log {child.log}{child.log_tail()}")
         silent = time.monotonic() - child.last_heard
         if silent > (self._silence_s if child.has_spoken else _FIRST_WORD_S):
+            child.signal_group(signal.SIGKILL)  # it would not hear a request to stop
             raise lost(f"{child.name} has been silent for {silent:.1f} s; log {child.log}{child.log_tail()}")
 
     def _stage_text(self) -> str:
@@ -268,10 +279,8 @@ class Supervisor:
         return "between tests"
 
     def _stop_all(self) -> None:
-        if not self._children:
-            return
         for name in self._children:
-            if name in self._ready:
+            if name in self._ready and self._control is not None:
                 self._control.shut_down(name)
         unready = [child for name, child in self._children.items() if name not in self._ready]
         end_all(unready, 0)
@@ -279,7 +288,6 @@ class Supervisor:
         self._children.clear()
         self._ready.clear()
         self._stages.clear()
-        self._control.close()
 
 
 def _error_of(name: str, message: Failed, child: Child) -> HarnessError:

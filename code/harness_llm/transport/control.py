@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from harness_llm.transport.wire import ControlMessage
 
-__all__ = ["ControlClient", "ControlServer", "bind", "die_with_parent"]
+__all__ = ["PARENT_VARIABLE", "ControlClient", "ControlServer", "bind", "die_with_parent"]
+
+PARENT_VARIABLE = "HARNESS_LLM_PARENT"
+"""Environment variable with the process id of whoever started this child."""
 
 _HEARTBEAT_S = 1.0
 _PARENT_POLL_S = 0.5
@@ -40,16 +43,17 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
-def die_with_parent(parent: int) -> None:
+def die_with_parent() -> None:
     """End this process's whole group as soon as the process that started it is gone, however it ended.
 
     A thread looks twice a second. Linux's PR_SET_PDEATHSIG would not do: it spares grandchildren, and an
-    engine that outlives its replica keeps the device's memory.
-
-    Args:
-        parent: Process id of the parent when it started this process, which must lead its own group.
+    engine that outlives its replica keeps the device's memory. The parent's process id comes by environment,
+    because a parent that died while this process was importing can no longer be asked for. A process that
+    leads no group of its own was started by hand, and is left to the hand.
     """
-    assert os.getpgrp() == os.getpid()
+    if os.getpgrp() != os.getpid():
+        return
+    parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -115,7 +119,7 @@ class ControlClient:
         endpoint: str,
         name: str,
         in_flight: Callable[[], int],
-        on_shutdown: Callable[[], None],
+        on_shutdown: Callable[[], object],
     ) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from harness_llm.core import Mode, Scenario  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from harness_llm.core import Mode, Scenario
 
 __all__ = ["ReplicaSpec", "TestSpec", "read_spec", "write_spec"]
 

@@ -7,14 +7,12 @@ loadgen process talks to each replica; both directions of a session are numbered
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from harness_llm.engines.base import Request  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ProtocolError
-
-if TYPE_CHECKING:
-    from harness_llm.engines.base import Request
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -99,6 +97,11 @@ class Events(_Message, frozen=True):
     finished_ids: list[int]
     finished_tokens: list[bytes]
     failures: list[tuple[int, str]]
+
+    def __post_init__(self) -> None:
+        first, finished = self.first_ids, self.finished_ids
+        if len(first) != len(self.first_tokens) or len(finished) != len(self.finished_tokens):
+            raise ValueError("Events: each id needs its tokens")
 
 
 DataMessage = Open | Submit | Close | Welcome | Events

@@ -1,0 +1,192 @@
+"""What the harness itself can carry: LoadGen, ZeroMQ and processes as in any run, and an instant engine.
+
+Three figures: Offline samples/s, p99 TTFT that the harness adds in Server, and peak memory of the loadgen
+process. docs/benchmarks.md says how to read them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
+
+from benchmarks.figures import Figure, Machine, report, write_conf
+
+from harness_llm.config.model import RunConfig
+from harness_llm.core import NANOSECONDS_PER_MS
+from harness_llm.errors import HarnessError, RunBroken
+from harness_llm.logs.detail import DetailLog
+from harness_llm.run import execute, prepare
+from harness_llm.supervise.folder import read_json
+from harness_llm.supervise.view import make_view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness_llm.supervise.view import View
+
+_MODEL = "plumbing"
+_SHAPE = "24576:100:300"  # samples of the llama2-70b data set : prompt tokens : answer tokens
+_ANSWER_TOKENS = 300
+_OFFLINE_TARGET = 30_000.0  # samples/s
+_ADDED_TTFT_TARGET_MS = 5.0
+_MEMORY_TARGET_GIB = 2.0
+_REAL_FIRST_MS = 20.0
+_REAL_TOKEN_MS = 1.0
+_IN_FLIGHT = 1 << 16  # the simulated engine must never queue: its own queue is no cost of the harness
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much load is put on.
+
+    Attributes:
+        offline_samples: Samples of the one Offline query.
+        queries_per_s: Server queries a second.
+        server_s: Length of each Server test, seconds.
+    """
+
+    offline_samples: int
+    queries_per_s: float
+    server_s: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One LoadGen test: LoadGen's own log, and what the loadgen process said of itself."""
+
+    log: DetailLog
+    test: dict[str, Any]
+
+    def number(self, key: str) -> float:
+        """A result of LoadGen's detail log.
+
+        Raises:
+            RunBroken: LoadGen did not log it.
+        """
+        found = self.log.number(f"result_{key}")
+        if found is None:
+            raise RunBroken(f"{self.log.path}: LoadGen logged no result_{key}")
+        return found
+
+
+def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path, view: View) -> Measured:
+    """Run one performance test with the simulated engine.
+
+    Args:
+        scenario: `Offline` or `Server`.
+        load: How much.
+        latency: The simulated engine's latencies.
+        folder: Where the run folder and user.conf go; made.
+        view: Where to show how it goes.
+
+    Raises:
+        HarnessError: The run broke, or LoadGen counted other samples than were asked for.
+    """
+    folder.mkdir()
+    queries = round(load.queries_per_s * load.server_s)
+    settings = {
+        "Offline.target_qps": 1,
+        "Offline.min_duration": 0,
+        "Offline.min_query_count": load.offline_samples,
+        "Server.target_qps": load.queries_per_s,
+        "Server.min_duration": 0,
+        "Server.min_query_count": queries,
+        "Server.ttft_latency": 1000,
+        "Server.tpot_latency": 100,
+    }
+    harness = {
+        "benchmark": _MODEL,
+        "scenario": scenario,
+        "engine": "simulated",
+        "dataset": "synthetic",
+        "dataset_shape": _SHAPE,
+        "max_tokens": _ANSWER_TOKENS,
+        "user_conf": write_conf(folder / "user.conf", _MODEL, settings),
+        "replicas": 1,
+        "simulated": {"concurrent": _IN_FLIGHT, **latency},
+    }
+    config = RunConfig.model_validate({"llm_config": {}, "harness_config": harness})
+    execute(prepare([config], ["performance"]), folder / "run", view, resume=False, after_test=lambda _: None)
+    test = folder / "run" / scenario / "performance"
+    measured = Measured(DetailLog.read(test / "mlperf_log_detail.txt"), read_json(test / "test.json"))
+    expected = load.offline_samples if scenario == "Offline" else queries
+    if measured.test["samples"] != expected or measured.test["tokens"] != expected * _ANSWER_TOKENS:
+        raise RunBroken(f"{test}: expected {expected} samples, LoadGen ran {measured.test['samples']}")
+    return measured
+
+
+def measure(load: Load, folder: Path, view: View) -> list[Figure]:
+    """Run the three tests and derive the figures."""
+    view.say("1 of 3: Offline, instant engine")
+    offline = run_test("Offline", load, {}, folder / "offline", view)
+    view.say("2 of 3: Server, instant engine")
+    instant = run_test("Server", load, {}, folder / "instant", view)
+    view.say(f"3 of 3: Server, engine of {_REAL_FIRST_MS:g} ms and {_REAL_TOKEN_MS:g} ms a token")
+    latency = {"first_token_ms": _REAL_FIRST_MS, "per_token_ms": _REAL_TOKEN_MS}
+    timed = run_test("Server", load, latency, folder / "timed", view)
+    rate = f"{load.queries_per_s:,.0f} queries/s of {_ANSWER_TOKENS} tokens"
+    return [
+        Figure(
+            "Offline, samples/s as LoadGen reports it",
+            offline.number("samples_per_second"),
+            "samples/s",
+            _OFFLINE_TARGET,
+        ),
+        _added_ttft(f"Server, {rate}: p99 TTFT less an instant engine's 0 ms", instant, 0.0),
+        _added_ttft(
+            f"Server, {rate}: p99 TTFT less a timed engine's {_REAL_FIRST_MS:g} ms", timed, _REAL_FIRST_MS
+        ),
+        _completed("Server, instant engine: completed queries/s", instant),
+        _completed("Server, timed engine: completed queries/s", timed),
+        Figure(
+            f"peak memory of the loadgen process, Offline, {load.offline_samples:,} samples",
+            offline.test["peak_rss_bytes"] / 2**30,
+            "GiB",
+            _MEMORY_TARGET_GIB,
+            is_limit=True,
+            digits=2,
+        ),
+    ]
+
+
+def _added_ttft(name: str, measured: Measured, engine_ms: float) -> Figure:
+    p99_ms = measured.number("first_token_99.00_percentile_latency_ns") / NANOSECONDS_PER_MS
+    return Figure(name, p99_ms - engine_ms, "ms", _ADDED_TTFT_TARGET_MS, is_limit=True, digits=2)
+
+
+def _completed(name: str, measured: Measured) -> Figure:
+    return Figure(name, measured.number("completed_samples_per_sec"), "queries/s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 0, 1 if a target is missed, or the exit code of what went wrong."""
+    parser = argparse.ArgumentParser(description="What the harness carries with an instant engine.")
+    parser.add_argument("--samples", type=int, default=1_000_000, help="Offline (default: %(default)s)")
+    parser.add_argument("--qps", type=float, default=2000.0, help="Server queries/s (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a Server test (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    machine = Machine()
+    load = Load(options.samples, options.qps, options.seconds)
+    view = make_view("simulated, not a result", quiet=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="harness-llm-plumbing-") as folder:
+            figures = measure(load, Path(folder), view)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        view.close()
+    title = "plumbing: real LoadGen, ZeroMQ and processes, simulated engine"
+    return report(title, figures, machine.facts(), {"shape": _SHAPE}, as_json=options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What scoring one accuracy test gives, and the two files that it goes to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["AccuracyResult", "Gates"]
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What an accuracy test must reach.
+
+    Attributes:
+        minimum: Least value of each score; a score that is not named is not judged.
+        tokens_per_sample: Inclusive window for the mean answer length, tokens; None sets none.
+        source: Where the numbers come from: a rule's file and line, or a reference file.
+    """
+
+    minimum: Mapping[str, float]
+    tokens_per_sample: tuple[float, float] | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class AccuracyResult:
+    """Scores of one accuracy test, judged where there are gates.
+
+    Attributes:
+        scores: Mean F-measures times 100, by ROUGE kind.
+        samples: Answers scored.
+        tokens: Output tokens of all answers, end of sequence included.
+        characters: Characters of all answers as they were scored (`gen_len` in the official form).
+        gates: What the scores are judged by; None where nothing is known to judge by.
+    """
+
+    scores: Mapping[str, float]
+    samples: int
+    tokens: int
+    characters: int
+    gates: Gates | None = None
+
+    @property
+    def tokens_per_sample(self) -> float:
+        """Mean answer length, tokens, rounded to one place as the official script does."""
+        return round(self.tokens / self.samples, 1)
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for each gate that is not met; empty if all are, or there are none."""
+        if self.gates is None:
+            return []
+        found = [
+            f"{name} is {self.scores[name]:.4f}, the gate is {least:.4f}"
+            if name in self.scores
+            else f"{name} is not scored (nltk's punkt_tab data is not installed), the gate is {least:.4f}"
+            for name, least in self.gates.minimum.items()
+            if not self.scores.get(name, -1.0) >= least
+        ]
+        window = self.gates.tokens_per_sample
+        if window is not None and not window[0] <= self.tokens_per_sample <= window[1]:
+            found.append(
+                f"tokens_per_sample is {self.tokens_per_sample}, the window is {window[0]} to {window[1]}"
+            )
+        return found
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether every gate is met; None where there are no gates."""
+        return None if self.gates is None else not self.failures
+
+    def official_line(self) -> str:
+        """The line that the official checker's patterns match (constants.py, ACC_PATTERN, @b66003e1).
+
+        Every number is a plain one: the patterns do not match numpy's `np.float64(…)`.
+        """
+        shown: dict[str, float] = {name: float(score) for name, score in self.scores.items()}
+        shown |= {
+            "gen_len": int(self.characters),
+            "gen_num": int(self.samples),
+            "gen_tok_len": int(self.tokens),
+            "tokens_per_sample": float(self.tokens_per_sample),
+        }
+        return repr(shown)
+
+    def write(self, folder: Path) -> None:
+        """Write accuracy.txt (official form) and accuracy.json into a test folder, each as a whole."""
+        record = {
+            "metric": "rouge",
+            "scores": dict(self.scores),
+            "gates": {} if self.gates is None else dict(self.gates.minimum),
+            "gates_source": "" if self.gates is None else self.gates.source,
+            "tokens_per_sample_window": None if self.gates is None else self.gates.tokens_per_sample,
+            "passed": self.passed,
+            "failures": self.failures,
+            "tokens_per_sample": self.tokens_per_sample,
+            "samples": self.samples,
+            "gen_len": self.characters,
+            "gen_tok_len": self.tokens,
+        }
+        _replace(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")
+        _replace(folder / "accuracy.json", json.dumps(record, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

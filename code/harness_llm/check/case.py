@@ -1,0 +1,167 @@
+"""One benchmark and scenario under check: where its files are, and what they hold, each read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from harness_llm import rules
+from harness_llm.check.model import Check
+from harness_llm.config.user_conf import UserConf, parse_conf
+from harness_llm.core import Mode, Scenario
+from harness_llm.logs.accuracy_log import AccuracyLog
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import LogError, read_text
+from harness_llm.logs.summary import SummaryLog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Case", "ConfFile", "relative"]
+
+
+def relative(path: Path, root: Path) -> str:
+    """A path as a report shows it: relative to what was checked, where it lies inside."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+@dataclass(frozen=True)
+class ConfFile:
+    """A user.conf as it could be read.
+
+    Attributes:
+        conf: Its usable lines.
+        problems: A sentence for each line that LoadGen would ignore or change.
+        missing: Why there is no file to read, or None.
+    """
+
+    conf: UserConf
+    problems: tuple[str, ...]
+    missing: LogError | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One benchmark in one scenario, in a run folder or a submission tree.
+
+    Attributes:
+        root: What is being checked.
+        benchmark: Directory name of the benchmark.
+        scenario: The scenario.
+        round: Round whose rules apply.
+        division: `closed`, `open` or `network`; None in a run folder.
+        rules: The benchmark's rules in that round; None where it is unofficial.
+        layout: `run` folder or submission `tree`.
+        folder: The scenario's folder.
+        performance: Folder of the performance logs.
+        accuracy: Folder of the accuracy logs.
+        user_conf: The user.conf that was used.
+        tests: Folder of each compliance test that the round asks for or that is there.
+        samples: Size of the data set, where the run folder says it.
+        modes: The modes that were run; both in a tree.
+    """
+
+    root: Path
+    benchmark: str
+    scenario: Scenario
+    round: str
+    division: str | None
+    rules: rules.BenchmarkRules | None
+    layout: Literal["run", "tree"]
+    folder: Path
+    performance: Path
+    accuracy: Path
+    user_conf: Path
+    tests: Mapping[str, Path] = field(default_factory=dict)
+    samples: int | None = None
+    modes: frozenset[Mode] = frozenset(Mode)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether accuracy gates and latency limits of the rules must be met: not in open, not unofficial."""
+        return self.rules is not None and self.division != "open"
+
+    @property
+    def loadgen_model(self) -> str:
+        """The model name that LoadGen must have been given."""
+        return rules.loadgen_model(self.benchmark, self.scenario)
+
+    @property
+    def expected_samples(self) -> int | None:
+        """Loaded samples that performance mode needs; None where nobody says."""
+        return self.rules.samples.performance if self.rules else self.samples
+
+    def check(
+        self,
+        name: str,
+        passed: bool | None,
+        found: object,
+        required: object,
+        *,
+        source: str = "",
+        remedy: str = "",
+        path: Path | None = None,
+    ) -> Check:
+        """A check of this case; the remedy is dropped where there is nothing to remedy."""
+        shown = relative(path or self.folder, self.root)
+        return Check(
+            name,
+            passed,
+            str(found),
+            str(required),
+            rules.expand_source(source),
+            remedy if passed is False else "",
+            shown,
+        )
+
+    @cached_property
+    def detail(self) -> DetailLog:
+        """Detail log of the performance run."""
+        return DetailLog.read(self.performance / "mlperf_log_detail.txt")
+
+    @cached_property
+    def summary(self) -> SummaryLog:
+        """Summary of the performance run."""
+        return SummaryLog.read(self.performance / "mlperf_log_summary.txt")
+
+    @cached_property
+    def accuracy_detail(self) -> DetailLog:
+        """Detail log of the accuracy run."""
+        return DetailLog.read(self.accuracy / "mlperf_log_detail.txt")
+
+    @cached_property
+    def accuracy_log(self) -> AccuracyLog:
+        """Answers of the accuracy run."""
+        return AccuracyLog.read(self.accuracy / "mlperf_log_accuracy.json")
+
+    @cached_property
+    def conf(self) -> ConfFile:
+        """The user.conf, with every line that can be used."""
+        text, missing = read_text(self.user_conf)
+        entries, problems = parse_conf(text)
+        return ConfFile(UserConf(self.user_conf, tuple(entries)), tuple(problems), missing)
+
+    @cached_property
+    def settings(self) -> dict[str, int | float]:
+        """What user.conf sets for this model and scenario, in the units of the file."""
+        return self.conf.conf.settings_for(self.loadgen_model, self.scenario)
+
+    @cached_property
+    def limits_ns(self) -> tuple[int, int] | None:
+        """Limits of TTFT and TPOT, ns: the rules', or else user.conf's; None in Offline."""
+        if not self.scenario.is_timed_per_token:
+            return None
+        if self.rules and self.scenario in self.rules.latency:
+            limits = self.rules.latency[self.scenario]
+            return limits.ttft_ns, limits.tpot_ns
+        ttft, tpot = self.settings.get("ttft_latency"), self.settings.get("tpot_latency")
+        return None if ttft is None or tpot is None else (int(ttft) * 10**6, int(tpot) * 10**6)
+
+    @property
+    def limits_source(self) -> str:
+        """Where `limits_ns` come from."""
+        if self.rules and self.scenario in self.rules.latency:
+            return self.rules.latency[self.scenario].source
+        return relative(self.user_conf, self.root)

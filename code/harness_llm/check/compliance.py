@@ -1,0 +1,182 @@
+"""Checks of compliance runs: there, verified, and really run with the round's audit settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.check.model import INFERENCE
+from harness_llm.core import Scenario
+from harness_llm.logs.accuracy_log import AccuracyEntry, iterate_entries
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import LogError, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness_llm.check.case import Case
+    from harness_llm.check.model import Check
+    from harness_llm.rules import ComplianceTest
+
+__all__ = ["COMPLIANCE_CHECKS"]
+
+_CHECKER = f"{INFERENCE} tools/submission/submission_checker/checks/compliance_check.py"
+_EOS = 2  # Llama-2 and Mixtral; run_verification.py line 47
+_EOS_MODELS = ("llama2-70b", "mixtral-8x7b")
+_LINES = {
+    "first_token": (("First token check pass: True", "First token check pass: Skipped"), "first token"),
+    "eos": (("EOS check pass: True",), "end of sequence"),
+    "length": (("Sample length check pass: True",), "sample length"),
+    "accuracy": (("TEST PASS",), "accuracy"),
+    "output_length": (("TEST PASS",), "output length"),
+}
+
+
+def _tests(case: Case) -> Iterator[Check]:
+    asked = case.rules.row.compliance if case.rules and case.is_strict else ()
+    for name in dict.fromkeys((*asked, *case.tests)):
+        folder = case.tests.get(name)
+        if folder is None:
+            needed = case.layout == "tree"
+            yield case.check(
+                f"compliance.{name}",
+                False if needed else None,
+                "was not run",
+                f"a {name} run of {case.scenario}",
+                source=case.rules.row.source if case.rules else "",
+                remedy=f"Run {name} and package again.",
+            )
+            continue
+        test = rules.table().tests.get(name)
+        if test is None:
+            yield case.check(f"compliance.{name}", None, "a test that the rules table lacks", "", path=folder)
+            continue
+        yield from _verification(case, name, folder, test)
+        yield from _audit(case, name, folder, test)
+        yield from _answers(case, name, folder)
+
+
+def _verification(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
+    path = folder / test.result_file
+    text, problem = read_text(path)
+    lines = {line.strip() for line in text.splitlines()}
+    for subject in test.verifies:
+        wanted, shown = _LINES[subject]
+        if subject == "first_token" and case.scenario is not Scenario.OFFLINE:
+            wanted = wanted[:1]
+        said = [line for line in sorted(lines) if line.startswith(wanted[0].partition(":")[0])]
+        yield case.check(
+            f"compliance.{name}-{subject.replace('_', '-')}",
+            bool(lines & set(wanted)) and "TEST FAIL" not in lines,
+            str(problem or "; ".join(said) or "no such line"),
+            " or ".join(wanted),
+            source=f"{_CHECKER} lines 323-375",
+            remedy=f"Correct the {shown} of the answers, run {name} again and verify it.",
+            path=path,
+        )
+
+
+def _first_existing(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _audit(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
+    """The settings that LoadGen logged in the compliance run are those of the round's audit.config."""
+    path = _first_existing(
+        folder / "performance" / "run_1" / "mlperf_log_detail.txt",
+        folder / "mlperf_log_detail.txt",
+        folder / "performance" / "mlperf_log_detail.txt",
+    )
+    if path is None:
+        if case.layout == "run":
+            yield case.check(
+                f"compliance.{name}-log", False, "is missing", "LoadGen's detail log", path=folder
+            )
+        return
+    detail = DetailLog.read(path)
+    names = {
+        "mode": ("effective_test_mode", "PerformanceOnly"),
+        "min_duration": ("requested_min_duration_ms", test.audit["min_duration"]),
+    }
+    wanted = {
+        log_name: value
+        for key, given in test.audit.items()
+        for log_name, value in [names.get(key, (f"requested_{key}", given))]
+    }
+    wanted["effective_scenario"] = case.scenario.loadgen_name
+    wrong = [f"{key} {detail.value(key)}" for key, value in wanted.items() if detail.value(key) != value]
+    yield case.check(
+        f"compliance.{name}-settings",
+        not wrong and not detail.problems,
+        "; ".join(wrong) or "; ".join(map(str, detail.problems[:2])) or "the round's",
+        ", ".join(f"{key} {value}" for key, value in wanted.items()),
+        source=test.source,
+        remedy=f"Run {name} with this round's audit.config.",
+        path=path,
+    )
+    yield case.check(
+        f"compliance.{name}-errors",
+        detail.error_lines == 0,
+        f"{detail.error_lines} error lines",
+        "no LoadGen error",
+        source=f"{_CHECKER} lines 172-206",
+        remedy="Remove the cause that LoadGen names and run the test again.",
+        path=path,
+    )
+
+
+def _answers(case: Case, name: str, folder: Path) -> Iterator[Check]:
+    """TEST06 made again from its answers, where they lie in the tree."""
+    path = _first_existing(
+        folder / "accuracy" / "mlperf_log_accuracy.json", folder / "mlperf_log_accuracy.json"
+    )
+    if name != "TEST06" or path is None:
+        return
+    faults = list(_faults(case, path))
+    yield case.check(
+        f"compliance.{name}-answers",
+        not faults,
+        "; ".join(faults[:3]) or "first tokens, ends and lengths are right",
+        "answers that begin with the reported first token, end at most once, and are as long as counted",
+        source=f"{INFERENCE} compliance/TEST06/run_verification.py lines 67-103",
+        remedy="Correct what is named, run TEST06 again and verify it.",
+        path=path,
+    )
+
+
+def _faults(case: Case, path: Path) -> Iterator[str]:
+    knows_end = case.rules is not None and case.rules.conf_name.startswith(_EOS_MODELS)
+    entries, half_lines, cut = 0, 0, False
+    for entry in iterate_entries(path):
+        if entry is None:
+            cut = True
+        elif isinstance(entry, LogError):
+            half_lines += 1
+            if half_lines > 2 or entry.line == 0:
+                yield str(entry)
+                return
+        else:
+            entries += 1
+            yield from _entry_faults(case, entry, knows_end=knows_end)
+    if half_lines and not cut:
+        yield f"{half_lines} lines that are no entry"
+    if not entries:
+        yield "no answer"
+
+
+def _entry_faults(case: Case, entry: AccuracyEntry, *, knows_end: bool) -> Iterator[str]:
+    if entry.token_count is None or len(entry.data) != 8 * entry.token_count:
+        length = len(entry.data) / 8
+        yield f"sample {entry.sample}: token_count {entry.token_count}, data of {length:g} tokens"
+    if case.scenario.is_timed_per_token and (
+        not entry.token_data or not entry.data.startswith(entry.token_data)
+    ):
+        reported = entry.token_data or "none"
+        yield f"sample {entry.sample}: reported first token {reported}, {entry.data[:8]} in data"
+    end = _EOS.to_bytes(4, "little").hex().upper()
+    if knows_end and entry.data.upper().endswith(end * 2) and len(entry.data) % 8 == 0:
+        yield f"sample {entry.sample}: ends with end of sequence twice"
+
+
+COMPLIANCE_CHECKS = (_tests,)

@@ -1,0 +1,181 @@
+"""Checks of what stands beside the logs: system description, measurements, README, documentation, source."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness_llm.check.case import relative
+from harness_llm.check.model import INFERENCE, Check
+from harness_llm.logs.source import file_problem, read_text
+from harness_llm.system.description import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = [
+    "SIMULATED",
+    "documentation_checks",
+    "is_marked_simulated",
+    "measurement_checks",
+    "read_object",
+    "readme_checks",
+    "source_checks",
+    "system_checks",
+]
+
+_CONSTANTS = f"{INFERENCE} tools/submission/submission_checker/constants.py"
+_MEASUREMENTS = (
+    "input_data_types",
+    "retraining",
+    "starting_weights_filename",
+    "weight_data_types",
+    "weight_transformations",
+)
+_RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
+SIMULATED = "simulated, not a result"
+
+
+def read_object(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """A JSON object from a file, or None and why not."""
+    text, problem = read_text(path)
+    if problem:
+        return None, str(problem)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return None, f"no JSON: {error}"
+    return (found, "") if isinstance(found, dict) else (None, "no JSON object")
+
+
+def is_marked_simulated(*paths: Path) -> bool:
+    """Whether any of these text files says that its numbers were made up."""
+    return any(SIMULATED in read_text(path)[0] for path in paths)
+
+
+def system_checks(path: Path, root: Path, *, submitter: str, division: str) -> Iterator[Check]:
+    """The description of one system: every field answered, of this submitter and division."""
+    shown = relative(path, root)
+    found, problem = read_object(path)
+    yield Check(
+        "system.file",
+        found is not None,
+        problem or "readable",
+        "a JSON object that describes the system",
+        f"{_CONSTANTS} lines 2169-2174",
+        "" if found is not None else "Write it with `harness-llm system`.",
+        shown,
+    )
+    if found is None:
+        return
+    problems = validate(found, submitter=submitter, division=division)
+    for fault in problems:
+        yield Check(
+            f"system.{fault.field}",
+            False,
+            "is missing" if fault.found is None else fault.found or "is empty",
+            "an answer",
+            f"{_CONSTANTS} lines 1833-1899",
+            fault.remedy,
+            shown,
+        )
+    if not problems:
+        yield Check("system.fields", True, "all answered", "every field answered", path=shown)
+    if division == "closed" and str(found.get("is_network", "")).lower() == "true":
+        yield Check(
+            "system.is_network",
+            False,
+            "true",
+            "false in closed",
+            f"{INFERENCE} tools/submission/submission_checker/checks/system_check.py lines 118-140",
+            "File the result under network/, or describe the system without a network.",
+            shown,
+        )
+
+
+def measurement_checks(path: Path, root: Path) -> Iterator[Check]:
+    """The measurements of one result: five fields, none empty."""
+    found, problem = read_object(path)
+    shown = relative(path, root)
+    empty = [key for key in _MEASUREMENTS if not str((found or {}).get(key) or "").strip()]
+    yield Check(
+        "measurements.file",
+        found is not None,
+        problem or "readable",
+        "a JSON object",
+        f"{_CONSTANTS} lines 2095-2100",
+        "" if found is not None else "Package the run again.",
+        shown,
+    )
+    if found is not None:
+        yield Check(
+            "measurements.fields",
+            not empty,
+            f"missing or empty: {', '.join(empty)}" if empty else "all answered",
+            ", ".join(_MEASUREMENTS),
+            f"{_CONSTANTS} lines 1944-1950",
+            "State them in the system YAML and package the run again." if empty else "",
+            shown,
+        )
+
+
+def readme_checks(path: Path, root: Path) -> Iterator[Check]:
+    """The README of one result: how to run it again."""
+    problem = file_problem(path)
+    text = "" if problem else read_text(path)[0]
+    good = problem is None and bool(text.strip())
+    yield Check(
+        "readme.file",
+        good,
+        problem or ("there" if good else "is blank"),
+        "a README that says how the result was made",
+        f"{_CONSTANTS} line 1486",
+        "" if good else "Write how to run the benchmark again.",
+        relative(path, root),
+    )
+
+
+def documentation_checks(folder: Path, root: Path, *, is_required: bool) -> Iterator[Check]:
+    """The submitter's documentation: a calibration write-up; required in closed."""
+    found = [
+        entry
+        for entry in _files(folder)
+        if entry.name.startswith("calibration") and file_problem(entry) is None
+    ]
+    yield Check(
+        "documentation.calibration",
+        True if found else (False if is_required else None),
+        found[0].name if found else "no calibration document",
+        "documentation/calibration.md, or .adoc, with text",
+        _RULES,
+        ""
+        if found or not is_required
+        else "Describe how weights were quantized, or state that they were not.",
+        relative(folder, root),
+    )
+
+
+def source_checks(folder: Path, root: Path) -> Iterator[Check]:
+    """The source code that ran."""
+    found = any(True for _ in _files(folder)) or any(entry.is_dir() for entry in _entries(folder))
+    yield Check(
+        "source.folder",
+        found,
+        "there" if found else "missing or empty",
+        f"{folder.name}/ with the source code that ran",
+        f"{_CONSTANTS} lines 2181-2186",
+        "" if found else "Package the run again from a git checkout.",
+        relative(folder, root),
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (OSError, ValueError):
+        return []
+
+
+def _files(folder: Path) -> list[Path]:
+    return [entry for entry in _entries(folder) if entry.is_file() and not entry.is_symlink()]

@@ -1,0 +1,127 @@
+"""Checks of every file in a tree: plain, of a legal size and name, and text where its name says so."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.check.model import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["file_checks"]
+
+_TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}
+_JUNK_NAMES = {".DS_Store", "__pycache__", ".git", "Thumbs.db", ".ipynb_checkpoints", ".lock"}
+_JUNK_SUFFIXES = (".pyc", "~", ".swp", ".tmp", ".orig", ".bak")
+_LONGEST_PATH = 240  # Windows checkouts of the results repository
+_MOST_FILES = 200_000
+_CHUNK = 1 << 20
+_CATEGORIES = {
+    "files.links": ("no symbolic link", "Put the file itself there."),
+    "files.plain": ("plain files and folders only", "Remove it."),
+    "files.size": ("no file above the limit", "Leave it out, or cut it as the rules allow."),
+    "files.encoding": ("UTF-8 text", "Write the file again as UTF-8."),
+    "files.names": ("printable names without blanks, short and unique without case", "Rename it."),
+    "files.junk": ("no editor, cache or version-control files", "Remove it."),
+    "files.readable": ("everything readable", "Give read permission, or remove it."),
+}
+
+
+def file_checks(root: Path) -> Iterator[Check]:
+    """One check for each kind of fault, naming the first files that have it."""
+    faults: dict[str, list[str]] = defaultdict(list)
+    count = 0
+    for path in _walk(root, faults):
+        count += 1
+        if count > _MOST_FILES:
+            faults["files.size"].append(f"more than {_MOST_FILES} files")
+            break
+        for category, text in _faults(path, root):
+            faults[category].append(text)
+    limit = rules.table().run.max_file_bytes
+    for category, (required, remedy) in _CATEGORIES.items():
+        found = faults[category]
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        yield Check(
+            category,
+            not found,
+            "; ".join(found[:5]) + more if found else f"{count} files",
+            required,
+            rules.expand_source(limit.source) if category == "files.size" else "",
+            remedy if found else "",
+            str(found[0]).partition(": ")[0] if found else "",
+        )
+
+
+def _walk(root: Path, faults: dict[str, list[str]]) -> Iterator[Path]:
+    """Every file and link below `root`, links not followed; folders that cannot be read are faults."""
+
+    def refused(error: OSError) -> None:
+        place = Path(os.fsdecode(error.filename or root))
+        faults["files.readable"].append(f"{_shown(place, root)}: {error.strerror}")
+
+    for folder, folders, names in os.walk(root, onerror=refused, followlinks=False):
+        place = Path(folder)
+        lowered: dict[str, str] = {}
+        for name in sorted((*folders, *names)):
+            if lowered.setdefault(name.lower(), name) != name:
+                faults["files.names"].append(f"{_shown(place / name, root)}: as {lowered[name.lower()]}")
+            if name in _JUNK_NAMES or name.endswith(_JUNK_SUFFIXES):
+                faults["files.junk"].append(_shown(place / name, root))
+            if name in folders and not (place / name).is_symlink() and _is_bad_name(name):
+                faults["files.names"].append(_shown(place / name, root))
+        yield from (place / name for name in folders if (place / name).is_symlink())
+        yield from (place / name for name in names)
+
+
+def _faults(path: Path, root: Path) -> Iterator[tuple[str, str]]:
+    shown = _shown(path, root)
+    try:
+        status = path.lstat()
+    except (OSError, ValueError) as error:
+        yield "files.readable", f"{shown}: {error}"
+        return
+    if stat.S_ISLNK(status.st_mode):
+        yield "files.links", shown
+        return
+    if not stat.S_ISREG(status.st_mode):
+        yield "files.plain", shown
+        return
+    if _is_bad_name(path.name) or len(shown) > _LONGEST_PATH:
+        yield "files.names", shown
+    limit = int(rules.table().run.max_file_bytes.value)
+    if status.st_size > limit:
+        yield "files.size", f"{shown}: {status.st_size} bytes, limit {limit}"
+    elif path.suffix.lower() in _TEXT_SUFFIXES:
+        yield from _text_faults(path, shown)
+
+
+def _text_faults(path: Path, shown: str) -> Iterator[tuple[str, str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        yield "files.readable", f"{shown}: {error.strerror}"
+        return
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        yield "files.encoding", f"{shown}: byte {error.start}"
+        return
+    if b"\0" in content:
+        yield "files.encoding", f"{shown}: holds a zero byte"
+    elif content.startswith(b"\xef\xbb\xbf"):
+        yield "files.encoding", f"{shown}: begins with a byte order mark"
+
+
+def _is_bad_name(name: str) -> bool:
+    return not name.isprintable() or any(char.isspace() or char in '<>:"|?*\\' for char in name)
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

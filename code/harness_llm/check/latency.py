@@ -1,0 +1,261 @@
+"""Checks of the latency constraints of Server and Interactive, made again from logs, seeds and events."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from harness_llm import rules
+from harness_llm.check.model import INFERENCE
+from harness_llm.logs.early_stopping import max_over_limit, min_queries
+from harness_llm.logs.recompute import read_events, server_latencies
+from harness_llm.logs.schedule import arrivals_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from harness_llm.check.case import Case
+    from harness_llm.check.model import Check
+
+__all__ = ["LATENCY_CHECKS", "over_limit_bounds"]
+
+_MORE = re.compile(r"run at least (\d+) more queries")
+_FAMILIES = {
+    "ttft": ("result_first_token_{}_percentile_latency_ns", "result_first_token_max_latency_ns"),
+    "tpot": ("result_time_per_output_token_{}_percentile_ns", "result_time_to_output_token_max"),
+}
+_PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
+_SIX_DIGITS = 1e-5  # LoadGen writes rates with six significant digits
+_FINISHED = 3  # status of an answered sample in the event file
+
+
+def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] | None:
+    """Fewest and most samples over a limit that the detail log allows for; None without results.
+
+    The log has the sorted latencies at a few positions: one above the limit means that all later ones are
+    above it, one within that all earlier ones are within. An unmet early stopping names the exact count.
+    """
+    detail = case.detail
+    count = detail.integer("result_query_count")
+    pattern, largest = _FAMILIES[kind]
+    top = detail.integer(largest)
+    if not count or count < 0 or top is None:
+        return None
+    low, high = (1, count) if top > limit_ns else (0, 0)
+    for name in _PERCENTILES:
+        value = detail.integer(pattern.format(name))
+        rest = count - int(count * (float(name) / 100))
+        if value is not None and value > limit_ns:
+            low = max(low, rest)
+        elif value is not None:
+            high = min(high, rest - 1)
+    if found := _MORE.search(str(detail.value(f"early_stopping_{kind}_result"))):
+        exact = _over_for(count + int(found.group(1)))
+        if exact is not None:
+            low, high = max(low, exact), min(high, exact)
+    return low, high
+
+
+def _over_for(needed: int) -> int | None:
+    """The over-limit count for which LoadGen asks for `needed` queries in all, or None if there is none."""
+    over = max_over_limit(needed)
+    return over if over >= 0 and min_queries(over) == needed else None
+
+
+def _setting(case: Case) -> Iterator[Check]:
+    limits = case.limits_ns
+    if not case.scenario.is_timed_per_token:
+        return
+    detail = case.detail
+    found = tuple(detail.integer(f"requested_server_{kind}_latency") for kind in ("ttft", "tpot"))
+    wanted = "limits of TTFT and TPOT" if limits is None else _in_ms(limits)
+    fits = limits is not None and None not in found and found == limits
+    if case.rules and not case.is_strict and limits is not None:
+        fits_or_open: bool | None = True if fits else None  # open may state other limits
+    else:
+        fits_or_open = fits
+    yield case.check(
+        "latency.limits",
+        fits_or_open,
+        _in_ms(found),
+        f"{wanted} for {case.scenario}",
+        source=case.limits_source,
+        remedy=f"Run {case.scenario} under the model name {case.loadgen_model}.",
+        path=detail.path,
+    )
+
+
+def _in_ms(pair: tuple[int | None, ...]) -> str:
+    shown = ["none" if value is None else f"{value / 1e6:g} ms" for value in pair]
+    return f"TTFT {shown[0]}, TPOT {shown[1]}"
+
+
+def _percentiles(case: Case) -> Iterator[Check]:
+    if case.limits_ns is None:
+        return
+    detail = case.detail
+    found = {"ttft": detail.ttft_p99_ns, "tpot": detail.tpot_p99_ns}
+    for (kind, value), limit in zip(found.items(), case.limits_ns, strict=True):
+        fits = value is not None and 0 <= value < limit
+        yield case.check(
+            f"latency.{kind}",
+            fits if case.is_strict or case.rules is None else (fits or None),
+            "no 99th percentile" if value is None else f"99th percentile {value / 1e6:.3f} ms",
+            f"below {limit / 1e6:g} ms",
+            source=f"{case.limits_source}; {INFERENCE} "
+            "tools/submission/submission_checker/checks/performance_check.py lines 478-504",
+            remedy="Lower target_qps, or make the system faster.",
+            path=detail.path,
+        )
+
+
+def _early_stopping(case: Case) -> Iterator[Check]:
+    """LoadGen's early stopping made again: samples over each limit, and how many were allowed."""
+    if case.limits_ns is None:
+        return
+    detail = case.detail
+    count = detail.integer("result_query_count") or 0
+    allowed = max_over_limit(count)
+    for kind, limit in zip(_FAMILIES, case.limits_ns, strict=True):
+        bounds = over_limit_bounds(case, kind, limit)
+        verdict = detail.value("early_stopping_met") is True
+        if bounds is None or bounds[0] > bounds[1]:
+            passed, found = False, "latencies missing or in contradiction"
+        else:
+            low, high = bounds
+            passed = high <= allowed or (verdict and low <= allowed)
+            over = f"{low}" if low == high else f"{low} to {high}"
+            found = f"{over} of {count} samples over {limit / 1e6:g} ms"
+        yield case.check(
+            f"latency.early-stopping-{kind}",
+            passed if case.is_strict or case.rules is None else (passed or None),
+            found,
+            f"at most {allowed} of {count}" if allowed >= 0 else f"at least {min_queries(0)} samples",
+            source=f"{INFERENCE} loadgen/early_stopping.cc lines 58-84; "
+            f"{INFERENCE} loadgen/results.cc lines 227-247",
+            remedy="Lower target_qps, or run longer: more samples allow a larger share over the limit.",
+            path=detail.path,
+        )
+
+
+def _schedule(case: Case) -> Iterator[Check]:
+    """The arrival times follow from seed, rate and count; LoadGen logs the time after the last of them."""
+    if not case.scenario.is_timed_per_token:
+        return
+    detail = case.detail
+    seed, count = detail.integer("effective_schedule_rng_seed"), detail.integer("generated_query_count")
+    rate, logged = detail.number("effective_target_qps"), detail.integer("generated_query_duration")
+    if seed is None or not count or rate is None or rate <= 0 or logged is None or count > 10**8:
+        passed, found, wanted = False, "seed, rate, count or duration missing", "all of them in the log"
+    else:
+        due = int(arrivals_ns(seed & (2**64 - 1), rate, count + 1)[-1])
+        passed = math.isclose(due, logged, rel_tol=_SIX_DIGITS)
+        found, wanted = f"{logged / 1e9:.6f} s", f"{due / 1e9:.6f} s for {count} queries at {rate:g}/s"
+    yield case.check(
+        "latency.schedule",
+        passed,
+        found,
+        wanted,
+        source=f"{INFERENCE} loadgen/loadgen.cc lines 199-208, 336-432",
+        remedy="The log is not that of a run with its own seed and rate: run the test again.",
+        path=detail.path,
+    )
+
+
+def _events(case: Case) -> Iterator[Check]:
+    """Every sample answered once; TTFT and TPOT from the scheduled times, by the harness's own clock."""
+    path = case.performance / "events.npy"
+    if case.layout != "run":
+        return
+    events, problem = read_events(path)
+    if events is None:
+        yield case.check(
+            "events.file",
+            False,
+            str(problem),
+            "an event file of the harness",
+            remedy="Run the test again.",
+            path=path,
+        )
+        return
+    events = events[events["status"] != 0]
+    answered = int((events["status"] == _FINISHED).sum())
+    issued = case.detail.integer(
+        "result_query_count" if case.scenario.is_timed_per_token else "generated_samples_per_query"
+    )
+    yield case.check(
+        "events.complete",
+        issued == len(events) == answered,
+        f"{len(events)} samples issued, {answered} answered",
+        f"{issued} samples, each answered",
+        remedy="Run the test again.",
+        path=path,
+    )
+    if len(events) and answered == len(events):
+        yield from _event_tokens(case, events)
+        yield from _event_latencies(case, events)
+
+
+def _event_tokens(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
+    total = int(events["tokens"].sum())
+    rate = case.detail.tokens_per_second
+    seconds = (int(events["finished_ns"].max()) - int(events["issued_ns"].min())) / 1e9
+    ours = total / seconds if seconds > 0 else math.inf
+    yield case.check(
+        "events.tokens",
+        rate is not None and int(events["tokens"].min()) > 1 and math.isclose(ours, rate, rel_tol=0.02),
+        f"{total} tokens in {seconds:.3f} s: {ours:.2f} tokens/s, shortest answer {events['tokens'].min()}",
+        f"LoadGen's {rate} tokens/s within 2 %, no answer below 2 tokens",
+        source=f"{INFERENCE} loadgen/results.cc lines 445-455",
+        remedy="Run the test again; events and log are not of one run.",
+        path=case.performance / "events.npy",
+    )
+
+
+def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
+    seed, rate = (
+        case.detail.integer("effective_schedule_rng_seed"),
+        case.detail.number("effective_target_qps"),
+    )
+    exact = case.settings.get("target_qps")
+    if exact and rate and math.isclose(exact, rate, rel_tol=_SIX_DIGITS):
+        rate = float(exact)
+    if case.limits_ns is None or seed is None or not rate or rate <= 0:
+        return
+    latencies = server_latencies(events, seed & (2**64 - 1), rate)
+    logged = (case.detail.ttft_p99_ns, case.detail.tpot_p99_ns)
+    counts = latencies.against(*case.limits_ns)
+    for kind, count, value, limit in zip(_FAMILIES, counts, logged, case.limits_ns, strict=True):
+        near = value is not None and abs(count.p99_ns - value) <= 2_000_000 + value // 50
+        shown = "none" if value is None else f"{value / 1e6:.3f} ms"
+        yield case.check(
+            f"events.{kind}",
+            near and count.is_met,
+            f"99th percentile {count.p99_ns / 1e6:.3f} ms, {count.over} over {limit / 1e6:g} ms",
+            f"LoadGen's {shown} within 2 ms + 2 %, at most {count.allowed} over",
+            source=f"{INFERENCE} loadgen/results.cc lines 110-136, 227-247",
+            remedy="Lower target_qps; if the percentiles differ, events and log are not of one run.",
+            path=case.performance / "events.npy",
+        )
+
+
+def _percentile_setting(case: Case) -> Iterator[Check]:
+    if not case.scenario.is_timed_per_token:
+        return
+    found = case.detail.number("effective_target_latency_percentile")
+    wanted = rules.table().run.latency_percentile
+    yield case.check(
+        "latency.percentile",
+        found is not None and math.isclose(found, wanted.value),
+        found,
+        wanted.value,
+        source=wanted.source,
+        remedy="Remove target_latency_percentile from user.conf.",
+        path=case.detail.path,
+    )
+
+
+LATENCY_CHECKS = (_setting, _percentile_setting, _percentiles, _early_stopping, _schedule, _events)

@@ -1,0 +1,155 @@
+"""What a check says, and a report of many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["INFERENCE", "POLICIES", "Check", "Report", "guarded", "render_table"]
+
+INFERENCE = "mlcommons/inference @b66003e1"
+POLICIES = "mlcommons/inference_policies @ac93e89c"
+_LONGEST_TEXT = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What was looked at, `area.subject`; the same subject has the same name everywhere.
+        passed: Whether it is as it must be; None where it could not be judged or is reported only.
+        found: What is there.
+        required: What must be there.
+        source: The rule, LoadGen or checker line that asks for it; empty where it is this project's own.
+        remedy: What to do about it, as an imperative sentence; empty where it passed.
+        path: The file or folder, relative to what was checked.
+    """
+
+    name: str
+    passed: bool | None
+    found: str
+    required: str
+    source: str = ""
+    remedy: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every check of one run folder or tree.
+
+    Attributes:
+        kind: `run` or `tree`.
+        target: What was checked, as given.
+        round: Round whose rules were applied.
+        label: `official`, `unofficial`, or `mixed`: which benchmarks the target holds.
+        simulated: Whether answers were made up, so that no number is a result.
+        checks: The checks, in the order they were made.
+    """
+
+    kind: str
+    target: str
+    round: str
+    label: str
+    simulated: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed and something was judged."""
+        return not self.failures and any(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if check.passed is False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for machines; every value is text, a number, a boolean or None."""
+        counts = Counter({True: "passed", False: "failed", None: "not_judged"}[c.passed] for c in self.checks)
+        return {
+            "format": 1,
+            "kind": self.kind,
+            "target": self.target,
+            "round": self.round,
+            "label": self.label,
+            "simulated": self.simulated,
+            "passed": self.passed,
+            "counts": {key: counts[key] for key in ("passed", "failed", "not_judged")},
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def render_table(report: Report, *, everything: bool = False) -> list[tuple[str, str, str, str, str, str]]:
+    """Rows for a table: verdict, check, path, found, required, what to do (with the source).
+
+    Args:
+        report: The report.
+        everything: Also rows that passed or could not be judged; failures alone otherwise.
+    """
+    words = {True: "pass", False: "FAIL", None: "-"}
+    return [
+        (
+            words[check.passed],
+            check.name,
+            check.path,
+            check.found,
+            check.required,
+            " ".join(filter(None, (check.remedy, f"[{check.source}]" if check.source else ""))),
+        )
+        for check in report.checks
+        if everything or check.passed is False
+    ]
+
+
+_BROKEN_INPUT = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
+
+
+def guarded(name: str, path: str, run: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    """Run one check function; files that are broken beyond what it expects are a failed check."""
+    try:
+        for check in run():
+            yield _plain(check)
+    except _BROKEN_INPUT as error:
+        yield _plain(
+            Check(
+                f"{name}.readable",
+                False,
+                f"{type(error).__name__}: {error}",
+                "files that can be read as what they are",
+                remedy="Replace the damaged file with the one that was measured.",
+                path=path,
+            )
+        )
+
+
+def _plain(check: Check) -> Check:
+    """Texts for any terminal and JSON reader: no lone surrogates, no control characters, not endless."""
+    return replace(
+        check,
+        found=_clean(check.found),
+        required=_clean(check.required),
+        remedy=_clean(check.remedy),
+        path=_clean(check.path),
+    )
+
+
+def _clean(text: str) -> str:
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    shown = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)
+    return shown if len(shown) <= _LONGEST_TEXT else shown[:_LONGEST_TEXT] + "…"

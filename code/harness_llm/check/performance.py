@@ -1,0 +1,362 @@
+"""Checks of a performance run's logs: is it whole, was it legal, is it VALID."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.check.model import INFERENCE, POLICIES
+from harness_llm.core import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness_llm.check.case import Case
+    from harness_llm.check.model import Check
+    from harness_llm.logs.detail import DetailLog
+
+__all__ = ["PERFORMANCE_CHECKS", "error_check", "log_checks", "seed_check"]
+
+_RUN_AGAIN = "Run the test again; a log cannot be repaired."
+
+
+def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[Check]:
+    """Whether a detail log is whole, of one process, and of the mode and scenario of its place."""
+    problems = "; ".join(map(str, detail.problems[:3]))
+    yield case.check(
+        f"{area}.log",
+        not detail.problems,
+        problems or "whole",
+        "a whole LoadGen detail log",
+        source=f"{INFERENCE} tools/submission/submission_checker/constants.py lines 1394, 1404",
+        remedy="Copy the log as LoadGen wrote it, or run the test again.",
+        path=detail.path,
+    )
+    if not detail.values:
+        return
+    yield case.check(
+        f"{area}.log-unaltered",
+        not detail.changed and detail.processes <= 1,
+        f"{', '.join(detail.changed) or 'no key'} given twice; {detail.processes} processes",
+        "one test of one process, each key with one value",
+        remedy=_RUN_AGAIN,
+        path=detail.path,
+    )
+    found = detail.value("effective_test_mode")
+    yield case.check(
+        f"{area}.mode",
+        found == mode,
+        found,
+        mode,
+        remedy="Put the log of the right mode here.",
+        path=detail.path,
+    )
+    found, wanted = detail.value("effective_scenario"), case.scenario.loadgen_name
+    yield case.check(
+        f"{area}.scenario",
+        found == wanted,
+        found,
+        f"{wanted} (for {case.scenario})",
+        source=f"{INFERENCE} tools/submission/submission_checker/checks/performance_check.py lines 506-538",
+        remedy="Put the log of the right scenario here.",
+        path=detail.path,
+    )
+
+
+def error_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """No line that LoadGen marked as an error, and its own count agrees."""
+    counted = detail.value("num_errors")
+    first = f", first: {detail.errors[0].text} (line {detail.errors[0].line})" if detail.errors else ""
+    yield case.check(
+        f"{area}.errors",
+        detail.error_lines == 0 and counted in (0, None),
+        f"{detail.error_lines} error lines, num_errors {counted}{first}",
+        "no LoadGen error",
+        source=f"{INFERENCE} tools/submission/submission_checker/checks/performance_check.py lines 133-168; "
+        f"{INFERENCE} loadgen/logging.cc lines 442-454",
+        remedy="Remove the cause that LoadGen names and run the test again.",
+        path=detail.path,
+    )
+
+
+def seed_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """The three seeds of the round."""
+    seeds = rules.round_seeds(case.round)
+    wanted = seeds.as_settings()
+    found = {key: detail.value(f"effective_{key}") for key in wanted}
+    carried = rules.round_of_seeds(*(value if isinstance(value, int) else -1 for value in found.values()))
+    hint = f"These are the seeds of {carried}. " if carried and carried != case.round else ""
+    yield case.check(
+        f"{area}.seeds",
+        found == wanted,
+        ", ".join(f"{key} {value}" for key, value in found.items()),
+        ", ".join(f"{key} {value}" for key, value in wanted.items()),
+        source=seeds.source,
+        remedy=f"{hint}Run with the LoadGen release of {case.round}.",
+        path=detail.path,
+    )
+
+
+def _whole(case: Case) -> Iterator[Check]:
+    yield from log_checks(case, "performance", case.detail, "PerformanceOnly")
+
+
+def _summary(case: Case) -> Iterator[Check]:
+    summary, detail = case.summary, case.detail
+    yield case.check(
+        "performance.summary",
+        not summary.problems,
+        "; ".join(map(str, summary.problems)) or "whole",
+        "a whole LoadGen summary",
+        source=f"{INFERENCE} tools/submission/submission_checker/constants.py line 1394",
+        remedy="Copy the summary as LoadGen wrote it, or run the test again.",
+        path=summary.path,
+    )
+    if summary.problems or not detail.values:
+        return
+    differences = list(_differences(case))
+    yield case.check(
+        "performance.summary-agrees",
+        not differences,
+        "; ".join(differences) or "equal",
+        "the summary says what the detail log says",
+        remedy="Put summary and detail log of the same run here.",
+        path=summary.path,
+    )
+
+
+def _differences(case: Case) -> Iterator[str]:
+    summary, detail = case.summary, case.detail
+    pairs: list[tuple[str, object, object]] = [
+        ("validity", summary.validity, detail.value("result_validity")),
+        ("scenario", summary.scenario, detail.value("effective_scenario")),
+        ("errors", summary.errors, detail.value("num_errors")),
+    ]
+    for key in ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed", "min_query_count"):
+        pairs.append((key, summary.parameters.get(key), str(detail.value(f"effective_{key}"))))
+    families = {
+        "latency": "result_{}_percentile_latency_ns",
+        "first_token": "result_first_token_{}_percentile_latency_ns",
+        "output_token": "result_time_per_output_token_{}_percentile_ns",
+    }
+    for family, key in families.items():
+        for name, value in summary.latencies_ns.get(family, {}).items():
+            pairs.append((f"{family} {name}", value, detail.value(key.format(name))))
+    yield from (f"{name}: {one} against {other}" for name, one, other in pairs if one != other)
+    one_rate, other_rate = summary.tokens_per_second, detail.tokens_per_second
+    # The summary rounds to 2 decimals or 6 digits, the detail log to 6 digits.
+    if one_rate != other_rate and not math.isclose(
+        one_rate or 0, other_rate or 0, rel_tol=2e-5, abs_tol=0.01
+    ):
+        yield f"tokens per second: {one_rate} against {other_rate}"
+
+
+def _verdict(case: Case) -> Iterator[Check]:
+    detail = case.detail
+    reasons = str(detail.value("result_invalid_reason") or "").strip()
+    early = [str(detail.value(f"early_stopping_{kind}_result") or "").strip() for kind in ("ttft", "tpot")]
+    why = "; ".join(filter(None, (reasons, *(text for text in early if "unsuccessful" in text))))
+    yield case.check(
+        "performance.validity",
+        bool(detail.is_valid),
+        f"{detail.value('result_validity')}{': ' + why if why else ''}",
+        "VALID",
+        source=f"{INFERENCE} loadgen/results.cc lines 509-518",
+        remedy="Change what LoadGen names (rate, duration, latency) and run the test again.",
+        path=detail.path,
+    )
+    keys = ["result_min_duration_met", "result_min_queries_met", "early_stopping_met"]
+    keys += ["result_perf_constraints_met"] if case.scenario is not Scenario.OFFLINE else []
+    unmet = [key for key in keys if detail.value(key) is not True]
+    yield case.check(
+        "performance.constraints",
+        not unmet,
+        ", ".join(f"{key} {detail.value(key)}" for key in unmet) or "all met",
+        "every constraint of LoadGen met",
+        source=f"{INFERENCE} loadgen/results.cc lines 674-681",
+        remedy="Change what LoadGen names and run the test again.",
+        path=detail.path,
+    )
+
+
+def _duration(case: Case) -> Iterator[Check]:
+    """The setting, and how long the run was by LoadGen's own measure."""
+    detail = case.detail
+    wanted, source = _wanted_duration_ms(case)
+    setting = detail.integer("effective_min_duration_ms")
+    yield case.check(
+        "performance.min-duration",
+        setting is not None and setting >= wanted,
+        f"{setting} ms",
+        f"at least {wanted} ms",
+        source=source,
+        remedy="Remove min_duration from user.conf, or raise it, and run the test again.",
+        path=detail.path,
+    )
+    lasted_ns = _lasted_ns(case)
+    yield case.check(
+        "performance.duration",
+        lasted_ns is not None and lasted_ns >= wanted * 10**6,
+        "unknown" if lasted_ns is None else f"{lasted_ns / 1e9:.3f} s",
+        f"at least {wanted / 1000:g} s",
+        source=f"{source}; {INFERENCE} loadgen/results.cc lines 287-305",
+        remedy="Raise target_qps to what the system really reaches, so that LoadGen makes enough queries.",
+        path=detail.path,
+    )
+
+
+def _wanted_duration_ms(case: Case) -> tuple[int, str]:
+    if case.rules:
+        return case.rules.min_duration_ms, rules.table().run.min_duration_ms.source
+    return int(case.settings.get("min_duration", 0)), str(case.user_conf.name)
+
+
+def _lasted_ns(case: Case) -> float | None:
+    """Offline: latency of the last sample. Server: time at which the last query was due."""
+    detail = case.detail
+    if case.scenario is Scenario.OFFLINE:
+        return detail.number("result_max_latency_ns")
+    count, rate = detail.integer("result_query_count"), detail.number("result_scheduled_samples_per_sec")
+    if count is None or not rate or rate <= 0:
+        return None
+    # LoadGen writes the rate with 6 digits; half of the last digit is granted.
+    return (count - 1) / rate * 1e9 * (1 + 5e-6)
+
+
+def _samples(case: Case) -> Iterator[Check]:
+    detail = case.detail
+    loaded = detail.integer("effective_performance_sample_count")
+    wanted = case.expected_samples
+    if case.rules and wanted is not None:
+        yield case.check(
+            "performance.sample-count",
+            loaded is not None and loaded >= wanted,
+            loaded,
+            f"at least {wanted}",
+            source=case.rules.samples.source,
+            remedy="Load the whole data set: remove performance_sample_count_override.",
+            path=detail.path,
+        )
+    yield from _issued(case, loaded)
+    equal = detail.value("effective_sample_concatenate_permutation")
+    if case.rules:
+        yield case.check(
+            "performance.equal-issue",
+            equal is True,
+            f"sample_concatenate_permutation {equal}",
+            "sample_concatenate_permutation true",
+            source=case.rules.conf_source,
+            remedy="Run under the official model name, and keep the key out of user.conf.",
+            path=detail.path,
+        )
+
+
+def _issued(case: Case, loaded: int | None) -> Iterator[Check]:
+    detail = case.detail
+    offline = case.scenario is Scenario.OFFLINE
+    issued = detail.integer("generated_samples_per_query" if offline else "result_query_count")
+    generated = detail.integer("generated_query_count")
+    least = case.rules.samples.offline_minimum if case.rules and offline else 1
+    whole = case.rules is not None and bool(loaded)
+    fits = issued is not None and issued >= least and not (whole and loaded and issued % loaded)
+    yield case.check(
+        "performance.issued",
+        fits and (offline or issued == generated),
+        f"{issued} samples issued, {generated} queries made",
+        f"at least {least}" + (f", a multiple of {loaded}" if whole else "") + ", all of them",
+        source=case.rules.samples.source if case.rules else f"{INFERENCE} loadgen/loadgen.cc lines 316-334",
+        remedy="Run the test to its end with the rules' sample counts.",
+        path=detail.path,
+    )
+
+
+def _token_latencies(case: Case) -> Iterator[Check]:
+    if not case.rules and not case.scenario.is_timed_per_token:
+        return
+    found = case.detail.value("requested_use_token_latencies")
+    yield case.check(
+        "performance.token-latencies",
+        found is True,
+        f"use_token_latencies {found}",
+        "use_token_latencies true",
+        source=case.rules.conf_source if case.rules else f"{INFERENCE} loadgen/results.cc lines 496-506",
+        remedy=f"Give LoadGen the model name {case.loadgen_model}, or set the key in user.conf.",
+        path=case.detail.path,
+    )
+
+
+def _left_overs(case: Case) -> Iterator[Check]:
+    """Settings of a compliance or trial run that must not reach a performance run."""
+    detail = case.detail
+    keys = (
+        "performance_issue_unique",
+        "performance_issue_same",
+        "accuracy_log_sampling_target",
+        "accuracy_log_rng_seed",
+        "accuracy_log_probability",
+        "max_duration_ms",
+        "max_query_count",
+    )
+    left = [key for key in keys if detail.value(f"effective_{key}") not in (0, False, None)]
+    yield case.check(
+        "performance.no-audit",
+        not left,
+        ", ".join(f"{key} {detail.value(f'effective_{key}')}" for key in left) or "none",
+        "no setting of a compliance run, no upper bound",
+        source=f"{POLICIES} inference_rules.adoc; {INFERENCE} compliance/TEST06/audit.config",
+        remedy="Remove audit.config from the folder LoadGen ran in, and run the test again.",
+        path=detail.path,
+    )
+
+
+def _metric(case: Case) -> Iterator[Check]:
+    found = case.detail.tokens_per_second
+    yield case.check(
+        "performance.metric",
+        found is not None and math.isfinite(found) and found > 0,
+        f"{found} tokens/s",
+        "tokens per second above 0",
+        source=f"{INFERENCE} tools/submission/submission_checker/constants.py lines 1592-1735",
+        remedy="Report n_tokens with every completed sample.",
+        path=case.detail.path,
+    )
+
+
+def _answers(case: Case) -> Iterator[Check]:
+    path: Path = case.performance / "mlperf_log_accuracy.json"
+    if not path.is_file():
+        return
+    size = path.stat().st_size
+    yield case.check(
+        "performance.no-answers",
+        size <= 64,
+        f"{size} bytes",
+        "no logged answers in a performance run",
+        remedy="This is the log of an accuracy or compliance run: put the right one here.",
+        path=path,
+    )
+
+
+def _errors(case: Case) -> Iterator[Check]:
+    yield from error_check(case, "performance", case.detail)
+
+
+def _seeds(case: Case) -> Iterator[Check]:
+    yield from seed_check(case, "performance", case.detail)
+
+
+PERFORMANCE_CHECKS = (
+    _whole,
+    _summary,
+    _verdict,
+    _errors,
+    _seeds,
+    _duration,
+    _samples,
+    _token_latencies,
+    _left_overs,
+    _metric,
+    _answers,
+)

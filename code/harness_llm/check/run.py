@@ -1,0 +1,213 @@
+"""Check a run folder of the harness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness_llm import rules
+from harness_llm.check.case import Case, relative
+from harness_llm.check.documents import read_object
+from harness_llm.check.model import Check, Report, guarded
+from harness_llm.check.scenario import scenario_checks
+from harness_llm.core import Mode, Scenario
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import DatasetError
+from harness_llm.logs.source import file_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["check_run"]
+
+
+def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
+    """Check a run folder, whatever it holds; every fault is a failed check.
+
+    Args:
+        run_dir: The folder that `harness-llm run` wrote.
+        round_name: Round whose rules apply to an official benchmark; a name that the table lacks fails.
+    """
+    if round_name not in rules.rounds():
+        wrong = Check("run.round", False, round_name, ", ".join(rules.rounds()), remedy="Name a round.")
+        return Report("run", str(run_dir), round_name, "unofficial", False, (wrong,))
+    record, problem = read_object(run_dir / "run.json")
+    if record is None:
+        remedy = "Give a folder that `harness-llm run` wrote."
+        missing = Check("run.record", False, problem, "the record of a run", remedy=remedy, path="run.json")
+        return Report("run", str(run_dir), round_name, "unofficial", False, (missing,))
+    benchmark = str(record.get("benchmark"))
+    known = rules.lookup(benchmark, round_name)
+    simulated = record.get("simulated") is not False
+    checks = list(guarded("run", "run.json", lambda: _record_checks(run_dir, record, known)))
+    checks.extend(guarded("dataset", "samples.npz", lambda: _dataset_checks(run_dir, record)))
+    for case in _cases(run_dir, record, benchmark, known, round_name):
+        checks.extend(guarded("test", relative(case.folder, run_dir), lambda case=case: _test_checks(case)))  # type: ignore[misc]
+        checks.extend(scenario_checks(case))
+    label = "official" if known else "unofficial"
+    return Report("run", str(run_dir), round_name, label, simulated, tuple(checks))
+
+
+def _tests(record: dict[str, Any]) -> list[str]:
+    tests = record.get("tests")
+    return [test for test in tests if isinstance(test, str)] if isinstance(tests, list) else []
+
+
+def _record_checks(
+    run_dir: Path, record: dict[str, Any], known: rules.BenchmarkRules | None
+) -> Iterator[Check]:
+    state, reason = record.get("state"), record.get("reason")
+    yield Check(
+        "run.state",
+        state == "complete",
+        f"{state}{f': {reason}' if reason else ''}",
+        "complete",
+        remedy="" if state == "complete" else "Run it again in the same folder; finished tests are kept.",
+        path="run.json",
+    )
+    tests = _tests(record)
+    absent = [test for test in tests if not (run_dir / test).is_dir()]
+    strange = [test for test in tests if test.partition("/")[0] not in set(Scenario)]
+    yield Check(
+        "run.tests",
+        bool(tests) and not absent and not strange,
+        f"{len(tests)} tests; without folder: {', '.join(absent) or 'none'}; "
+        f"strange: {', '.join(strange) or 'none'}",
+        "a folder for each test that was run",
+        remedy="" if tests and not absent and not strange else "Run it again.",
+        path="run.json",
+    )
+    official = record.get("official")
+    yield Check(
+        "run.official",
+        official is (known is not None),
+        f"official {official}",
+        f"official {known is not None} for {record.get('benchmark')}",
+        remedy="" if official is (known is not None) else "Name the benchmark as the rules do, or run again.",
+        path="run.json",
+    )
+    git = record.get("git")
+    dirty = git.get("dirty") if isinstance(git, dict) else None
+    yield Check(
+        "run.source", True if dirty is False else None, f"git {git}", "a clean commit", path="run.json"
+    )
+
+
+def _dataset_checks(run_dir: Path, record: dict[str, Any]) -> Iterator[Check]:
+    path = run_dir / "samples.npz"
+    described = record.get("dataset")
+    described = described if isinstance(described, dict) else {}
+    problem = file_problem(path)
+    if problem is None:
+        try:
+            table = SampleTable.load(path)
+            found = (len(table), table.digest)
+        except (DatasetError, EOFError, AssertionError) as error:
+            problem, found = str(error), (0, "")
+    else:
+        found = (0, "")
+    wanted = (described.get("samples"), described.get("digest"))
+    yield Check(
+        "dataset.digest",
+        problem is None and found == wanted,
+        problem or f"{found[0]} samples, digest {found[1]}",
+        f"{wanted[0]} samples, digest {wanted[1]}, as run.json has it",
+        remedy=""
+        if problem is None and found == wanted
+        else "Run it again: these are not the samples that ran.",
+        path="samples.npz",
+    )
+
+
+def _cases(
+    run_dir: Path,
+    record: dict[str, Any],
+    benchmark: str,
+    known: rules.BenchmarkRules | None,
+    round_name: str,
+) -> Iterator[Case]:
+    dataset = record.get("dataset")
+    samples = dataset.get("samples") if isinstance(dataset, dict) else None
+    by_scenario: dict[str, list[str]] = {}
+    for test in _tests(record):
+        scenario, _, name = test.partition("/")
+        by_scenario.setdefault(scenario, []).append(name)
+    for scenario, names in by_scenario.items():
+        if scenario not in set(Scenario):
+            continue
+        folder = run_dir / scenario
+        modes = frozenset(mode for mode in Mode if mode.folder in names)
+        first = Mode.PERFORMANCE if Mode.PERFORMANCE in modes else Mode.ACCURACY
+        yield Case(
+            root=run_dir,
+            benchmark=benchmark,
+            scenario=Scenario(scenario),
+            round=round_name,
+            division=None,
+            rules=known,
+            layout="run",
+            folder=folder,
+            performance=folder / "performance",
+            accuracy=folder / "accuracy",
+            user_conf=folder / first.folder / "user.conf",
+            tests={name: folder / name for name in names if name.startswith("TEST")},
+            samples=samples if isinstance(samples, int) else None,
+            modes=modes,
+        )
+
+
+def _test_checks(case: Case) -> Iterator[Check]:
+    """The record of each test: complete, and with the settings that LoadGen logged."""
+    folders = [(mode.folder, case.folder / mode.folder) for mode in Mode if mode in case.modes]
+    for name, folder in (*folders, *case.tests.items()):
+        path = folder / "test.json"
+        record, problem = read_object(path)
+        state = (record or {}).get("state")
+        yield case.check(
+            "test.state",
+            state == "complete",
+            problem or f"{state}: {(record or {}).get('reason') or 'no reason'}",
+            "complete",
+            remedy="Run it again in the same folder.",
+            path=path,
+        )
+        config = case.root / "config" / f"{case.scenario}.yaml"
+        if name == Mode.PERFORMANCE.folder and record is not None:
+            yield from _requested(case, record, path)
+            yield case.check(
+                "run.config",
+                file_problem(config) is None,
+                file_problem(config) or "there",
+                "the resolved configuration",
+                remedy="Run it again.",
+                path=config,
+            )
+
+
+_SETTINGS = {
+    "min_duration_ms": "requested_min_duration_ms",
+    "min_query_count": "requested_min_query_count",
+    "qsl_rng_seed": "requested_qsl_rng_seed",
+    "sample_index_rng_seed": "requested_sample_index_rng_seed",
+    "schedule_rng_seed": "requested_schedule_rng_seed",
+    "performance_sample_count_override": "requested_performance_sample_count_override",
+    "sample_concatenate_permutation": "requested_sample_concatenate_permutation",
+}
+
+
+def _requested(case: Case, record: dict[str, Any], path: Path) -> Iterator[Check]:
+    given = record.get("requested_settings")
+    given = given if isinstance(given, dict) else {}
+    wrong = [
+        f"{key} {given[key]} against {case.detail.value(logged)}"
+        for key, logged in _SETTINGS.items()
+        if key in given and given[key] != case.detail.value(logged)
+    ]
+    yield case.check(
+        "test.settings",
+        bool(given) and not wrong,
+        "; ".join(wrong) or f"{len(given)} settings",
+        "the settings that LoadGen logged",
+        remedy="Record and log are not of one run: run the test again.",
+        path=path,
+    )

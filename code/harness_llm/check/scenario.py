@@ -1,0 +1,38 @@
+"""Every check of one benchmark in one scenario, in the order in which a reader wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness_llm.check.accuracy import ACCURACY_CHECKS
+from harness_llm.check.case import relative
+from harness_llm.check.compliance import COMPLIANCE_CHECKS
+from harness_llm.check.latency import LATENCY_CHECKS
+from harness_llm.check.model import guarded
+from harness_llm.check.performance import PERFORMANCE_CHECKS
+from harness_llm.check.settings import SETTINGS_CHECKS
+from harness_llm.core import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from harness_llm.check.case import Case
+    from harness_llm.check.model import Check
+
+__all__ = ["scenario_checks"]
+
+
+def scenario_checks(case: Case) -> Iterator[Check]:
+    """The checks that apply to a case: of its modes, its compliance runs and its user.conf."""
+    areas: list[tuple[str, tuple[Callable[[Case], Iterable[Check]], ...]]] = [("conf", SETTINGS_CHECKS)]
+    if Mode.PERFORMANCE in case.modes:
+        # Without a readable log there is one fault, not forty.
+        readable = bool(case.detail.values)
+        areas.append(("performance", PERFORMANCE_CHECKS if readable else PERFORMANCE_CHECKS[:2]))
+        areas.append(("latency", LATENCY_CHECKS if readable else ()))
+    if Mode.ACCURACY in case.modes:
+        areas.append(("accuracy", ACCURACY_CHECKS))
+    areas.append(("compliance", COMPLIANCE_CHECKS))
+    for area, functions in areas:
+        for function in functions:
+            yield from guarded(area, relative(case.folder, case.root), lambda run=function: run(case))  # type: ignore[misc]

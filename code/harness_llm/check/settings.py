@@ -1,0 +1,159 @@
+"""Checks of user.conf: is it sound, and is it the one that the logged run used."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.check.model import INFERENCE
+from harness_llm.core import Mode, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness_llm.check.case import Case
+    from harness_llm.check.model import Check
+    from harness_llm.logs.detail import DetailLog
+
+__all__ = ["SETTINGS_CHECKS"]
+
+_READER = f"{INFERENCE} loadgen/test_settings_internal.cc"
+_SIX_DIGITS = 1e-5
+# user.conf key -> key in the detail log, and what one unit of user.conf is there.
+_LOGGED: dict[str, tuple[str, float]] = {
+    "min_duration": ("requested_min_duration_ms", 1),
+    "max_duration": ("requested_max_duration_ms", 1),
+    "min_query_count": ("requested_min_query_count", 1),
+    "max_query_count": ("requested_max_query_count", 1),
+    "performance_sample_count_override": ("requested_performance_sample_count_override", 1),
+    "accuracy_sample_count_override": ("requested_accuracy_sample_count_override", 1),
+    "sample_concatenate_permutation": ("requested_sample_concatenate_permutation", 1),
+    "performance_issue_unique": ("requested_performance_issue_unique", 1),
+    "performance_issue_same": ("requested_performance_issue_same", 1),
+    "print_timestamps": ("requested_print_timestamps", 1),
+}
+_LOGGED_SERVER: dict[str, tuple[str, float]] = {
+    "target_qps": ("requested_server_target_qps", 1),
+    "target_latency": ("requested_server_target_latency_ns", 10**6),
+    "target_latency_percentile": ("requested_server_target_latency_percentile", 0.01),
+    "ttft_latency": ("requested_server_ttft_latency", 10**6),
+    "tpot_latency": ("requested_server_tpot_latency", 10**6),
+    "coalesce_queries": ("requested_server_coalesce_queries", 1),
+    "max_async_queries": ("requested_server_max_async_queries", 1),
+}
+_LOADGEN_MIN_QUERIES = 100  # TestSettings' default, loadgen/test_settings.h
+
+
+def _file(case: Case) -> Iterator[Check]:
+    conf = case.conf
+    yield case.check(
+        "conf.file",
+        conf.missing is None,
+        str(conf.missing or f"{len(conf.conf.entries)} settings"),
+        "the user.conf of the run",
+        source=f"{INFERENCE} tools/submission/submission_checker/constants.py line 1486",
+        remedy="Put the user.conf here that LoadGen read.",
+        path=case.user_conf,
+    )
+    if conf.missing:
+        return
+    yield case.check(
+        "conf.lines",
+        not conf.problems,
+        "; ".join(f"line {problem}" for problem in conf.problems[:5]) or "every line is read",
+        "no line that LoadGen ignores or changes in silence",
+        source=f"{_READER} lines 606-811",
+        remedy="Correct these lines and run the test again.",
+        path=case.user_conf,
+    )
+    known = rules.conf_names() | {
+        case.loadgen_model,
+        rules.loadgen_model(case.benchmark, Scenario.INTERACTIVE),
+    }
+    known |= {rules.loadgen_model(case.benchmark, Scenario.SERVER), "*"}
+    strange = sorted({entry.model for entry in conf.conf.entries} - known)
+    yield case.check(
+        "conf.models",
+        not strange,
+        ", ".join(strange) or "known names",
+        f"model names that LoadGen is asked for, such as {case.loadgen_model}",
+        source=f"{_READER} lines 568-604",
+        remedy=f"Did you mean {rules.nearest(strange[0], known - {'*'}) if strange else ''}?",
+        path=case.user_conf,
+    )
+
+
+def _rate(case: Case) -> Iterator[Check]:
+    if case.conf.missing:
+        return
+    found = case.settings.get("target_qps")
+    yield case.check(
+        "conf.target-qps",
+        found is not None and found > 0,
+        found,
+        f"{case.loadgen_model}.{case.scenario.loadgen_name}.target_qps above 0",
+        source="conf:195-199",
+        remedy="Set it; LoadGen's own default of 1 is never meant for a run.",
+        path=case.user_conf,
+    )
+
+
+def _open_only(case: Case) -> Iterator[Check]:
+    if not case.is_strict or case.conf.missing:
+        return
+    found = [f"{entry.name} (line {entry.line})" for entry in case.conf.conf.open_only(case.loadgen_model)]
+    yield case.check(
+        "conf.closed",
+        not found,
+        ", ".join(found) or "none",
+        "no setting that confines the result to open",
+        source=f"{_READER} lines 735-771",
+        remedy="Remove the lines; mlperf.conf inside LoadGen has the limits.",
+        path=case.user_conf,
+    )
+
+
+def _used(case: Case) -> Iterator[Check]:
+    if case.conf.missing:
+        return
+    logs: list[tuple[str, DetailLog]] = []
+    if Mode.PERFORMANCE in case.modes:
+        logs.append(("performance", case.detail))
+    if Mode.ACCURACY in case.modes:
+        logs.append(("accuracy", case.accuracy_detail))
+    for area, detail in logs:
+        if not detail.values:
+            continue
+        differences = list(_differences(case, detail))
+        yield case.check(
+            f"{area}.user-conf",
+            not differences,
+            "; ".join(differences) or "as user.conf has it",
+            "the settings of this user.conf",
+            source=f"{_READER} lines 735-811",
+            remedy="Put the user.conf here that this run used, or run the test again with this one.",
+            path=detail.path,
+        )
+
+
+def _differences(case: Case, detail: DetailLog) -> Iterator[str]:
+    server = case.scenario.is_timed_per_token
+    logged = _LOGGED | (_LOGGED_SERVER if server else {"target_qps": ("requested_offline_expected_qps", 1)})
+    wanted = {"min_duration": 600000.0, "min_query_count": float(_LOADGEN_MIN_QUERIES)}
+    if case.rules and not server and case.rules.conf_name != "gpt-oss-120b":
+        wanted["min_query_count"] = float(case.rules.samples.offline_minimum)
+    if case.rules and case.rules.conf_name.endswith("-interactive") and not server:
+        del wanted["min_query_count"]
+    wanted |= {key: float(value) for key, value in case.settings.items()}
+    for key, value in wanted.items():
+        if key not in logged:
+            continue
+        name, unit = logged[key]
+        found = detail.value(name)
+        if not isinstance(found, int | float) or not math.isclose(found, value * unit, rel_tol=_SIX_DIGITS):
+            origin = "user.conf" if key in case.settings else "LoadGen's default"
+            yield f"{name} {found} against {value * unit:g} ({origin})"
+
+
+SETTINGS_CHECKS = (_file, _rate, _open_only, _used)

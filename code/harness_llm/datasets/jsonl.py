@@ -1,0 +1,197 @@
+"""Samples of your own: one JSON object a line, or one row of a Parquet file a sample."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness_llm.datasets.table import SampleTable
+from harness_llm.datasets.textfile import read_objects
+from harness_llm.datasets.tokenizer import Tokenizer
+from harness_llm.errors import DatasetError, HarnessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness_llm.core import GenerationLimits
+    from harness_llm.datasets.options import DatasetOptions
+
+__all__ = ["load_jsonl"]
+
+_REMEDY = (
+    "A sample is an object with one of prompt (text), messages (list of role and content) or token_ids "
+    "(list of integers), and optionally reference (text), max_tokens, min_tokens."
+)
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+_TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_Count = Annotated[int, Field(ge=2, le=2**31 - 1)]
+
+
+class _Line(BaseModel):
+    """One sample as the user writes it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: Annotated[str, Field(min_length=1)] | None = None
+    messages: Annotated[list[_Message], Field(min_length=1)] | None = None
+    token_ids: Annotated[list[_TokenId], Field(min_length=1)] | None = None
+    reference: str | None = None
+    max_tokens: _Count | None = None
+    min_tokens: _Count | None = None
+
+    @model_validator(mode="after")
+    def _has_one_prompt(self) -> Self:
+        given = [key for key in ("prompt", "messages", "token_ids") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of prompt, messages, token_ids; found {' and '.join(given) or 'none'}"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Turns checked lines into token ids; loads the tokenizer only if a line needs it."""
+
+    model_path: Path | None
+    limits: GenerationLimits
+    options: DatasetOptions
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        if self.model_path is None:
+            raise DatasetError(
+                "text prompts need a tokenizer and no model is given",
+                "Set llm_config.model to a checkpoint folder, or give token_ids instead of text.",
+            )
+        return Tokenizer(self.model_path)
+
+    def tokens(self, line: _Line) -> list[int]:
+        if line.token_ids is not None:
+            return line.token_ids
+        if line.messages is not None:
+            return self.tokenizer.encode_chat([message.model_dump() for message in line.messages])
+        assert line.prompt is not None
+        if self.options.chat_template and self.tokenizer.has_chat_template:
+            return self.tokenizer.encode_chat([{"role": "user", "content": line.prompt}])
+        return self.tokenizer.encode(line.prompt)
+
+    def limits_of(self, line: _Line) -> GenerationLimits:
+        low = self.limits.min_tokens if line.min_tokens is None else line.min_tokens
+        high = self.limits.max_tokens if line.max_tokens is None else line.max_tokens
+        if low > high:
+            raise ValueError(f"min_tokens {low} is above max_tokens {high}")
+        return replace(self.limits, min_tokens=low, max_tokens=high)
+
+
+def load_jsonl(
+    path: Path, model_path: Path | None, limits: GenerationLimits, options: DatasetOptions
+) -> SampleTable:
+    """Read a `.jsonl`, `.jsonl.gz` or `.parquet` file of prompts, conversations or token ids.
+
+    Plain prompts are wrapped in the model's chat template as one user message, if `options.chat_template` is
+    true and the tokenizer has one; otherwise they are tokenized as they are. References are for all samples
+    or for none.
+
+    Args:
+        path: The file.
+        model_path: Checkpoint folder with the tokenizer; None if every sample gives token ids.
+        limits: Output limits of samples that set none of their own.
+        options: `chat_template` and `max_prompt_tokens` are used.
+
+    Raises:
+        DatasetError: A file that cannot be read or a sample that cannot be used, with its place.
+        ModelError: The folder holds no tokenizer, or no chat template where one is needed.
+    """
+    reader = _Reader(model_path, limits, options)
+    prompts: list[list[int]] = []
+    bounds: list[GenerationLimits] = []
+    references: list[str] = []
+    for where, found in _rows(path):
+        line = _validated(where, found)
+        try:
+            tokens = reader.tokens(line)
+            bounds.append(reader.limits_of(line))
+        except ValueError as error:
+            raise DatasetError(f"{where}: {error}", _REMEDY) from error
+        except HarnessError as error:
+            raise type(error)(f"{where}: {error.message}", error.remedy) from error
+        _check_length(where, len(tokens), options.max_prompt_tokens)
+        if prompts and (line.reference is not None) != bool(references):
+            raise DatasetError(
+                f"{where}: {'lacks' if references else 'has'} a reference, unlike the samples before it",
+                "Give every sample a reference, or none.",
+            )
+        prompts.append(tokens)
+        if line.reference is not None:
+            references.append(line.reference)
+    return SampleTable.from_prompts(
+        path.name.split(".")[0],
+        prompts,
+        max_tokens=[bound.max_tokens for bound in bounds],
+        min_tokens=[bound.min_tokens for bound in bounds],
+        references=references or None,
+        source=str(path),
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
+    for number, found in read_objects(path):
+        yield f"{path}, line {number}", found
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise DatasetError(
+            f"{path}: Parquet files need the package pyarrow, which is not installed",
+            "Install pyarrow, or save the samples as .jsonl.",
+        ) from error
+    try:
+        with path.open("rb") as file:
+            rows = parquet.read_table(file).to_pylist()
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise DatasetError(
+            f"{path}: cannot be read as Parquet: {error}", "Check the path and the file."
+        ) from error
+    for number, row in enumerate(rows):
+        yield f"{path}, row {number}", {key: value for key, value in row.items() if value is not None}
+
+
+def _validated(where: str, found: dict[str, Any]) -> _Line:
+    try:
+        return _Line.model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        value = "" if first["type"] == "value_error" else f" (found {_shortened(repr(first['input']))})"
+        raise DatasetError(f"{where}: {f'{key}: ' if key else ''}{first['msg']}{value}", _REMEDY) from error
+
+
+def _check_length(where: str, length: int, longest: int | None) -> None:
+    if longest is not None and length > longest:
+        raise DatasetError(
+            f"{where}: the prompt has {length} tokens, the limit is {longest}",
+            "Shorten or remove the sample, or raise the limit.",
+        )
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

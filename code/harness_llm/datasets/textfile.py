@@ -1,0 +1,65 @@
+"""Text files of samples, plain or gzipped, read line by line with errors that name the place."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from harness_llm.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["read_objects"]
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and JSON object of each line of a `.jsonl` or `.jsonl.gz` file.
+
+    Raises:
+        DatasetError: The file cannot be read or has no lines; a line is empty, no JSON, or no object.
+    """
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, raw in enumerate(file, start=1):
+                yield number, _parse(path, number, raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: cannot be read: {error}", "Check the path, and fetch the file again if it is damaged."
+        ) from error
+    if number == 0:
+        raise DatasetError(f"{path}: the file is empty", "Write one JSON object a line, one line a sample.")
+
+
+def _open(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _parse(path: Path, number: int, raw: bytes) -> dict[str, Any]:
+    where = f"{path}, line {number}"
+    try:
+        line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{where}: not UTF-8: {error}", "Save the file as UTF-8.") from error
+    if not line:
+        raise DatasetError(f"{where}: the line is empty", "Remove it; every line is one sample.")
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{where}: not JSON: {error}: {_shortened(line)}", "Write one JSON object on each line."
+        ) from error
+    if not isinstance(found, dict):
+        raise DatasetError(
+            f"{where}: found {_shortened(line)}, expected a JSON object",
+            'Write {"prompt": "..."} on the line.',
+        )
+    return found
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

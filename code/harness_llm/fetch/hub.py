@@ -1,0 +1,256 @@
+"""Models from the Hugging Face hub: pinned, resumed, and every file checked against the hub's own digests."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import logging
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness_llm.errors import ConfigError, HarnessError, HostError, ModelError
+from harness_llm.fetch.digest import Digest
+from harness_llm.fetch.folder import (
+    RECORD_NAME,
+    disk_errors,
+    exclusive,
+    is_fetched,
+    require_space,
+    write_record,
+)
+from harness_llm.fetch.progress import Heartbeat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["TOKEN_VARIABLE", "HubModel", "fetch_hub_model"]
+
+TOKEN_VARIABLE = "HUGGINGFACE_ACCESS_TOKEN"
+_WORKERS = 8
+# Other formats of the same weights, where the hub has safetensors too.
+_DUPLICATES = ("*.bin", "*.bin.index.json", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "original/*")
+_SAME_AGAIN = "Run the same command again; it goes on where it stopped."
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model repository at one revision.
+
+    Attributes:
+        repository: `owner/name` on the hub.
+        revision: Commit, tag or branch; a name is resolved to its commit before anything is downloaded.
+        folder: Name of the folder that it lands in.
+    """
+
+    repository: str
+    revision: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class _RemoteFile:
+    size: int
+    digest: Digest
+
+
+def fetch_hub_model(
+    model: HubModel,
+    root: Path,
+    *,
+    token: str | None = None,
+    endpoint: str | None = None,
+    rehash: bool = False,
+) -> Path:
+    """Get a model into `root`/`model.folder`, or find it there.
+
+    Args:
+        model: What to get.
+        root: Folder of models.
+        token: The user's access token; None for the one that a login of the hub's own tools left.
+        endpoint: Another hub; None for HF_ENDPOINT or the public one.
+        rehash: Hash files that are there already, even where nothing about them changed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: The token is wrong.
+        ModelError: The repository is gated for this user, or it or its revision does not exist.
+        HostError: The download failed; what has arrived stays, and the next call goes on from it.
+    """
+    folder = root / model.folder
+    source = {"repository": model.repository, "revision": model.revision}
+    if is_fetched(folder, source, rehash=rehash):
+        _logger.info("%s is complete", folder)
+        return folder
+    with exclusive(folder), _explained(model, folder, has_token=token is not None):
+        commit, files = _list_files(model, token, endpoint)
+        (folder / RECORD_NAME).unlink(missing_ok=True)
+        present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        total = sum(file.size for file in files.values())
+        require_space(folder, max(0, total - present))
+        _logger.info("%s @%s: %d files, %.1f GB", model.repository, commit[:12], len(files), total / 1e9)
+        _download_checked(model, commit, files, folder, token, endpoint)
+        known = {name: file.digest.value for name, file in files.items() if file.digest.algorithm == "sha256"}
+        write_record(folder, source, known=known, notes={"commit": commit})
+    _logger.info("%s is complete", folder)
+    return folder
+
+
+def _list_files(
+    model: HubModel, token: str | None, endpoint: str | None
+) -> tuple[str, dict[str, _RemoteFile]]:
+    """The commit that the revision means, and what it holds, less second copies of the weights."""
+    from huggingface_hub import HfApi
+
+    reply = HfApi(endpoint=endpoint, token=token).model_info(
+        model.repository, revision=model.revision, files_metadata=True
+    )
+    files = {}
+    for sibling in reply.siblings or []:
+        if sibling.lfs is not None:
+            files[sibling.rfilename] = _RemoteFile(sibling.lfs.size, Digest("sha256", sibling.lfs.sha256))
+        elif sibling.blob_id is not None and sibling.size is not None:
+            files[sibling.rfilename] = _RemoteFile(sibling.size, Digest("git-sha1", sibling.blob_id))
+    if any(name.endswith(".safetensors") for name in files):
+        files = {
+            name: file
+            for name, file in files.items()
+            if not any(fnmatch.fnmatch(name, pattern) for pattern in _DUPLICATES)
+        }
+    if not files or reply.sha is None:
+        raise ModelError(f"{model.repository} @{model.revision} holds no files")
+    return reply.sha, files
+
+
+def _download_checked(
+    model: HubModel,
+    commit: str,
+    files: Mapping[str, _RemoteFile],
+    folder: Path,
+    token: str | None,
+    endpoint: str | None,
+) -> None:
+    """Download what is missing, and once more what was there or arrived wrong."""
+    for is_last in (False, True):
+        _download(model, commit, files, folder, token, endpoint)
+        missing = _remove_wrong(model, folder, files)
+        if not missing:
+            return
+        if not is_last:
+            _logger.warning("%s; getting it again", "; ".join(missing))
+    raise HostError(missing[0], _SAME_AGAIN)
+
+
+def _download(
+    model: HubModel,
+    commit: str,
+    files: Mapping[str, _RemoteFile],
+    folder: Path,
+    token: str | None,
+    endpoint: str | None,
+) -> None:
+    from huggingface_hub import snapshot_download
+
+    total = sum(file.size for file in files.values())
+
+    def line() -> str:
+        done = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return f"{model.repository}: {done / 1e9:.2f} of {total / 1e9:.2f} GB"
+
+    # On a terminal the hub's own bars show progress.
+    with contextlib.nullcontext() if sys.stderr.isatty() else Heartbeat(line):
+        snapshot_download(
+            model.repository,
+            revision=commit,
+            local_dir=folder,
+            allow_patterns=[_literal(name) for name in files],
+            max_workers=_WORKERS,
+            token=token,
+            endpoint=endpoint,
+        )
+
+
+def _literal(name: str) -> str:
+    """A pattern that matches this name alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def _remove_wrong(model: HubModel, folder: Path, files: Mapping[str, _RemoteFile]) -> list[str]:
+    """Check every file, and remove those that are wrong; returns what is missing then, with the reason."""
+    done = 0
+    missing = []
+    total = sum(file.size for file in files.values())
+    with Heartbeat(lambda: f"{model.repository}: {done / 1e9:.1f} of {total / 1e9:.1f} GB checked"):
+        for name, file in files.items():
+            path = folder / name
+            if not path.is_file():
+                missing.append(f"{path} did not arrive")
+            elif path.stat().st_size != file.size or not file.digest.matches(path):
+                missing.append(f"{path} arrived with {file.digest.of(path)}, the hub says {file.digest}")
+                path.unlink()
+            done += file.size
+    return missing
+
+
+@contextlib.contextmanager
+def _explained(model: HubModel, folder: Path, *, has_token: bool) -> Iterator[None]:
+    """Turn what the hub's client raises into one of our errors, each with what to do."""
+    import httpx2
+    from huggingface_hub import errors
+
+    try:
+        with disk_errors(folder):
+            yield
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
+        raise _answer(model, error, has_token) from error
+    except errors.HFValidationError as error:
+        raise ModelError(f"{model.repository!r} is no name of a hub repository: {error}") from error
+    except (httpx2.HTTPError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HostError(
+            f"{model.repository}: the connection to the hub failed: {reason}", _SAME_AGAIN
+        ) from error
+
+
+def _answer(model: HubModel, error: OSError, has_token: bool) -> HarnessError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(
+        error.__cause__, errors.HfHubHTTPError
+    ):
+        error = error.__cause__
+    if not isinstance(error, errors.HfHubHTTPError):
+        return HostError(f"{model.repository}: the hub cannot be reached", _SAME_AGAIN)
+    status = error.response.status_code
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelError(f"{model.repository} has no revision {model.revision}")
+    is_gated = isinstance(error, errors.GatedRepoError) or status == 403
+    if is_gated and has_token and status != 401:
+        return ModelError(
+            f"{model.repository} is gated, and this token's owner has no access yet ({status})",
+            "Ask for access on the model's page, and use a token that may read gated repositories.",
+        )
+    if status == 401 and has_token:
+        return ConfigError(
+            f"{TOKEN_VARIABLE}: the hub does not accept this token ({status})", "Make a new one there."
+        )
+    if is_gated or status == 401:
+        return ModelError(
+            f"{model.repository} is gated, or does not exist ({status})",
+            f"Ask for access on the model's page, then set {TOKEN_VARIABLE} to your access token.",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelError(
+            f"{model.repository} does not exist, or is not public ({status})", "Check the name."
+        )
+    if status == 429:
+        wait = error.response.headers.get("Retry-After", "some")
+        return HostError(
+            f"{model.repository}: the hub answers 429, too many requests", f"Wait {wait} s. {_SAME_AGAIN}"
+        )
+    return HostError(f"{model.repository}: the hub answers {status}", _SAME_AGAIN)

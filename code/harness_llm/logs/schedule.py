@@ -1,0 +1,73 @@
+"""LoadGen's Server schedule, made again from its seed.
+
+LoadGen draws each gap between queries from `std::exponential_distribution<double>` over `std::mt19937`
+(mlcommons/inference @b66003e1 loadgen/loadgen.cc lines 199-208, 296-297 and 336-401). Its wheels are built
+with libstdc++, whose `generate_canonical<double, 53>` takes two 32-bit draws, low word first, and whose
+exponential distribution is `-log(1 - u) / lambda`; numpy's MT19937 gives the same draws for the same 32-bit
+seed. So the time at which each query was due is known to the nanosecond; LoadGen writes the time at which
+query n + 1 would have been due as `generated_query_duration`, which proves it for each run.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from harness_llm.core import NANOSECONDS_PER_SECOND
+
+__all__ = ["arrivals_ns", "queries_generated"]
+
+
+def arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int64]:
+    """When each Server query is due, ns after the start of the test.
+
+    Args:
+        seed: `effective_schedule_rng_seed`, unsigned 64-bit; the generator takes its low 32 bits.
+        target_qps: `effective_target_qps`, queries per second, above zero.
+        count: Queries.
+
+    Returns:
+        int64, shape (count,), ascending from 0: query i is due at element i.
+    """
+    assert target_qps > 0 and count >= 0, (target_qps, count)
+    if count == 0:
+        return np.empty(0, np.int64)
+    # RandomState seeds by the reference initialisation (init_genrand), as std::mt19937 does.
+    generator = np.random.RandomState(seed & 0xFFFFFFFF)
+    draws = generator.randint(0, 2**32, size=2 * (count - 1), dtype=np.uint32).astype(np.float64)
+    canonical = (draws[0::2] + draws[1::2] * 2.0**32) / 2.0**64
+    canonical = np.minimum(canonical, math.nextafter(1.0, 0.0))
+    gaps = -np.log(1.0 - canonical) / target_qps
+    arrivals = np.zeros(count, np.int64)
+    np.cumsum((gaps * NANOSECONDS_PER_SECOND).astype(np.int64), out=arrivals[1:])
+    return arrivals
+
+
+def queries_generated(
+    seed: int, target_qps: float, *, min_queries: int, min_duration_ms: int, loaded: int, equal_issue: bool
+) -> int:
+    """How many queries LoadGen makes for a Server performance run.
+
+    Args:
+        seed: Schedule seed.
+        target_qps: Queries per second.
+        min_queries: `effective_min_query_count`.
+        min_duration_ms: `effective_min_duration_ms`.
+        loaded: `effective_performance_sample_count`, or fewer where the data set is smaller.
+        equal_issue: `effective_sample_concatenate_permutation`: whole copies of the loaded samples only.
+
+    Returns:
+        Queries; a multiple of `loaded` under equal issue.
+    """
+    wanted_ns = min_duration_ms * 1_000_000
+    if equal_issue:
+        queries = math.ceil(max(min_queries, 1) / loaded) * loaded
+        while arrivals_ns(seed, target_qps, queries)[-1] < wanted_ns:
+            queries += loaded
+        return queries
+    size = max(min_queries, 1, int(wanted_ns / 1e9 * target_qps * 1.1) + 1000)
+    while (arrivals := arrivals_ns(seed, target_qps, size))[-1] < wanted_ns:
+        size *= 2
+    return max(min_queries, int(np.searchsorted(arrivals, wanted_ns)) + 1)

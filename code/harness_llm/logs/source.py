@@ -1,0 +1,100 @@
+"""Reading files that may be missing, cut, binary, enormous or no files at all."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["LogError", "file_problem", "read_lines", "read_text"]
+
+_LONGEST_LINE = 32 * 1024 * 1024
+_MOST_PROBLEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LogError:
+    """What is wrong with a file, as data.
+
+    Attributes:
+        path: The file, or None while it is known to the caller only.
+        line: Line number from 1, or 0 where the whole file is meant.
+        reason: What is wrong.
+    """
+
+    path: Path | None
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.reason}"
+
+
+def file_problem(path: Path) -> str | None:
+    """Why `path` is no readable, plain, non-empty file, or None; a symbolic link is no plain file."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {_reason(error)}"
+    if stat.S_ISLNK(status.st_mode):
+        return "is a symbolic link"
+    if not stat.S_ISREG(status.st_mode):
+        return "is no plain file"
+    return "is empty" if status.st_size == 0 else None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str | LogError]]:
+    """Lines with their numbers, without line ends; what cannot be read comes as a LogError."""
+    if problem := file_problem(path):
+        yield 0, LogError(path, 0, problem)
+        return
+    problems = 0
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(_LONGEST_LINE):
+                number += 1
+                if len(raw) >= _LONGEST_LINE:
+                    yield number, LogError(path, number, f"a line of more than {_LONGEST_LINE} bytes")
+                    return
+                try:
+                    yield number, raw.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError:
+                    problems += 1
+                    yield number, LogError(path, number, "no UTF-8 text")
+                    if problems >= _MOST_PROBLEMS:
+                        return
+    except OSError as error:
+        yield 0, LogError(path, 0, f"cannot be read: {_reason(error)}")
+
+
+def read_text(path: Path, limit: int = 4 * 1024 * 1024) -> tuple[str, LogError | None]:
+    """A small text file whole, or an empty text and why not.
+
+    Args:
+        path: The file.
+        limit: Largest size that is read, bytes.
+    """
+    if problem := file_problem(path):
+        return "", LogError(path, 0, problem)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+        if len(raw) > limit:
+            return "", LogError(path, 0, f"is larger than {limit} bytes")
+        return raw.decode("utf-8"), None
+    except OSError as error:
+        return "", LogError(path, 0, f"cannot be read: {_reason(error)}")
+    except UnicodeDecodeError as error:
+        return "", LogError(path, 0, f"no UTF-8 text: byte {error.start}")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,157 @@
+"""LoadGen's mlperf_log_summary.txt as a typed record; a damaged file is data, never an exception."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness_llm.logs.source import LogError, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["SummaryLog"]
+
+_ERRORS = re.compile(r"^(\d+) ERRORS? encountered")
+_WARNINGS = re.compile(r"^(\d+) WARNINGS? encountered", re.IGNORECASE)
+_PERCENTILE = re.compile(
+    r"^([\d.]+) percentile (.*?)latency \(ns\)\s*$|^([\d.]+) percentile time to output token"
+)
+_CONSTRAINTS = {
+    "Performance constraints satisfied": "performance",
+    "Min duration satisfied": "min_duration",
+    "Min queries satisfied": "min_queries",
+    "Early stopping satisfied": "early_stopping",
+}
+
+
+@dataclass(frozen=True)
+class SummaryLog:
+    """What LoadGen's summary says.
+
+    Attributes:
+        path: The file.
+        validity: `VALID`, `INVALID`, or None (accuracy mode prints neither).
+        scenario: LoadGen's scenario, or None.
+        mode: LoadGen's mode, or None.
+        constraints: `performance`, `min_duration`, `min_queries`, `early_stopping`: whether satisfied.
+        metrics: Numbers under their printed labels, in the units of the label.
+        latencies_ns: `latency`, `first_token`, `output_token`: percentile as printed (`99.00`) to ns.
+        parameters: Test parameters under their printed labels, as text.
+        reasons: Recommendations and early-stopping texts, one line each, without bullets.
+        errors: Number of LoadGen errors, or None where the file does not say.
+        warnings: Number of LoadGen warnings, or None.
+        problems: What is wrong with the file itself.
+    """
+
+    path: Path
+    validity: str | None = None
+    scenario: str | None = None
+    mode: str | None = None
+    constraints: Mapping[str, bool] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    latencies_ns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    errors: int | None = None
+    warnings: int | None = None
+    problems: tuple[LogError, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> SummaryLog:
+        """Read a summary."""
+        text, problem = read_text(path)
+        if problem:
+            return cls(path, problems=(problem,))
+        parser = _Parser()
+        for line in text.splitlines():
+            parser.take(line)
+        problems = []
+        if parser.errors is None:
+            problems.append(LogError(path, 0, "the summary is cut: LoadGen's count of errors is missing"))
+        return cls(
+            path,
+            parser.fields.get("Result is"),
+            parser.fields.get("Scenario"),
+            parser.fields.get("Mode"),
+            parser.constraints,
+            parser.metrics,
+            parser.latencies,
+            parser.parameters,
+            tuple(parser.reasons),
+            parser.errors,
+            parser.warnings,
+            tuple(problems),
+        )
+
+    @property
+    def is_valid(self) -> bool | None:
+        """LoadGen's verdict, None where the summary gives none."""
+        return None if self.validity is None else self.validity == "VALID"
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The LLM metric of the scenario, tokens/s, as rounded by LoadGen."""
+        return self.metrics.get("Tokens per second", self.metrics.get("Completed tokens per second"))
+
+
+class _Parser:
+    """Takes a summary line by line; the sections tell results from parameters."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+        self.constraints: dict[str, bool] = {}
+        self.metrics: dict[str, float] = {}
+        self.latencies: dict[str, dict[str, int]] = {}
+        self.parameters: dict[str, str] = {}
+        self.reasons: list[str] = []
+        self.errors: int | None = None
+        self.warnings: int | None = None
+        self._in_parameters = False
+
+    def take(self, line: str) -> None:
+        """Take one line."""
+        if line.startswith("Test Parameters Used"):
+            self._in_parameters = True
+        elif line.startswith(" * "):
+            self.reasons.append(line[3:].strip())
+        elif self._take_counts(line):
+            return
+        elif ":" in line:
+            label, _, value = line.partition(":")
+            self._take_pair(label.strip(), value.strip())
+
+    def _take_counts(self, line: str) -> bool:
+        if line.startswith("No errors encountered"):
+            self.errors = 0
+        elif line.startswith("No warnings encountered"):
+            self.warnings = 0
+        elif found := _ERRORS.match(line):
+            self.errors = int(found.group(1))
+        elif found := _WARNINGS.match(line):
+            self.warnings = int(found.group(1))
+        else:
+            return False
+        return True
+
+    def _take_pair(self, label: str, value: str) -> None:
+        if self._in_parameters:
+            self.parameters[label] = value
+            return
+        if label in _CONSTRAINTS:
+            self.constraints[_CONSTRAINTS[label]] = value == "Yes"
+            return
+        if label in ("SUT name", "Scenario", "Mode", "Result is"):
+            self.fields[label] = value
+            return
+        try:
+            number = float(value)
+        except ValueError:
+            return
+        self.metrics[label] = number
+        if found := _PERCENTILE.match(label):
+            percentile, kind, output_token = found.groups()
+            family = "output_token" if output_token else "first_token" if kind.strip() else "latency"
+            self.latencies.setdefault(family, {})[percentile or output_token] = int(number)

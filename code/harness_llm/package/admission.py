@@ -1,0 +1,185 @@
+"""Whether a run may go where it is asked to go, and what must then be said beside its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.errors import ConfigError, FolderError
+from harness_llm.package.documents import Marks
+
+if TYPE_CHECKING:
+    from harness_llm.package.layout import Division
+    from harness_llm.package.run_folder import RunFolder, ScenarioFolder
+    from harness_llm.rules import BenchmarkRules
+
+__all__ = ["Admission", "admit"]
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A run that may be packaged.
+
+    Attributes:
+        benchmark: Name to submit under.
+        round: Round name.
+        division: `closed` or `open`.
+        official: The rules of the benchmark in that round; None where it is unofficial there.
+        maps_to: For open: the official benchmark that model_mapping.json names; None for none.
+        marks: What must be said beside each number.
+        warnings: What the submitter must know.
+    """
+
+    benchmark: str
+    round: str
+    division: Division
+    official: BenchmarkRules | None
+    maps_to: str | None
+    marks: Marks
+    warnings: tuple[str, ...]
+
+
+def admit(
+    run: RunFolder, benchmark: str, round_name: str, division: Division, maps_to: str | None
+) -> Admission:
+    """Decide whether a run may be packaged so.
+
+    Raises:
+        ConfigError: The benchmark does not fit the round, the division or `maps_to`.
+        FolderError: Closed was asked for, and the run is simulated, unofficial, invalid or incomplete.
+    """
+    official = rules.lookup(benchmark, round_name)
+    _check_rename(run.run.benchmark, benchmark)
+    if division == "closed":
+        _check_closed(run, benchmark, round_name, official)
+    elif division != "open":
+        raise ConfigError(f"division {division!r} is not known", "Give closed or open.")
+    if maps_to is not None:
+        _check_mapping(run, benchmark, round_name, maps_to)
+    other_data = official is not None and not _has_official_data(run, official)
+    marks = Marks(run.run.simulated, not run.run.official or official is None or other_data)
+    warnings = [
+        f"{folder.scenario}: {problem}" for folder in run.scenarios for problem in _flaws(folder, round_name)
+    ]
+    if other_data:
+        warnings.append(f"the data set {run.run.dataset.name} is not that of {benchmark}: marked unofficial")
+    if official is None and maps_to is None:
+        warnings.append(
+            f"{benchmark} is no benchmark of {round_name}: the official checker reports NoResults for it. "
+            "It takes an own model only on an official data set, named with --maps-to."
+        )
+    if official is not None and division == "closed":
+        warnings += _missing_scenarios(run, official)
+    return Admission(benchmark, round_name, division, official, maps_to, marks, tuple(warnings))
+
+
+def _check_rename(ran: str, benchmark: str) -> None:
+    """A run may be submitted under another name only if LoadGen ran it with the same settings."""
+    if ran != benchmark and _settings_name(ran) != _settings_name(benchmark):
+        raise ConfigError(
+            f"benchmark {benchmark!r}: the run was made as {ran!r}, with other settings of LoadGen",
+            "Leave the benchmark out to submit under the run's own name.",
+        )
+
+
+def _settings_name(benchmark: str) -> str:
+    """The name in mlperf.conf; a name without its accuracy level, such as llama2-70b, is one already."""
+    found = rules.table().benchmarks.get(benchmark)
+    return found.conf_name if found else benchmark
+
+
+def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: BenchmarkRules | None) -> None:
+    if run.run.simulated:
+        raise FolderError(f"{run.path}: a simulated run is not a result", "Run it with the vllm engine.")
+    if official is None:
+        raise ConfigError(
+            f"{benchmark} is no closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
+        )
+    if not run.run.official or not _has_official_data(run, official):
+        data = run.run.dataset
+        raise FolderError(
+            f"{run.path}: the run did not answer the data set of {benchmark} "
+            f"({official.samples.accuracy} samples), but {data.name} ({data.samples} samples)",
+            "Package it for open, or run it with the official data set.",
+        )
+    for folder in run.scenarios:
+        problems = [*_flaws(folder, round_name), *_missing_tests(folder, official)]
+        if folder.scenario not in official.row.allowed and round_name != "v5.0":
+            problems.append(f"{round_name} has no {folder.scenario} of {benchmark}")
+        if problems:
+            raise FolderError(
+                f"{folder.path}: {'; '.join(problems)}",
+                "Closed takes valid and complete results only; run the test again, or package it for open.",
+            )
+
+
+def _has_official_data(run: RunFolder, official: BenchmarkRules) -> bool:
+    """Whether a run can have answered the official data set: not a synthetic one, nor a part."""
+    data = run.run.dataset
+    whole = data.samples in (official.samples.accuracy, official.samples.performance)
+    return whole and data.name.split(":")[0] != "synthetic"
+
+
+def _closed_remedy(benchmark: str, round_name: str) -> str:
+    elsewhere = rules.rounds_of(benchmark)
+    if elsewhere:
+        return f"It is one of {', '.join(elsewhere)}; give that round, another benchmark, or --division open."
+    here = tuple(name for name in rules.table().benchmarks if rules.lookup(name, round_name))
+    near = [name for name in here if name.startswith(benchmark)]
+    close = near or [found for found in (rules.nearest(benchmark, here),) if found]
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}{round_name} has {', '.join(here)}; an unofficial benchmark goes to --division open."
+
+
+def _check_mapping(run: RunFolder, benchmark: str, round_name: str, maps_to: str) -> None:
+    target = rules.lookup(maps_to, round_name)
+    if rules.lookup(benchmark, round_name) is not None:
+        raise ConfigError(
+            f"maps_to {maps_to!r}: {benchmark} is official in {round_name}", "Leave maps_to out."
+        )
+    if target is None:
+        near = rules.nearest(maps_to)
+        raise ConfigError(
+            f"maps_to {maps_to!r} is no benchmark of {round_name}", f"Did you mean {near}?" if near else ""
+        )
+    if run.run.dataset.samples != target.samples.accuracy:
+        raise ConfigError(
+            f"maps_to {maps_to!r}: its data set has {target.samples.accuracy} samples, "
+            f"this run's ({run.run.dataset.name}) has {run.run.dataset.samples}",
+            "Map a benchmark only to one whose whole data set it answered; leave maps_to out otherwise.",
+        )
+
+
+def _flaws(folder: ScenarioFolder, round_name: str) -> list[str]:
+    """What makes a result no valid one of a round."""
+    detail, accuracy = folder.detail, folder.accuracy
+    found = [f"{detail.path.name}: {problem}" for problem in detail.problems[:1]]
+    if detail.is_valid is not True:
+        found.append(f"LoadGen's verdict is {'INVALID' if detail.is_valid is False else 'missing'}")
+    if detail.error_lines:
+        found.append(f"LoadGen logged {detail.error_lines} errors, the first: {detail.errors[0].text}")
+    seeds = rules.round_seeds(round_name).as_settings()
+    wrong = [name for name, seed in seeds.items() if detail.integer(f"effective_{name}") != seed]
+    if wrong:
+        ran = rules.round_of_seeds(*(detail.integer(f"effective_{name}") or 0 for name in seeds))
+        found.append(f"the seeds are those of {ran or 'no round'}, not of {round_name} ({', '.join(wrong)})")
+    if accuracy is not None and accuracy.passed is False:
+        below = [name for name, gate in accuracy.gates.items() if accuracy.scores.get(name, 0) < gate]
+        found.append(f"accuracy is below its gate ({', '.join(below) or 'see accuracy.json'})")
+    return found
+
+
+def _missing_tests(folder: ScenarioFolder, official: BenchmarkRules) -> list[str]:
+    missing = [test for test in official.row.compliance if test not in folder.compliance]
+    missing += [] if folder.accuracy and folder.accuracy.passed is not None else ["accuracy against a gate"]
+    return [f"{', '.join(missing)} missing"] if missing else []
+
+
+def _missing_scenarios(run: RunFolder, official: BenchmarkRules) -> list[str]:
+    """Scenarios that the tree must get from this or another run before it can be submitted."""
+    present = {folder.scenario for folder in run.scenarios}
+    missing = [str(scenario) for scenario in official.row.required if scenario not in present]
+    if official.row.one_of and not present & set(official.row.one_of):
+        missing.append(f"one of {' or '.join(official.row.one_of)}")
+    return [f"closed also needs {', '.join(missing)} of this system in the tree"] if missing else []

@@ -1,0 +1,104 @@
+"""Change a tree whole or not at all: work on a copy beside it, then put the copy in its place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_llm.errors import FolderError, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["edit_tree"]
+
+
+@contextmanager
+def edit_tree(tree: Path) -> Iterator[Path]:
+    """Give a copy of `tree` to work on; when the block ends well, the copy takes the tree's place.
+
+    If the block raises, or the process dies in it, the tree is as it was. The old tree is out of the way only
+    between two renames; if the process dies exactly there, the next call puts it back.
+
+    Raises:
+        FolderError: Another process works on the same tree, or it holds something that is no plain file.
+        HostError: The disk is full or not writable.
+    """
+    try:
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(tree), _temporary_copy(tree) as stage:
+            yield stage
+            _swap(stage, tree)
+    except OSError as error:
+        raise HostError(
+            f"{error.filename or tree}: {error.strerror or error}", "Check free space and permissions."
+        ) from error
+
+
+@contextmanager
+def _locked(tree: Path) -> Iterator[None]:
+    """Hold a lock on the folder itself, which leaves no file behind and ends with the process."""
+    folder = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            remedy = "Wait until it is done, or give another --output."
+            raise FolderError(f"{tree}: another process is packaging into this folder", remedy) from error
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _temporary_copy(tree: Path) -> Iterator[Path]:
+    old = _old(tree)
+    if old.exists():  # an earlier process died while it swapped
+        if tree.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(tree)
+    _refuse_links(tree)
+    room = Path(tempfile.mkdtemp(prefix=f".{tree.name}.", dir=tree.parent))
+    try:
+        stage = room / tree.name
+        if tree.exists():
+            shutil.copytree(tree, stage)
+        else:
+            stage.mkdir()
+        yield stage
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _swap(stage: Path, tree: Path) -> None:
+    old = _old(tree)
+    if tree.exists():
+        tree.rename(old)
+    try:
+        stage.rename(tree)
+    except OSError:
+        with suppress(OSError):
+            old.rename(tree)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(tree: Path) -> Path:
+    return tree.with_name(f".{tree.name}.old")
+
+
+def _refuse_links(tree: Path) -> None:
+    """A link would be copied as what it points to, which is nothing that we packaged."""
+    if tree.is_symlink() or (tree.exists() and not tree.is_dir()):
+        raise FolderError(f"{tree}: is no plain folder", "Move it away, or give another --output.")
+    for path in tree.rglob("*"):
+        if path.is_symlink():
+            raise FolderError(
+                f"{path}: a submission cannot hold a symbolic link", "Replace it with the file itself."
+            )

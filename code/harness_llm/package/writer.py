@@ -1,0 +1,203 @@
+"""Write one run's results into the folder of an organization."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.errors import ConfigError, FolderError
+from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, published_numbers
+from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
+from harness_llm.package.source_code import write_source
+from harness_llm.system import HostFacts, describe, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness_llm.package.admission import Admission
+    from harness_llm.package.layout import Place
+    from harness_llm.package.run_folder import RunFolder, ScenarioFolder
+    from harness_llm.system import SystemFile
+
+__all__ = ["Writer"]
+
+_LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
+_ACCURACY_LOG = "mlperf_log_accuracy.json"
+_NOTICE = "notice"
+
+
+class Writer:
+    """Writes below `<tree>/<division>/<organization>`, which nobody else touches meanwhile.
+
+    Attributes:
+        warnings: What came up on the way and the submitter must know.
+    """
+
+    def __init__(self, organization: Path, run: RunFolder, admission: Admission, stated: SystemFile) -> None:
+        self._top = organization
+        self._run = run
+        self._admission = admission
+        self._marks = admission.marks
+        self._stated = stated
+        self.warnings: list[str] = []
+
+    def source(self, place: Place, repository: Path) -> str:
+        """Write the source of the run and return its path in the tree, for the README."""
+        commit = self._run.run.git.commit
+        if commit is None:
+            self.warnings.append("the run was made outside of a git checkout: its source cannot be named")
+        folder = write_source(commit, repository, self._top / place.source)
+        return str(folder.relative_to(self._top))
+
+    def result(self, place: Place, folder: ScenarioFolder, source: str) -> None:
+        """Write the logs, the compliance tests and the documents of one scenario."""
+        for owned in place.owned:
+            shutil.rmtree(self._top / owned, ignore_errors=True)
+        _copy(folder.path / "performance", self._folder(place.performance), _LOGS)
+        self._accuracy(place, folder)
+        for test in folder.compliance:
+            self._compliance(self._folder(place.compliance / test), folder.path / test, test)
+        documents = self._folder(place.documents)
+        _copy(folder.path / "performance", documents, ("user.conf",))
+        text = readme(folder, self._run, place, source, self._marks, self._admission.round)
+        (documents / "README.md").write_text(text, encoding="utf-8")
+        fields = measurements(folder, self._run, self._stated.measurements, self._marks)
+        _write_json(self._top / place.measurements, fields)
+
+    def _accuracy(self, place: Place, folder: ScenarioFolder) -> None:
+        source, target = folder.path / "accuracy", self._folder(place.accuracy)
+        _copy(source, target, _LOGS)
+        digest = copy_truncated(_present(source / _ACCURACY_LOG), target / _ACCURACY_LOG)
+        numbers = published_numbers(folder.accuracy, source / "accuracy.txt")
+        text = accuracy_text(numbers, self._marks.sentences)
+        (target / "accuracy.txt").write_text(f"{text}\nhash={digest}\n", encoding="utf-8")
+
+    def _compliance(self, target: Path, source: Path, test: str) -> None:
+        """Write a compliance test; the verdict file must say that it passed where closed needs it."""
+        name = rules.compliance_test(test).result_file
+        verdict = _present(source / name).read_text(encoding="utf-8")
+        if "failed" in verdict or "FAIL" in verdict:
+            message = f"{source / name}: the compliance test failed"
+            if self._admission.division == "closed":
+                raise FolderError(message, "Closed needs a passing compliance test of each scenario.")
+            self.warnings.append(message)
+        notes = "".join(f"# {sentence}\n" for sentence in self._marks.sentences)
+        (target / name).write_text(verdict + notes, encoding="utf-8")
+        _copy(source, self._folder((target / "performance" / "run_1").relative_to(self._top)), _LOGS)
+        accuracy = self._folder((target / "accuracy").relative_to(self._top))
+        if test == "TEST06":  # about a hundred answers; kept whole, as the official verification keeps it
+            _copy(source, accuracy, (_ACCURACY_LOG,))
+            return
+        digest = copy_truncated(_present(source / _ACCURACY_LOG), accuracy / _ACCURACY_LOG)
+        (accuracy / "accuracy.txt").write_text(f"{notes}hash={digest}\n", encoding="utf-8")
+
+    def description(self, place: Place) -> None:
+        """Write systems/<system>.json.
+
+        Raises:
+            ConfigError: Closed was asked for, and a field is missing or wrong.
+        """
+        record, admission = self._run.run, self._admission
+        facts = HostFacts.from_json(record.host, record.accelerators, str(self._run.path / "run.json"))
+        stated = dict(self._stated.system)
+        if self._marks.is_simulated:
+            stated["framework"] = self._marks.label("simulated engine")
+        if self._marks.text:
+            stated["sw_notes"] = ". ".join(filter(None, (self._marks.text, stated.get("sw_notes"))))
+        found = describe(
+            facts,
+            record.packages,
+            stated,
+            submitter=self._top.name,
+            division=admission.division,
+            system_name=place.system,
+            fill=admission.division != "closed",
+        )
+        problems = validate(found, submitter=self._top.name, division=admission.division)
+        if problems:
+            listed = "\n  ".join(map(str, problems))
+            remedy = "Write them into a system YAML (`harness-llm system --template FILE`)."
+            raise ConfigError(f"the system description of {place.system} is incomplete:\n  {listed}", remedy)
+        path = self._top / place.description
+        self._warn_of_changes(path, found)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(path, found)
+
+    def _warn_of_changes(self, path: Path, found: Mapping[str, str]) -> None:
+        """A second run of the same system may say other things of it; the newer description stays."""
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            changed = sorted(key for key in found if before.get(key) != found[key])
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, AttributeError):
+            changed = ["every field: the old file could not be read"]
+        if changed:
+            self.warnings.append(f"{path.name}: replaced, with other values of {', '.join(changed)}")
+
+    def documentation(self, place: Place, folder: ScenarioFolder, extra: Path | None) -> None:
+        """Write documentation/: the submitter's files, and a section of calibration.md for this benchmark."""
+        target = self._folder(Path("documentation"))
+        for path in sorted(extra.iterdir()) if extra else ():
+            if path.is_file() and path.name != "calibration.md":
+                shutil.copyfile(path, target / path.name)
+        fields = measurements(folder, self._run, self._stated.measurements, self._marks)
+        quantization = fields["weight_transformations"]
+        document = self._calibration_document(folder, extra)
+        if document is None and quantization != "none" and self._admission.division == "closed":
+            raise FolderError(
+                f"the weights were transformed ({quantization}), and there is no calibration.md",
+                "Give the folder that holds it with --documentation.",
+            )
+        section = calibration_section(place, document, quantization, self._marks)
+        path = target / "calibration.md"
+        existing = path.read_text(encoding="utf-8") if path.exists() else ""
+        key = f"{place.system}/{place.benchmark}"
+        path.write_text(merge_calibration(existing, key, section), encoding="utf-8")
+
+    def _calibration_document(self, folder: ScenarioFolder, extra: Path | None) -> str | None:
+        """The submitter's write-up, else the one that lies in the checkpoint's folder."""
+        model = (folder.config.get("llm_config") or {}).get("model")
+        candidates = [extra / "calibration.md"] if extra else []
+        candidates += [Path(str(model)) / "calibration.md"] if model else []
+        for path in candidates:
+            if path.is_file():
+                return path.read_text(encoding="utf-8")
+        return None
+
+    def mapping(self, place: Place) -> None:
+        """Write model_mapping.json in open: which official benchmark an unofficial name stands for."""
+        admission = self._admission
+        if admission.division != "open" or admission.official is not None:
+            return
+        path = self._top / "model_mapping.json"
+        existing = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        existing.pop(place.benchmark, None)
+        if admission.maps_to is not None:
+            existing[place.benchmark] = admission.maps_to
+        if self._marks.text:
+            existing[_NOTICE] = f"{place.benchmark}: {self._marks.text}"
+        _write_json(path, existing)
+
+    def _folder(self, below: Path) -> Path:
+        folder = self._top / below
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        shutil.copyfile(_present(source / name), target / name)
+
+
+def _present(path: Path) -> Path:
+    if path.is_symlink() or not path.is_file() or not path.stat().st_size:
+        raise FolderError(f"{path}: is missing, empty or no plain file", "Run that test again.")
+    return path
+
+
+def _write_json(path: Path, content: Mapping[str, str]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,101 @@
+"""What is to be quantized, from which samples, with what: the facts that make two quantizations the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from harness_llm.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Backend", "Plan", "checkpoint_digest"]
+
+_HASHED_BYTES = 1 << 20
+
+
+class Backend(StrEnum):
+    """The package that calibrates and exports, named by what it is called there."""
+
+    MODELOPT = "modelopt"
+    QUARK = "quark"
+
+    @property
+    def package(self) -> str:
+        """Name of the distribution, as a package index knows it."""
+        return "nvidia-modelopt" if self is Backend.MODELOPT else "amd-quark"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One quantization; two equal plans give the same checkpoint.
+
+    Attributes:
+        model: Name of the source checkpoint's folder.
+        model_digest: `checkpoint_digest` of that folder.
+        calibration: Name of the calibration set.
+        calibration_digest: SHA-256 over the calibration prompts as they are used, cut and counted.
+        calibration_source: Where the calibration set came from, for the write-up.
+        samples: Calibration samples used.
+        tokens: Their tokens in all, after the cut.
+        sequence_length: A calibration sample is cut to this many tokens.
+        backend: What calibrates and exports.
+        backend_version: Version of that package.
+        model_type: `model_type` of the checkpoint's config.json.
+        kv_cache: Format of the key and value cache scales: `fp8`.
+        excluded: Modules left in the source's precision.
+    """
+
+    model: str
+    model_digest: str
+    calibration: str
+    calibration_digest: str
+    calibration_source: str
+    samples: int
+    tokens: int
+    sequence_length: int
+    backend: Backend
+    backend_version: str
+    model_type: str
+    kv_cache: str = "fp8"
+    excluded: tuple[str, ...] = ("lm_head",)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every field but the names of folders and files."""
+        facts = asdict(self)
+        for name in ("model", "calibration", "calibration_source"):
+            del facts[name]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """SHA-256 over a checkpoint's config.json and, of each weight file, its name, size, head and tail.
+
+    Reading 140 GB for a name would take minutes; one MiB at either end of a safetensors file holds its
+    whole index of tensors and some of its weights.
+
+    Raises:
+        ModelError: The folder is missing, or holds no config.json or no safetensors weights.
+    """
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ModelError(
+            f"{folder}: no Hugging Face checkpoint (config.json is missing)", "Download the model first."
+        )
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"{folder}: holds no *.safetensors weights", "Download the model first, or again.")
+    state = hashlib.sha256(config.read_bytes())
+    for path in weights:
+        size = path.stat().st_size
+        state.update(f"{path.name}:{size}".encode())
+        with path.open("rb") as file:
+            state.update(file.read(_HASHED_BYTES))
+            file.seek(max(0, size - _HASHED_BYTES))
+            state.update(file.read(_HASHED_BYTES))
+    return state.hexdigest()

@@ -1,0 +1,247 @@
+"""Quantize one checkpoint from start to end: plan, calibrate, export, check, write up, move into place."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import logging
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from harness_llm.errors import FolderError, HostError, ModelError, UsageError
+from harness_llm.quantize.calibration import load_calibration
+from harness_llm.quantize.checkpoint import copy_tokenizer, inspect, is_complete
+from harness_llm.quantize.plan import Backend, Plan, checkpoint_digest
+from harness_llm.quantize.progress import CalibrationState
+from harness_llm.quantize.writeup import Execution, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from harness_llm.quantize.calibration import CalibrationKind, CalibrationSet
+
+__all__ = ["Request", "choose_backend", "quantize"]
+
+_LOG = logging.getLogger(__name__)
+_MARKER = "quantization.json"
+_WRITE_UP = "calibration.md"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        model: Folder of the source checkpoint, Hugging Face layout, bf16 or fp16.
+        calibration: File or folder of the calibration set.
+        kind: Its kind; None goes by its name.
+        output: Folder of the quantized checkpoint; must not exist, or hold this very quantization.
+        backend: What calibrates and exports; None goes by the GPU.
+        samples: Calibration samples.
+        sequence_length: Calibration samples are cut to this many tokens.
+        write_up: Where calibration.md goes besides the output folder; None only there.
+        command: The command as given, for the write-up.
+    """
+
+    model: Path
+    calibration: Path
+    kind: CalibrationKind | None
+    output: Path
+    backend: Backend | None
+    samples: int
+    sequence_length: int
+    write_up: Path | None
+    command: str
+
+
+def choose_backend() -> Backend:
+    """AMD's package on a ROCm GPU, NVIDIA's everywhere else, the CPU included."""
+    import torch
+
+    return Backend.QUARK if torch.version.hip is not None and torch.cuda.is_available() else Backend.MODELOPT
+
+
+def quantize(request: Request) -> Plan:
+    """Quantize a checkpoint, or return at once if it was already done.
+
+    Interrupted and called again, it goes on after the last calibration sample that was saved. The output
+    folder appears whole or not at all.
+
+    Raises:
+        UsageError: The model, the calibration set or the output folder cannot be used, or a package is
+            missing.
+        HostError: No disk space, another quantization is at work in the folder, or the export is unusable.
+    """
+    backend = request.backend or choose_backend()
+    digest = checkpoint_digest(request.model)
+    version = _version_of(backend)
+    samples = load_calibration(
+        request.calibration,
+        request.kind,
+        model=request.model,
+        samples=request.samples,
+        sequence_length=request.sequence_length,
+    )
+    plan = Plan(
+        model=request.model.resolve().name,
+        model_digest=digest,
+        calibration=samples.name,
+        calibration_digest=samples.digest,
+        calibration_source=samples.source or str(request.calibration),
+        samples=len(samples.prompts),
+        tokens=samples.tokens,
+        sequence_length=request.sequence_length,
+        backend=backend,
+        backend_version=version,
+        model_type=_model_type(request.model),
+    )
+    if request.output.exists():
+        _refuse_unless_same(request.output, plan)
+        _LOG.info("%s already holds this quantization", request.output)
+    else:
+        with _workplace(request.output) as work:
+            _check_space(request, work)
+            _make(request, plan, samples, work)
+    if request.write_up is not None:
+        request.write_up.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(request.output / _WRITE_UP, request.write_up)
+    return plan
+
+
+def _make(request: Request, plan: Plan, samples: CalibrationSet, work: Path) -> None:
+    began = time.monotonic()
+    state = CalibrationState(work / "calibration.safetensors", plan.fingerprint)
+    resumed_after, _ = state.load()
+    backend = importlib.import_module(f"harness_llm.quantize.{plan.backend}")
+    _LOG.info("loading %s", request.model)
+    model = _load(request.model)
+    devices = _device_names(model)
+    _LOG.info(
+        "calibrating on %d samples, %d tokens, with %s", plan.samples, plan.tokens, plan.backend.package
+    )
+    model = backend.calibrate(model, samples, state)
+    folder = work / "checkpoint"
+    shutil.rmtree(folder, ignore_errors=True)
+    _LOG.info("exporting")
+    backend.export(model, folder)
+    copy_tokenizer(request.model, folder)
+    contents = inspect(folder)
+    execution = Execution(
+        finished_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=time.monotonic() - began,
+        resumed_after=resumed_after,
+        devices=devices,
+        packages={name: metadata.version(name) for name in ("torch", "transformers")},
+        command=request.command,
+        source_bytes=_size(request.model),
+    )
+    (folder / _WRITE_UP).write_text(render(plan, contents, execution), encoding="utf-8")
+    facts = asdict(plan) | {"fingerprint": plan.fingerprint}
+    (folder / _MARKER).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    folder.rename(request.output)
+
+
+def _load(folder: Path) -> Any:
+    """The checkpoint in its own precision, over all GPUs that there are, or on the CPU."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    placement = "auto" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", device_map=placement, local_files_only=True
+    )
+    return model.eval()
+
+
+def _device_names(model: Any) -> tuple[str, ...]:
+    import torch
+
+    kinds = [parameter.device for parameter in model.parameters()]
+    unique = sorted({str(device) for device in kinds})
+    return tuple(
+        f"{name} ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else name for name in unique
+    )
+
+
+def _version_of(backend: Backend) -> str:
+    try:
+        return metadata.version(backend.package)
+    except metadata.PackageNotFoundError as error:
+        raise UsageError(
+            f"{backend.package} is not installed, and --backend {backend} needs it",
+            f"python -m pip install {backend.package}, in the environment that runs this",
+        ) from error
+
+
+def _model_type(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if "quantization_config" in config:
+            raise ModelError(
+                f"{folder}: is quantized already", "Give the bf16 or fp16 checkpoint as --model."
+            )
+        return str(config["model_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder}/config.json: no model_type in it: {error}", "Download the model again."
+        ) from error
+
+
+def _refuse_unless_same(output: Path, plan: Plan) -> None:
+    try:
+        found = json.loads((output / _MARKER).read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found is None:
+        raise FolderError(
+            f"{output}: exists and was not made by this command", "Remove it, or name another --output."
+        )
+    if found != plan.fingerprint:
+        raise FolderError(
+            f"{output}: holds a quantization of another model, calibration set or setting (see {_MARKER})",
+            "Remove it, or name another --output.",
+        )
+    if not is_complete(output):
+        raise FolderError(f"{output}: weight files are missing", "Remove the folder and run this again.")
+
+
+@contextmanager
+def _workplace(output: Path) -> Iterator[Path]:
+    """A folder beside the output, held by one process at a time; removed once the output is in place."""
+    work = output.with_name(output.name + ".partial")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = (work / "lock").open("w")
+    except OSError as error:
+        raise HostError(
+            f"{work}: cannot be written: {error.strerror}", "Check owner and free space."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HostError(f"{work}: another quantization is at work here", "Wait for it to end.") from error
+        yield work
+        shutil.rmtree(work)
+
+
+def _check_space(request: Request, work: Path) -> None:
+    """FP8 takes half of bf16, plus embeddings; asked before an hour of calibration, not after."""
+    needed = int(_size(request.model) * 0.6) + (64 << 20)
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise HostError(
+            f"{request.output.parent}: {free / 1e9:.1f} GB free, the export needs {needed / 1e9:.1f} GB",
+            "Free some space or name another --output.",
+        )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))

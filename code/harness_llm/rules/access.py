@@ -1,0 +1,166 @@
+"""Look rules up: by benchmark and round, by LoadGen's names, by seeds."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import yaml
+
+from harness_llm.core import Scenario
+from harness_llm.rules.model import BenchmarkRules, ComplianceTest, Round, Seeds, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "LATEST_ROUND",
+    "compliance_test",
+    "conf_names",
+    "expand_source",
+    "is_official",
+    "loadgen_model",
+    "lookup",
+    "nearest",
+    "round_of_seeds",
+    "round_rules",
+    "round_seeds",
+    "rounds",
+    "rounds_of",
+    "table",
+]
+
+LATEST_ROUND = "v6.1"
+
+
+@cache
+def table() -> Table:
+    """The table, read once from table.yaml beside this file and validated strictly."""
+    text = resources.files("harness_llm.rules").joinpath("table.yaml").read_text(encoding="utf-8")
+    return Table.model_validate(yaml.safe_load(text))
+
+
+def rounds() -> tuple[str, ...]:
+    """Names of the rounds that the table has, oldest first."""
+    return tuple(table().rounds)
+
+
+def round_rules(round_name: str) -> Round:
+    """Layout and seeds of a round.
+
+    Raises:
+        KeyError: The table has no such round.
+    """
+    for name, row in table().rounds.items():
+        if name == round_name:
+            return row
+    raise KeyError(round_name)
+
+
+def round_seeds(round_name: str) -> Seeds:
+    """The three seeds of a round.
+
+    Raises:
+        KeyError: The table has no such round.
+    """
+    return round_rules(round_name).seeds
+
+
+def round_of_seeds(qsl: int, sample_index: int, schedule: int) -> str | None:
+    """The round that has exactly these seeds, or None."""
+    for name, row in table().rounds.items():
+        if (row.seeds.qsl, row.seeds.sample_index, row.seeds.schedule) == (qsl, sample_index, schedule):
+            return name
+    return None
+
+
+@cache
+def lookup(benchmark: str, round_name: str = LATEST_ROUND) -> BenchmarkRules | None:
+    """The rules of a benchmark in a round; None where it is unofficial there.
+
+    Args:
+        benchmark: Directory name, e.g. `llama2-70b-99.9`.
+        round_name: E.g. `v6.1`.
+    """
+    found = table().benchmarks.get(benchmark)
+    row = next((row for name, row in found.rounds.items() if name == round_name), None) if found else None
+    if found is None or row is None:
+        return None
+    round_row = round_rules(round_name)
+    return BenchmarkRules(
+        name=benchmark,
+        round=round_name,
+        layout=round_row.layout,
+        conf_name=found.conf_name,
+        conf_source=found.conf_source,
+        model=found.model,
+        samples=found.samples,
+        latency={s: limits for s, limits in found.latency.items() if s in row.allowed},
+        accuracy=found.accuracy,
+        length=found.length,
+        generation=found.generation,
+        min_duration_ms=int(table().run.min_duration_ms.value),
+        seeds=round_row.seeds,
+        row=row,
+        tests={name: table().tests[name] for name in row.compliance},
+    )
+
+
+def rounds_of(benchmark: str) -> tuple[str, ...]:
+    """The rounds in which a benchmark is official, oldest first; empty where it never was."""
+    found = table().benchmarks.get(benchmark)
+    return tuple(name for name in rounds() if found and name in found.rounds)
+
+
+def is_official(benchmark: str) -> bool:
+    """Whether any round of the table has this benchmark."""
+    return benchmark in table().benchmarks
+
+
+def loadgen_model(benchmark: str, scenario: Scenario) -> str:
+    """The model name under which LoadGen looks its settings up.
+
+    Official benchmarks have the name that mlperf.conf knows (`llama3.1-8b` is `llama3_1-8b` there);
+    others keep their own. Interactive is LoadGen's Server under the name with `-interactive` appended.
+    """
+    found = table().benchmarks.get(benchmark)
+    name = found.conf_name if found else benchmark
+    return f"{name}-interactive" if scenario is Scenario.INTERACTIVE else name
+
+
+@cache
+def conf_names() -> frozenset[str]:
+    """Every model name that LoadGen's embedded mlperf.conf knows."""
+    names = set(table().other_conf_names.names)
+    for benchmark in table().benchmarks.values():
+        names.add(benchmark.conf_name)
+        if Scenario.INTERACTIVE in benchmark.latency:
+            names.add(f"{benchmark.conf_name}-interactive")
+    return frozenset(names)
+
+
+def compliance_test(name: str) -> ComplianceTest:
+    """One compliance test by name.
+
+    Raises:
+        KeyError: The table has no such test.
+    """
+    return table().tests[name]
+
+
+def nearest(name: str, known: Iterable[str] | None = None) -> str | None:
+    """The known name that looks most like `name`, or None; by default among the official benchmarks."""
+    choices = sorted(table().benchmarks if known is None else known)
+    found = difflib.get_close_matches(name, choices, 1, 0.6)
+    return found[0] if found else None
+
+
+def expand_source(source: str) -> str:
+    """Spell a source of the table out: `conf:85` becomes repository, commit, file and line."""
+    parts = []
+    for part in filter(None, (piece.strip() for piece in source.split(";"))):
+        name, _, lines = part.partition(":")
+        parts.append(f"{table().files.get(name, name)} line {lines}" if lines else part)
+    return "; ".join(parts)

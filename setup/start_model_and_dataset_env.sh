@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Attaches to the container for downloading and quantizing; starts it first where it does not run.
+#
+#   bash setup/start_model_and_dataset_env.sh [COMMAND [ARGUMENT...]]
+#
+# See setup/containers.sh for what it reads from the environment, docs/containers.md for the rest.
+set -euo pipefail
+
+export LAB_MODEL="${LAB_MODEL:-/data/inference/model/}"
+export LAB_DATASET="${LAB_DATASET:-/data/inference/data/}"
+
+# shellcheck source=setup/containers.sh
+source "$(dirname "${BASH_SOURCE[0]}")/containers.sh"
+containers_start model-and-dataset "$@"

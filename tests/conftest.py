@@ -1,0 +1,17 @@
+"""What all tests share: one hypothesis profile, without deadlines, because two busy cores keep none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None, max_examples=60)
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The project's top folder."""
+    return Path(__file__).parents[1]

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Sets up what the tests need, then runs every check: style, types, tests.
+#
+#   bash tests/run.sh                      everything
+#   bash tests/run.sh tests/unit -k fetch  pytest alone, with these arguments
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 3
+source setup/environment.sh
+prepare_environment || exit $?
+
+export LAB_MODEL=${LAB_MODEL:-$root/.cache/model} LAB_DATASET=${LAB_DATASET:-$root/.cache/data}
+python download_model.py --model smollm2-135m --dataset humaneval >/dev/null || {
+    status=$?
+    # One test at a time can do without the model; all of them cannot.
+    [[ $# -gt 0 ]] || exit "$status"
+}
+
+if [[ $# -gt 0 ]]; then
+    exec python -m pytest "$@"
+fi
+
+failed=()
+# check NAME COMMAND...: run it, and go on whatever it says, so that one run shows all that is wrong.
+check() {
+    local name=$1 start=$SECONDS
+    shift
+    echo "== $name: $*"
+    "$@" || failed+=("$name")
+    echo "== $name: $((SECONDS - start)) s"
+}
+check style ruff check .
+check format ruff format --check .
+check types mypy
+check tests python -m pytest
+if [[ ${#failed[@]} -gt 0 ]]; then
+    echo "error: failed: ${failed[*]}" >&2
+    exit 1
+fi

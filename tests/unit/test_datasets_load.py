@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from harness_llm.datasets import DatasetOptions, SampleTable, load, validate_fit
+from harness_llm.datasets.fit import validate_prompt_lengths
+from harness_llm.errors import DatasetError, ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TEMPLATE = (
+    "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} {% endfor %}"
+    "{% if messages[-1]['role'] == 'assistant' %}{{ raise_exception('the answer is there') }}{% endif %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+_WORDS = ("<unk>", "<s>", "</s>", "<user>", "<system>", "<assistant>", "def", "f", "hello", "world", "you")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder with a real tokenizer of eleven words and a chat template."""
+    tokenizers = pytest.importorskip("tokenizers")
+    folder = tmp_path_factory.mktemp("checkpoint")
+    vocabulary = {word: index for index, word in enumerate(_WORDS)}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": _TEMPLATE}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    return folder
+
+
+def _jsonl(tmp_path: Path, *lines: dict[str, Any]) -> Path:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def _words(table: SampleTable, sample: int) -> str:
+    return " ".join(_WORDS[token] for token in table.prompt(sample))
+
+
+def _human_eval(rows: int) -> bytes:
+    row = {
+        "task_id": "t",
+        "prompt": "def f",
+        "canonical_solution": "return 1",
+        "entry_point": "f",
+        "test": "",
+    }
+    return b"".join(json.dumps(row).encode() + b"\n" for _ in range(rows))
+
+
+def test_plain_prompt_is_wrapped_unless_told_not_to(tmp_path: Path, checkpoint: Path) -> None:
+    path = _jsonl(
+        tmp_path,
+        {"prompt": "hello world"},
+        {"messages": [{"role": "system", "content": "you"}, {"role": "user", "content": "hello"}]},
+    )
+    wrapped = load("jsonl", path, model_path=checkpoint, max_tokens=8, min_tokens=2)
+    assert _words(wrapped, 0) == "<user> hello world <assistant>"
+    assert _words(wrapped, 1) == "<system> you <user> hello <assistant>"
+    plain = load(
+        "jsonl", path, model_path=checkpoint, max_tokens=8, min_tokens=2,
+        options=DatasetOptions(chat_template=False),
+    )  # fmt: skip
+    assert _words(plain, 0) == "hello world"
+    assert _words(plain, 1) == "<system> you <user> hello <assistant>"
+
+
+def test_conversation_that_the_template_refuses_names_its_line(tmp_path: Path, checkpoint: Path) -> None:
+    path = _jsonl(tmp_path, {"messages": [{"role": "assistant", "content": "hello"}]})
+    with pytest.raises(DatasetError, match="line 1: the chat template refuses it: the answer is there"):
+        load("jsonl", path, model_path=checkpoint, max_tokens=8, min_tokens=2)
+
+
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_humaneval_is_one_user_message_a_sample(tmp_path: Path, checkpoint: Path, in_folder: bool) -> None:
+    file = tmp_path / "HumanEval.jsonl.gz"
+    file.write_bytes(gzip.compress(_human_eval(164)))
+    path = tmp_path if in_folder else file
+    table = load("humaneval", path, model_path=checkpoint, max_tokens=64, min_tokens=2)
+    assert len(table) == 164
+    assert _words(table, 163) == "<user> def f <assistant>"
+    assert table.references == ("return 1",) * 164
+
+
+def test_humaneval_of_another_size_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "HumanEval.jsonl").write_bytes(_human_eval(163))
+    with pytest.raises(DatasetError, match="found 163 samples, HumanEval has 164"):
+        load("humaneval", tmp_path, model_path=checkpoint, max_tokens=64, min_tokens=2)
+
+
+def test_humaneval_row_without_solution_is_named(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "HumanEval.jsonl").write_bytes(_human_eval(3) + b'{"prompt": "def f"}\n')
+    with pytest.raises(DatasetError, match="line 4: canonical_solution is None"):
+        load("humaneval", tmp_path, model_path=checkpoint, max_tokens=64, min_tokens=2)
+
+
+def test_humaneval_needs_a_model_and_a_file(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no model is given"):
+        load("humaneval", tmp_path, model_path=None, max_tokens=64, min_tokens=2)
+    with pytest.raises(DatasetError, match="holds neither"):
+        load("humaneval", tmp_path, model_path=tmp_path, max_tokens=64, min_tokens=2)
+
+
+def test_folder_without_tokenizer_is_a_model_error(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path, {"prompt": "hello"})
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="holds no tokenizer"):
+        load("jsonl", path, model_path=tmp_path, max_tokens=8, min_tokens=2)
+
+
+def test_path_is_needed_for_files() -> None:
+    with pytest.raises(DatasetError, match="jsonl has no path"):
+        load("jsonl", None, model_path=None, max_tokens=8, min_tokens=2)
+
+
+def test_first_samples_are_the_same_samples(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path, *({"token_ids": [n, n], "reference": str(n)} for n in range(3, 9)))
+    table = load(
+        "jsonl", path, model_path=None, max_tokens=8, min_tokens=2, options=DatasetOptions(samples=2)
+    )
+    assert [table.prompt(index).tolist() for index in range(len(table))] == [[3, 3], [4, 4]]
+    assert table.references == ("3", "4")
+    with pytest.raises(DatasetError, match="7 samples are asked for, the data set has 6"):
+        load("jsonl", path, model_path=None, max_tokens=8, min_tokens=2, options=DatasetOptions(samples=7))
+
+
+def _table(prompts: list[list[int]], max_tokens: list[int]) -> SampleTable:
+    return SampleTable.from_prompts("t", prompts, max_tokens=max_tokens, min_tokens=2)
+
+
+def test_fit_is_exact_at_the_limit() -> None:
+    table = _table([[4] * 10, [4] * 3], [5, 12])
+    validate_fit(table, 15, vocab_size=5)
+    with pytest.raises(DatasetError) as caught:
+        validate_fit(table, 14)
+    assert "sample 0 needs 10 prompt tokens + 5 max_tokens = 15 tokens" in caught.value.message
+    assert "2 of 2 samples" in caught.value.message
+
+
+def test_token_beyond_the_vocabulary_names_its_sample() -> None:
+    with pytest.raises(DatasetError, match="sample 1 holds token id 9, the model's vocabulary ends at 8"):
+        validate_fit(_table([[4, 5], [9], [3]], [2, 2, 2]), 100, vocab_size=9)
+
+
+def test_prompt_limit_is_exact() -> None:
+    table = _table([[4], [4] * 10], [2, 2])
+    validate_prompt_lengths(table, 10)
+    with pytest.raises(DatasetError, match="sample 1 has 10 prompt tokens, the limit is 9"):
+        validate_prompt_lengths(table, 9)
+
+
+def test_saved_table_reads_back_equal(tmp_path: Path) -> None:
+    table = _table([[4, 5], [9]], [2, 3])
+    table.save(tmp_path / "samples.npz")
+    back = SampleTable.load(tmp_path / "samples.npz")
+    assert back.digest == table.digest
+    assert np.array_equal(back.max_tokens, table.max_tokens)

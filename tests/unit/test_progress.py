@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_llm.supervise.progress import Percentiles, TestProgress
+from harness_llm.transport.wire import Progress
+
+_seconds = st.floats(0, 1e6, width=32)
+
+
+@given(st.lists(st.lists(_seconds, max_size=40), min_size=1, max_size=6), st.integers(0, 100))
+def test_percentiles_are_exact(batches: list[list[float]], percent: int) -> None:
+    percentiles = Percentiles()
+    for batch in batches:
+        percentiles.extend(np.array(batch, np.float32).tobytes())
+    values = np.array([value for batch in batches for value in batch], np.float32)
+    if not len(values):
+        assert percentiles.at(percent) is None
+        return
+    assert percentiles.at(percent) == float(np.percentile(values, percent, method="inverted_cdf"))
+
+
+def test_percentiles_grow_past_any_first_size() -> None:
+    values = np.random.default_rng(1).permutation(5000).astype(np.float32)
+    percentiles = Percentiles()
+    for start in range(0, 5000, 700):
+        percentiles.extend(values[start : start + 700].tobytes())
+    assert (percentiles.at(50), percentiles.at(99), percentiles.at(100)) == (2499, 4949, 4999)
+
+
+def _progress(target_qps: float | None = None, expected: int | None = None) -> TestProgress:
+    return TestProgress("Server/performance", expected, target_qps, None, None)
+
+
+def test_nothing_is_estimated_before_anything_is_known() -> None:
+    progress = _progress(expected=10)
+    assert progress.left_s is None
+    progress.update(Progress(5, 0, 0, b"", b""))
+    assert progress.left_s is None
+
+
+def test_server_time_left_follows_the_schedule_and_offline_the_rate() -> None:
+    server = _progress(target_qps=4.0, expected=100)
+    server.update(Progress(20, 10, 50, b"", b""))
+    assert server.left_s == 20.0
+    offline = _progress(expected=100)
+    offline.started -= 10
+    offline.update(Progress(100, 25, 50, b"", b""))
+    assert offline.left_s == pytest.approx(30, rel=0.05)
+    assert offline.tokens_per_s == pytest.approx(5, rel=0.05)
+
+
+def test_a_message_without_news_leaves_the_test_quiet() -> None:
+    progress = _progress()
+    progress.update(Progress(1, 0, 0, b"", b""))
+    progress.last_change -= 60
+    progress.update(Progress(1, 0, 0, b"", b""))
+    assert progress.quiet_s > 59
+    progress.update(Progress(1, 0, 0, np.float32([0.1]).tobytes(), b""))
+    assert progress.quiet_s < 1
