@@ -221,9 +221,7 @@ def _figures(pairs: Sequence[tuple[Measured, Measured]]) -> list[Figure]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Offline tokens/s by LoadGen over plain vllm.LLM.generate.")
     parser.add_argument("--config", type=Path, default=_CONFIG, help="harness YAML (default: %(default)s)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of it"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key")
     parser.add_argument("--samples", type=int, help="use only the first so many samples (default: all)")
     parser.add_argument("--pairs", type=int, default=3, help="pairs to measure (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -20,7 +20,7 @@ from benchmarks.figures import Figure, Machine, report, write_conf
 
 from harness_llm.config.model import RunConfig
 from harness_llm.core import NANOSECONDS_PER_MS
-from harness_llm.errors import HarnessError, RunBroken
+from harness_llm.errors import ConfigError, HarnessError, RunBroken
 from harness_llm.logs.detail import DetailLog
 from harness_llm.run import execute, prepare
 from harness_llm.supervise.folder import read_json
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _MODEL = "plumbing"
 _SHAPE = "24576:100:300"  # samples of the llama2-70b data set : prompt tokens : answer tokens
-_ANSWER_TOKENS = 300
 _OFFLINE_TARGET = 30_000.0  # samples/s
 _ADDED_TTFT_TARGET_MS = 5.0
 _MEMORY_TARGET_GIB = 2.0
@@ -50,11 +49,27 @@ class Load:
         offline_samples: Samples of the one Offline query.
         queries_per_s: Server queries a second.
         server_s: Length of each Server test, seconds.
+        shape: The synthetic data set, `count:input:output`; `output` must be one number.
     """
 
     offline_samples: int
     queries_per_s: float
     server_s: float
+    shape: str
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of every answer.
+
+        Raises:
+            ConfigError: The shape gives no single number.
+        """
+        text = self.shape.rpartition(":")[2]
+        if not text.isdecimal():
+            raise ConfigError(
+                f"--shape {self.shape}: expected one answer length", "For example 24576:100:300."
+            )
+        return int(text)
 
 
 @dataclass(frozen=True)
@@ -106,8 +121,8 @@ def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path,
         "scenario": scenario,
         "engine": "simulated",
         "dataset": "synthetic",
-        "dataset_shape": _SHAPE,
-        "max_tokens": _ANSWER_TOKENS,
+        "dataset_shape": load.shape,
+        "max_tokens": load.answer_tokens,
         "user_conf": write_conf(folder / "user.conf", _MODEL, settings),
         "replicas": 1,
         "simulated": {"concurrent": _IN_FLIGHT, **latency},
@@ -117,7 +132,7 @@ def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path,
     test = folder / "run" / scenario / "performance"
     measured = Measured(DetailLog.read(test / "mlperf_log_detail.txt"), read_json(test / "test.json"))
     expected = load.offline_samples if scenario == "Offline" else queries
-    if measured.test["samples"] != expected or measured.test["tokens"] != expected * _ANSWER_TOKENS:
+    if measured.test["samples"] != expected or measured.test["tokens"] != expected * load.answer_tokens:
         raise RunBroken(f"{test}: expected {expected} samples, LoadGen ran {measured.test['samples']}")
     return measured
 
@@ -131,7 +146,7 @@ def measure(load: Load, folder: Path, view: View) -> list[Figure]:
     view.say(f"3 of 3: Server, engine of {_REAL_FIRST_MS:g} ms and {_REAL_TOKEN_MS:g} ms a token")
     latency = {"first_token_ms": _REAL_FIRST_MS, "per_token_ms": _REAL_TOKEN_MS}
     timed = run_test("Server", load, latency, folder / "timed", view)
-    rate = f"{load.queries_per_s:,.0f} queries/s of {_ANSWER_TOKENS} tokens"
+    rate = f"{load.queries_per_s:,.0f} queries/s of {load.answer_tokens} tokens"
     return [
         Figure(
             "Offline, samples/s as LoadGen reports it",
@@ -171,10 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=1_000_000, help="Offline (default: %(default)s)")
     parser.add_argument("--qps", type=float, default=2000.0, help="Server queries/s (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a Server test (default: %(default)s)")
+    parser.add_argument("--shape", default=_SHAPE, help="samples:prompt:answer tokens (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     machine = Machine()
-    load = Load(options.samples, options.qps, options.seconds)
+    load = Load(options.samples, options.qps, options.seconds, options.shape)
     view = make_view("simulated, not a result", quiet=True)
     try:
         with tempfile.TemporaryDirectory(prefix="harness-llm-plumbing-") as folder:
@@ -185,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         view.close()
     title = "plumbing: real LoadGen, ZeroMQ and processes, simulated engine"
-    return report(title, figures, machine.facts(), {"shape": _SHAPE}, as_json=options.json)
+    return report(title, figures, machine.facts(), {"shape": options.shape}, as_json=options.json)
 
 
 if __name__ == "__main__":

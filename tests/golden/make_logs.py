@@ -1,7 +1,7 @@
 """Record LoadGen logs with a system under test that only sleeps: `python make_logs.py OUT [NAME ...]`.
 
-Each test runs in its own process, because LoadGen reads its configuration once a process. The recorded logs lie
-beside this file, compressed; the runs of full legal size take 10 to 15 minutes and next to no processor time.
+Each test runs in its own process, because LoadGen reads its configuration once a process. The logs lie
+beside this file, compressed; the runs of full legal size take 10 to 15 minutes and hardly any processor.
 """
 
 from __future__ import annotations
@@ -77,7 +77,13 @@ class Test:
 
 
 def _small(
-    scenario: str, *, mode: str = "PerformanceOnly", count: int = 640, offline: int = 0, equal: int = 1, **rest
+    scenario: str,
+    *,
+    mode: str = "PerformanceOnly",
+    count: int = 640,
+    offline: int = 0,
+    equal: int = 1,
+    **rest,
 ) -> Test:
     conf = SMALL.format(qps=400, ttft=100, tpot=20, count=count, offline=offline, equal=equal)
     return Test("toy", scenario, mode, 64, conf, **rest)
@@ -208,7 +214,7 @@ def record(name: str, out: Path) -> None:
 
 
 def pack(name: str, source: Path, target: Path) -> None:
-    """Store a recorded test beside this file: logs compressed, a large accuracy log cut as a submission's is."""
+    """Store a recorded test here: logs compressed, a large accuracy log cut as a submission's is."""
     folder, packed = source / name, target / name
     packed.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.iterdir()):

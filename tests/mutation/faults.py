@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mutation.good_tree import BENCHMARK, SUBMITTER, SYSTEM, system_description
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 DETAIL = "mlperf_log_detail.txt"
 SUMMARY = "mlperf_log_summary.txt"
@@ -330,9 +333,7 @@ def p99_over_limit_but_called_valid(tree: Path) -> None:
 
 @fault("latency.ttft")
 def ttft_exactly_at_the_limit(tree: Path) -> None:
-    set_log(
-        run(tree) / DETAIL, **{"result_first_token_99.00_percentile_latency_ns": 2_000_000_000}
-    )
+    set_log(run(tree) / DETAIL, **{"result_first_token_99.00_percentile_latency_ns": 2_000_000_000})
 
 
 @fault("latency.tpot")
@@ -377,12 +378,14 @@ def user_conf_missing(tree: Path) -> None:
 
 @fault("performance.user-conf")
 def user_conf_of_another_run(tree: Path) -> None:
-    replace(place(tree) / "user.conf", "llama2-70b.Server.target_qps = 40", "llama2-70b.Server.target_qps = 42")
+    replace(
+        place(tree) / "user.conf", "llama2-70b.Server.target_qps = 40", "llama2-70b.Server.target_qps = 42"
+    )
 
 
 @fault("accuracy.user-conf")
 def accuracy_run_of_another_user_conf(tree: Path) -> None:
-    set_log(place(tree) / "accuracy" / DETAIL, requested_server_target_qps=1)
+    set_log(place(tree) / "accuracy" / DETAIL, requested_min_duration_ms=0)
 
 
 @fault("conf.models")
@@ -482,7 +485,7 @@ def accuracy_log_not_truncated(tree: Path) -> None:
 def accuracy_log_of_other_samples(tree: Path) -> None:
     path = place(tree) / "accuracy" / ANSWERS
     head, _, rest = path.read_text().partition('"qsl_idx" : ')
-    path.write_text(f'{head}"qsl_idx" : 24576{rest[rest.index(","):]}')
+    path.write_text(f'{head}"qsl_idx" : 24576{rest[rest.index(",") :]}')
 
 
 @fault("accuracy.token-counts")
@@ -513,12 +516,16 @@ def no_test06(tree: Path) -> None:
 
 @fault("compliance.TEST06-first-token")
 def first_token_check_failed(tree: Path) -> None:
-    replace(place(tree) / "TEST06" / "verify_accuracy.txt", "token check pass: True", "token check pass: False")
+    replace(
+        place(tree) / "TEST06" / "verify_accuracy.txt", "token check pass: True", "token check pass: False"
+    )
 
 
 @fault("compliance.TEST06-first-token")
 def first_token_check_skipped_in_server(tree: Path) -> None:
-    replace(place(tree) / "TEST06" / "verify_accuracy.txt", "token check pass: True", "token check pass: Skipped")
+    replace(
+        place(tree) / "TEST06" / "verify_accuracy.txt", "token check pass: True", "token check pass: Skipped"
+    )
 
 
 @fault("compliance.TEST06-eos")

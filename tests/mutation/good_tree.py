@@ -1,4 +1,4 @@
-"""A closed llama2-70b-99.9 tree for v6.1 in which nothing is wrong, from recorded LoadGen logs of full legal size.
+"""A closed llama2-70b-99.9 tree for v6.1 in which nothing is wrong, from LoadGen logs of full legal size.
 
 The system under test only slept, so no number in it is a result; the scores are the reference's.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from golden.recorded import accuracy_hash, unpack
 
 from harness_llm.system.fields import FIELDS
-from golden.recorded import accuracy_hash, unpack
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUBMITTER = "TestOrg"
 SYSTEM = "8xTest_GPU"
@@ -47,7 +51,9 @@ def build(root: Path) -> Path:
         (submitter / name).mkdir(parents=True)
     (submitter / "systems" / f"{SYSTEM}.json").write_text(json.dumps(system_description()))
     (submitter / "src" / "run.py").write_text("print('the source that ran')\n")
-    (submitter / "documentation" / "calibration.md").write_text("# Calibration\n\nPer tensor, 1,000 samples.\n")
+    (submitter / "documentation" / "calibration.md").write_text(
+        "# Calibration\n\nPer tensor, 1,000 samples.\n"
+    )
     for scenario, recorded in SCENARIOS.items():
         _build_result(submitter / "results" / SYSTEM / BENCHMARK / scenario, scenario, recorded)
     return root

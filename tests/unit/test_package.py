@@ -459,6 +459,28 @@ def test_measurements_follow_the_configuration(
     assert found["starting_weights_filename"] == "x" and all(found.values())
 
 
+@pytest.mark.parametrize(("quantization", "weights"), [("modelopt", "fp8"), (None, "bf16")])
+def test_what_vllm_resolved_wins_over_what_was_written(
+    maker: Maker, quantization: str | None, weights: str
+) -> None:
+    run = maker.run(config={"model": "m", "dtype": "auto"}, scenarios=("Offline",))
+    model = {"quantization": quantization, "dtype": "torch.bfloat16"}
+    (run / "replicas" / "0").mkdir(parents=True)
+    facts = {"name": "vllm", "resolved": {"config": {"model_config": model}}}
+    (run / "replicas" / "0" / "facts.json").write_text(json.dumps(facts))
+    result = maker.package(run)
+    assert json.loads((result.results[0] / "measurements.json").read_text())["weight_data_types"] == weights
+
+
+def test_a_test_that_was_set_aside_is_left_out(maker: Maker) -> None:
+    run = maker.run()
+    aside = run / "Server" / "TEST06.broken-1"
+    shutil.copytree(run / "Server" / "TEST06", aside)
+    (aside / "test.json").write_text('{"format": 1, "state": "broken"}')
+    result = maker.package(run, division="closed")
+    assert not [name for name in files(result.tree) if "broken" in name]
+
+
 def test_documentation_is_copied_and_calibration_wins(maker: Maker) -> None:
     extra = maker.path / "extra"
     extra.mkdir()

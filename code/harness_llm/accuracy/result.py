@@ -93,16 +93,16 @@ class AccuracyResult:
         """Write accuracy.txt (official form) and accuracy.json into a test folder, each as a whole."""
         record = {
             "metric": "rouge",
-            "scores": dict(self.scores),
+            "scores": {name: float(score) for name, score in self.scores.items()},
             "gates": {} if self.gates is None else dict(self.gates.minimum),
             "gates_source": "" if self.gates is None else self.gates.source,
             "tokens_per_sample_window": None if self.gates is None else self.gates.tokens_per_sample,
             "passed": self.passed,
             "failures": self.failures,
-            "tokens_per_sample": self.tokens_per_sample,
-            "samples": self.samples,
-            "gen_len": self.characters,
-            "gen_tok_len": self.tokens,
+            "tokens_per_sample": float(self.tokens_per_sample),
+            "samples": int(self.samples),
+            "gen_len": int(self.characters),
+            "gen_tok_len": int(self.tokens),
         }
         _replace(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")
         _replace(folder / "accuracy.json", json.dumps(record, indent=2) + "\n")

@@ -61,6 +61,8 @@ def _whole(case: Case) -> Iterator[Check]:
 def _sample_count(case: Case) -> Iterator[Check]:
     detail = case.accuracy_detail
     found = detail.integer("effective_accuracy_sample_count")
+    if found is None:  # LoadGen before v6.0 does not log it (checks/accuracy_check.py lines 300-303)
+        found = detail.integer("qsl_reported_total_count")
     wanted = case.rules.samples.accuracy if case.rules else case.samples
     if wanted is None or not detail.values:
         return

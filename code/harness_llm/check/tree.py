@@ -199,7 +199,7 @@ def _benchmark_check(submitter: _Submitter, folder: Path, known: rules.Benchmark
     return submitter.check(
         "tree.benchmark",
         True if known else (None if submitter.division == "open" else False),
-        name if known else f"{name} is unofficial in {round_name}",
+        name if known else f"{name}: unofficial, no LLM benchmark of {round_name}",
         f"a benchmark of {round_name}",
         hint,
         folder,

@@ -58,9 +58,9 @@ def measurements(
 ) -> dict[str, str]:
     """The fields of measurements.json; what the submitter states wins over the run's configuration."""
     arguments: dict[str, Any] = folder.config.get("llm_config") or {}
-    resolved: dict[str, Any] = run.engine_facts.get("resolved") or {}
-    quantization = _quantization(arguments, resolved)
-    dtype = str(arguments.get("dtype") or resolved.get("dtype") or "auto").removeprefix("torch.")
+    resolved = _resolved_model(run.engine_facts)
+    quantization = _known(resolved.get("quantization")) or _known(arguments.get("quantization"))
+    dtype = (_known(resolved.get("dtype")) or _known(arguments.get("dtype")) or "auto").removeprefix("torch.")
     model = str(arguments.get("model") or "none")
     known = {
         "input_data_types": "int32",
@@ -70,18 +70,30 @@ def measurements(
         "weight_transformations": f"quantization ({quantization})" if quantization else "none",
     }
     if marks.is_simulated:
-        known |= {"starting_weights_filename": "none", "weight_data_types": "none"}
+        known |= dict.fromkeys(
+            ("starting_weights_filename", "weight_data_types", "weight_transformations"), "none"
+        )
     told = {key: value for key, value in stated.model_dump().items() if value}
     return {**known, **told, **({"notice": marks.text} if marks.text else {})}
 
 
-def _quantization(arguments: dict[str, Any], resolved: dict[str, Any]) -> str:
-    found = arguments.get("quantization") or resolved.get("quantization")
-    return str(found) if found and str(found) != "None" else ""
+def _resolved_model(facts: dict[str, Any]) -> dict[str, Any]:
+    """What vLLM made of the model's arguments: `resolved.config.model_config`; empty where it is not there."""
+    found: Any = facts
+    for key in ("resolved", "config", "model_config"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _known(value: object) -> str:
+    """A value as text; empty for None and for what stands for it."""
+    return "" if value in (None, "", "None", "auto") else str(value)
 
 
 def _weight_type(quantization: str, dtype: str) -> str:
     """The weights' type in the spelling of published results, such as fp8 or bf16."""
+    if quantization == "modelopt":  # vLLM's name for ModelOpt's FP8; its FP4 is modelopt_fp4
+        return "fp8"
     spelled = re.search(r"(?:mx|nv)?(?:fp|int)\d+", quantization.lower())
     if spelled:
         return spelled[0]
@@ -104,8 +116,8 @@ def readme(
         f"`{folder.performance.loadgen_model}`; data set {record.dataset.name}, "
         f"{record.dataset.samples} samples, SHA-256 {record.dataset.digest}; started {record.started_utc}.",
         _source(run, source),
-        f"Command of the run, from the top of the source:\n\n```bash\n{shlex.join(record.command)}\n```",
-        "Its README.md says how to set the machine up and how to get model and data set.",
+        f"Command of the run:\n\n```bash\n{shlex.join(record.command)}\n```",
+        "README.md of the source says how to set the machine up and how to get model and data set.",
     ]
     if config:
         parts.append(f"Configuration as it was resolved:\n\n```yaml\n{config}\n```")
@@ -168,7 +180,9 @@ def calibration_section(place: Place, document: str | None, quantization: str, m
     title = marks.label(f"{place.benchmark} on {place.system}")
     if document is not None:
         return f"# {title}\n\n{document.strip()}\n"
-    if quantization == "none":
+    if marks.is_simulated:
+        statement = "No model was run: the answers were made up."
+    elif quantization == "none":
         statement = "The weights were used as published, without quantization, so nothing was calibrated."
     else:
         statement = (

@@ -104,9 +104,14 @@ def _answer(model: Any, table: "SampleTable", cache: "Callable[[], Any]", batch:
         )
         with torch.inference_mode():
             made = model.generate(
-                input_ids=ids, attention_mask=mask, past_key_values=cache(), do_sample=False, pad_token_id=ends[0],
-                min_new_tokens=int(table.min_tokens[chosen].min()), max_new_tokens=int(table.max_tokens[chosen].max()),
-            )  # fmt: skip
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache(),
+                do_sample=False,
+                pad_token_id=ends[0],
+                min_new_tokens=int(table.min_tokens[chosen].min()),
+                max_new_tokens=int(table.max_tokens[chosen].max()),
+            )
         for index, row in zip(chosen, made[:, ids.shape[1] :].tolist(), strict=True):
             end = next((position + 1 for position, token in enumerate(row) if token in ends), len(row))
             answers[index] = row[:end]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,12 +96,3 @@ def feed(
                 reported = now
     if save is not None:
         save(len(prompts))
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """The object in a JSON file; empty where the file is missing, unreadable or holds something else."""
-    with suppress(OSError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict):
-            return document
-    return {}

@@ -93,7 +93,7 @@ def load_rounded(source: Path, quantized: Path) -> Any:
 
 
 def cache_scales(quantized: Path, layers: int) -> tuple[tuple[float, float], ...]:
-    """Scale of keys and of values of each layer, as ModelOpt (`k_scale`) or Quark (`output_scale`) name them."""
+    """Scale of keys and of values of each layer, as ModelOpt (`k_scale`) or Quark (`output_scale`) has it."""
     tensors = _read(quantized)
 
     def find(layer: int, kind: str) -> float:

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.recorded import unpack
+from golden.run_folder import build_run, edit, events
+
+from harness_llm.check import check_run, render_table
+
+
+@pytest.fixture(scope="module")
+def good_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_run(tmp_path_factory.mktemp("run") / "toy")
+
+
+@pytest.fixture
+def run(good_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good_run, tmp_path / "run"))
+
+
+def failed(run: Path) -> dict[str, str]:
+    return {check.name: check.found for check in check_run(run).failures}
+
+
+def test_a_good_unofficial_run_passes_and_is_called_unofficial(good_run: Path) -> None:
+    report = check_run(good_run)
+    assert report.failures == () and report.passed
+    assert report.label == "unofficial" and report.kind == "run" and not report.simulated
+    names = {check.name for check in report.checks if check.passed}
+    assert {"events.ttft", "latency.schedule", "accuracy.rouge1", "dataset.digest", "test.settings"} <= names
+    assert json.loads(json.dumps(report.to_json()))["counts"]["failed"] == 0
+    assert render_table(report) == []
+    assert len(render_table(report, everything=True)) == len(report.checks)
+
+
+def test_an_invalid_run_fails_with_counts(tmp_path: Path) -> None:
+    report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-one-over"}))
+    found = {check.name: check for check in report.failures}
+    assert {
+        "performance.validity",
+        "performance.constraints",
+        "latency.early-stopping-ttft",
+        "events.ttft",
+    } <= (found.keys())
+    assert found["latency.early-stopping-ttft"].found == "2 of 640 samples over 100 ms"
+    assert found["latency.early-stopping-ttft"].required == "at most 0 of 640"
+    assert "2 over 100 ms" in found["events.ttft"].found
+
+
+def test_too_few_queries_for_any_verdict(tmp_path: Path) -> None:
+    report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-early-stopping"}))
+    found = {check.name: check for check in report.failures}
+    assert found["latency.early-stopping-tpot"].required == "at least 459 samples"
+
+
+def test_errors_fail_although_loadgen_says_valid(tmp_path: Path) -> None:
+    report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-errors"}))
+    found = {check.name: check for check in report.failures}
+    assert "640 error lines" in found["performance.errors"].found
+    assert "performance.validity" not in found
+    assert {"performance.metric", "latency.tpot"} <= found.keys()
+
+
+def test_a_short_offline_run(tmp_path: Path) -> None:
+    found = failed(build_run(tmp_path / "run", {"Offline/performance": "toy-offline-short"}))
+    assert "performance.duration" in found and "performance.validity" in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"state": "broken", "reason": "a replica died"}, "run.state"),
+        ({"tests": []}, "run.tests"),
+        ({"tests": ["Offline/performance", "Interactive/performance"]}, "run.tests"),
+        ({"tests": 7}, "run.tests"),
+        ({"official": True}, "run.official"),
+        ({"dataset": {"samples": 64, "digest": "0"}}, "dataset.digest"),
+        ({"dataset": None}, "dataset.digest"),
+        ({"benchmark": "llama2-70b-99.9", "official": True}, "performance.min-duration"),
+        ({"benchmark": "tox"}, "conf.target-qps"),
+    ],
+)
+def test_a_changed_record_is_noticed(run: Path, changes: dict[str, object], expected: str) -> None:
+    edit(run / "run.json", **changes)
+    assert expected in failed(run)
+
+
+def test_simulated_runs_are_marked(run: Path) -> None:
+    edit(run / "run.json", simulated=True)
+    assert check_run(run).simulated
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "expected"),
+    [
+        ("Server/performance/test.json", {"state": "running"}, "test.state"),
+        ("Server/performance/test.json", {"requested_settings": {"min_query_count": 1}}, "test.settings"),
+        ("Server/accuracy/accuracy.json", {"scores": {"rouge1": 39.99}}, "accuracy.rouge1"),
+        ("Server/accuracy/accuracy.json", {"scores": {}}, "accuracy.rouge1"),
+        ("Server/accuracy/accuracy.json", {"tokens_per_sample": 25.0}, "accuracy.record-agrees"),
+        ("Server/accuracy/accuracy.json", {"samples": 63}, "accuracy.record-agrees"),
+    ],
+)
+def test_a_changed_test_record_is_noticed(
+    run: Path, file: str, changes: dict[str, object], expected: str
+) -> None:
+    edit(run / file, **changes)
+    assert expected in failed(run)
+
+
+def test_one_unanswered_sample(run: Path) -> None:
+    place = run / "Server" / "performance"
+    rows = events(place)
+    rows["status"][17] = 1
+    np.save(place / "events.npy", rows)
+    assert failed(run)["events.complete"] == "640 samples issued, 639 answered"
+
+
+def test_one_lost_sample(run: Path) -> None:
+    place = run / "Offline" / "performance"
+    np.save(place / "events.npy", events(place)[:-1])
+    assert "events.complete" in failed(run)
+
+
+def test_late_first_tokens_in_events_that_the_log_does_not_show(run: Path) -> None:
+    place = run / "Server" / "performance"
+    rows = events(place)
+    rows["first_token_ns"][:10] += 200_000_000
+    np.save(place / "events.npy", rows)
+    assert "10 over 100 ms" in failed(run)["events.ttft"]
+
+
+def test_a_user_conf_of_another_run(run: Path) -> None:
+    path = run / "Server" / "performance" / "user.conf"
+    path.write_text(path.read_text().replace("ttft_latency = 100", "ttft_latency = 300"))
+    found = failed(run)
+    assert "requested_server_ttft_latency" in found["performance.user-conf"]
+    assert "latency.limits" in found
+
+
+def test_answers_of_another_run(run: Path, tmp_path: Path) -> None:
+    other = unpack("toy-server-audit", tmp_path / "other") / "mlperf_log_accuracy.json"
+    shutil.copy(other, run / "Server" / "accuracy" / other.name)
+    assert "accuracy.answered-samples" in failed(run)
+
+
+def test_a_compliance_run_beside_the_others(run: Path) -> None:
+    unpack("toy-server-audit", run / "Server" / "TEST06")
+    (run / "Server" / "TEST06" / "test.json").write_text('{"state": "complete"}')
+    edit(run / "run.json", tests=["Server/performance", "Server/TEST06"])
+    assert {name for name in failed(run) if name.startswith("compliance")} == {
+        "compliance.TEST06-first-token",
+        "compliance.TEST06-eos",
+        "compliance.TEST06-length",
+    }
+    (run / "Server" / "TEST06" / "verify_accuracy.txt").write_text(
+        "First token check pass: True\nEOS check pass: True\nSample length check pass: True\n"
+    )
+    assert failed(run) == {}
+
+
+def test_what_is_no_run_folder(tmp_path: Path) -> None:
+    assert set(failed(tmp_path)) == {"run.record"}
+    assert set(failed(tmp_path / "absent")) == {"run.record"}
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    assert set(failed(tmp_path)) == {"run.record"}
+    assert {check.name for check in check_run(tmp_path, "v9.0").failures} == {"run.round"}
+
+
+def test_an_empty_record_does_not_pass(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    report = check_run(tmp_path)
+    assert not report.passed and report.simulated  # nobody said that it was a real engine

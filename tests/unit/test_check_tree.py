@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from golden.recorded import accuracy_hash, unpack
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutation.good_tree import BENCHMARK, MEASUREMENTS, SUBMITTER, SYSTEM, build, system_description
+
+from harness_llm.check import Check, Report, check_tree
+from harness_llm.check.model import guarded
+
+NAMES = ["mlperf_log_detail.txt", "mlperf_log_summary.txt", "mlperf_log_accuracy.json", "accuracy.txt"]
+
+
+@pytest.fixture(scope="module")
+def good_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("tree") / "good")
+
+
+@pytest.fixture
+def tree(good_tree: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good_tree, tmp_path / "tree"))
+
+
+def failed(tree: Path, round_name: str = "v6.1") -> set[str]:
+    return {check.name for check in check_tree(tree, round_name).failures}
+
+
+def into_open(tree: Path) -> Path:
+    """The good tree under open/; returns the submitter's folder."""
+    (tree / "closed").rename(tree / "open")
+    submitter = tree / "open" / SUBMITTER
+    (submitter / "systems" / f"{SYSTEM}.json").write_text(json.dumps(system_description("open")))
+    return submitter
+
+
+def test_open_takes_any_accuracy_and_latency_but_no_invalid_run(tree: Path) -> None:
+    submitter = into_open(tree)
+    place = submitter / "results" / SYSTEM / BENCHMARK / "Server"
+    text = (
+        (place / "accuracy" / "accuracy.txt").read_text().replace("44.4312", "12.5").replace("294.4", "400.0")
+    )
+    (place / "accuracy" / "accuracy.txt").write_text(text)
+    shutil.rmtree(place.with_name("Offline"))
+    shutil.rmtree(place / "TEST06")
+    shutil.rmtree(submitter / "documentation")
+    assert failed(tree) == set()
+    detail = place / "performance" / "run_1" / "mlperf_log_detail.txt"
+    detail.write_text(detail.read_text().replace('"VALID"', '"INVALID"'))
+    assert "performance.validity" in failed(tree)
+
+
+def test_an_unofficial_benchmark_in_open(tmp_path: Path) -> None:
+    tree = build(tmp_path / "tree")
+    submitter = into_open(tree)
+    shutil.rmtree(submitter / "results" / SYSTEM / BENCHMARK)
+    for scenario in ("Offline", "Server"):
+        place = submitter / "results" / SYSTEM / "toy" / scenario
+        run = unpack(f"toy-{scenario.lower()}-valid", place / "performance" / "run_1")
+        shutil.move(run / "user.conf", place / "user.conf")
+        recorded = f"toy-{scenario.lower()}-accuracy"
+        unpack(recorded, place / "accuracy")
+        scores = f"{{'rouge1': 40.0}}\nhash={accuracy_hash(recorded)}\n"
+        (place / "accuracy" / "accuracy.txt").write_text(scores)
+        (place / "README.md").write_text("unofficial\n")
+        (place / "measurements.json").write_text(json.dumps(MEASUREMENTS))
+    report = check_tree(tree, "v6.1", "open")
+    # 64 answers are larger than 10 KiB whole; everything else is as it must be.
+    assert {check.name for check in report.failures} == {"accuracy.truncated"}
+    assert report.label == "unofficial"
+    assert [check.passed for check in report.checks if check.name == "tree.benchmark"] == [None]
+
+
+def test_v5_trees_have_their_own_places(tree: Path) -> None:
+    submitter = tree / "closed" / SUBMITTER
+    (submitter / "src").rename(submitter / "code")
+    for scenario in ("Offline", "Server", "Interactive"):
+        below = Path(SYSTEM, BENCHMARK, scenario)
+        documents, tests = submitter / "measurements" / below, submitter / "compliance" / below
+        documents.mkdir(parents=True)
+        tests.mkdir(parents=True)
+        place = submitter / "results" / below
+        for name in ("user.conf", "README.md"):
+            (place / name).rename(documents / name)
+        (place / "measurements.json").rename(documents / f"{SYSTEM}_harness_llm_{scenario}.json")
+        (place / "TEST06").rename(tests / "TEST06")
+    # Recorded with v6.1's LoadGen: the seeds alone are wrong for v5.1.
+    assert failed(tree, "v5.1") == {"performance.seeds", "accuracy.seeds"}
+
+
+def test_only_the_division_that_was_asked_for(tree: Path) -> None:
+    assert check_tree(tree, "v6.1", "closed").passed
+    report = check_tree(tree, "v6.1", "open")
+    assert not report.passed
+    assert {check.name for check in report.failures} == {"tree.divisions"}
+
+
+@pytest.mark.parametrize("content", [None, "file", "loop", "empty division", "file as division"])
+def test_what_is_no_tree(tmp_path: Path, content: str | None) -> None:
+    tree = tmp_path / "tree"
+    if content == "file":
+        tree.write_text("x")
+    elif content == "loop":
+        tree.symlink_to(tree)
+    elif content:
+        tree.mkdir()
+        if content == "empty division":
+            (tree / "closed").mkdir()
+        else:
+            (tree / "closed").write_text("x")
+    report = check_tree(tree)
+    assert not report.passed and report.failures
+
+
+def test_an_unknown_round(tree: Path) -> None:
+    assert failed(tree, "v4.1") == {"tree.round"}
+
+
+def test_two_submitters_and_two_systems(tree: Path) -> None:
+    closed = tree / "closed"
+    shutil.copytree(closed / SUBMITTER, closed / "Other")
+    assert failed(tree) == {"system.submitter"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_files(tree: Path) -> None:
+    place = tree / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK / "Server"
+    (place / "README.md").chmod(0)
+    (place / "accuracy").chmod(0)
+    try:
+        assert {"files.readable", "accuracy.log"} <= failed(tree)
+    finally:
+        (place / "accuracy").chmod(0o755)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    scenario=st.sampled_from(["Offline", "Server", "Interactive"]),
+    name=st.sampled_from(NAMES),
+    content=st.binary(max_size=400) | st.text(max_size=200).map(str.encode),
+    keep=st.floats(0, 1),
+)
+def test_no_content_of_any_file_raises(
+    good_tree: Path, tmp_path: Path, scenario: str, name: str, content: bytes, keep: float
+) -> None:
+    place = tmp_path / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK / scenario
+    if not place.exists():
+        shutil.copytree(good_tree / "closed", tmp_path / "closed", dirs_exist_ok=True)
+    relative = (
+        place.relative_to(tmp_path) / ("accuracy" if "accuracy" in name else "performance/run_1") / name
+    )
+    original = (good_tree / relative).read_bytes()
+    (tmp_path / relative).write_bytes(original[: int(len(original) * keep)] + content)
+    report = check_tree(tmp_path, "v6.1", "closed")
+    json.dumps(report.to_json()).encode()
+    (tmp_path / relative).write_bytes(original)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=4
+    )
+)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "effective_schedule_rng_seed",
+        "effective_target_qps",
+        "generated_query_count",
+        "generated_query_duration",
+        "result_query_count",
+        "result_first_token_max_latency_ns",
+        "result_scheduled_samples_per_sec",
+        "early_stopping_tpot_result",
+        "effective_performance_sample_count",
+    ],
+)
+def test_no_value_of_a_log_line_raises(good_tree: Path, tmp_path: Path, key: str, value: object) -> None:
+    place = tmp_path / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK / "Server"
+    if not place.exists():
+        shutil.copytree(good_tree / "closed", tmp_path / "closed", dirs_exist_ok=True)
+    path = place / "performance" / "run_1" / "mlperf_log_detail.txt"
+    original = path.read_text()
+    lines = [
+        f":::MLLOG {json.dumps(record | {'value': value})}" if record["key"] == key else line
+        for line in original.splitlines()
+        for record in [json.loads(line.removeprefix(":::MLLOG "))]
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    json.dumps(check_tree(tmp_path, "v6.1", "closed").to_json()).encode()
+    path.write_text(original)
+
+
+def test_a_report_of_nothing_does_not_pass() -> None:
+    assert not Report("tree", "x", "v6.1", "unofficial", False, ()).passed
+    reported = Check("a.b", None, "x", "y")
+    assert not Report("tree", "x", "v6.1", "unofficial", False, (reported,)).passed
+    assert Report("tree", "x", "v6.1", "unofficial", False, (Check("a.b", True, "x", "y"), reported)).passed
+
+
+def test_a_check_function_that_meets_broken_input_is_a_failed_check() -> None:
+    def broken() -> list[Check]:
+        raise ValueError("bad \x1b[31m \udcff bytes")
+
+    (check,) = guarded("area", "some/path", broken)
+    assert check.name == "area.readable" and check.passed is False
+    assert "\x1b" not in check.found
+    json.dumps(check.found).encode()
+    with pytest.raises(AssertionError):
+        list(guarded("area", "", lambda: (_ for _ in ()).throw(AssertionError("a bug of ours"))))
