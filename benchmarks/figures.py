@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Figure", "Machine", "report", "write_conf"]
+__all__ = ["INTERRUPTED", "Figure", "Machine", "report", "write_conf"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 _ROW = "{:<{name}}  {:>{value}}  {:>{target}}  {}"
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
 
-from benchmarks.figures import Figure, Machine, report, write_conf
+from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ConfigError, EngineError, HarnessError, RunBroken
@@ -244,6 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
     finally:
         view.close()
     table = prepared.table

@@ -150,8 +150,7 @@ _containers_compose() {
     containers_gpu_options "$2"
     options=(
         --network "${LAB_NETWORK:-host}" --shm-size "${LAB_SHM_SIZE:-16g}"
-        # Pinned memory for GPU copies; deep stacks in compilers; one descriptor a connection and a cache file.
-        --ulimit memlock=-1 --ulimit stack=67108864 --ulimit nofile=1048576:1048576
+        --ulimit stack=67108864 # compilers recurse deeply
         --cap-add SYS_NICE # lets vLLM bind its memory to a NUMA node
         --volume "$model:/model" --volume "$dataset:/data" --volume "$results:$_containers_inside/results"
     )
@@ -160,6 +159,9 @@ _containers_compose() {
         trees=$(_containers_output "${LAB_SUBMISSION:-$_containers_root/submission}/$tree") || return
         options+=(--volume "$trees:$_containers_inside/submission/$tree")
     fi
+    # Copies to and from a GPU go through pinned memory, which counts as locked; NCCL opens many descriptors. Not asked for
+    # on a CPU host, where neither matters and a daemon without CAP_SYS_RESOURCE could not grant it.
+    [[ "$2" == cpu ]] || options+=(--ulimit memlock=-1 --ulimit nofile=1048576:1048576)
     options+=("${gpu_options[@]}")
 }
 

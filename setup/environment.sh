@@ -19,6 +19,18 @@ _environment_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _environment_format=1
 _torch_cpu_index=https://download.pytorch.org/whl/cpu
 
+# Imports what every run needs, which checks it, and what an engine loads, which compiles it: a third of the time that
+# compiling all packages takes. A module that another version of vLLM does not have is merely compiled later.
+_environment_check='
+import contextlib, importlib
+import mlperf_loadgen, torch, vllm
+for name in ("transformers.models.llama.modeling_llama", "transformers.models.auto.tokenization_auto",
+             "vllm.v1.engine.async_llm", "vllm.v1.engine.core", "vllm.v1.executor.multiproc_executor",
+             "vllm.v1.worker.cpu_worker", "vllm.model_executor.models.llama", "rouge_score.rouge_scorer"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+'
+
 _environment_say() {
     echo "setup: $*" >&2
 }
@@ -194,8 +206,8 @@ _environment_build() {
     }
     rm -rf "$venv/tmp"
     _environment_link "$venv" || return 3
-    _environment_run "$log" "compiling" "$venv/bin/python" -m compileall -q -j 0 "$venv/lib"
-    _environment_run "$log" "checking" "$venv/bin/python" -c 'import mlperf_loadgen, torch, vllm' || {
+    _environment_run "$log" "checking and compiling" \
+        env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "$_environment_check" || {
         _environment_fail 3 "the packages are installed but cannot be imported: $(tail -1 "$log")" \
             "The whole output is in $log."
         return 3

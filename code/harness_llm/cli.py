@@ -197,6 +197,10 @@ def package(
     benchmark: Annotated[
         str | None, typer.Option(help="File the result under another name, e.g. llama2-70b-99.", show_default=False)
     ] = None,
+    maps_to: Annotated[
+        str | None,
+        typer.Option("--maps-to", help="Open: the official benchmark that a model of your own is checked as."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace this system's earlier result.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -216,6 +220,7 @@ def package(
         system_yaml=system_yaml,
         benchmark=benchmark,
         documentation=documentation,
+        maps_to=maps_to,
         replace=replace,
     )
     if as_json:

@@ -134,7 +134,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         for key in dict.fromkeys(config.engine_key for config in configs)
         for config in configs
         if config.engine_key == key
-        for test in tests
+        for test in dict.fromkeys(tests)
     )
     return Prepared(tuple(configs), table, user_conf, planned)
 

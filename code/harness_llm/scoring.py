@@ -11,6 +11,7 @@ from harness_llm.accuracy.result import Gates
 from harness_llm.accuracy.score import score_test
 from harness_llm.compliance.verify import verify
 from harness_llm.core import Mode, Scenario
+from harness_llm.engines.simulated import SIMULATED_END_TOKEN
 from harness_llm.supervise.folder import TestFolder, read_json
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def gates_of(config: RunConfig) -> Reference | Gates | None:
 
 def _eos_token_ids(config: RunConfig) -> set[int]:
     """End-of-sequence tokens of the checkpoint, from its generation config, else its config."""
+    if config.harness_config.engine == "simulated":
+        return {SIMULATED_END_TOKEN}
     path = config.model_path
     for name in ("generation_config.json", "config.json"):
         file = path / name if path is not None else None

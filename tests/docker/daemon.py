@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PACKAGES = "ca-certificates,g++,git,libnuma1,procps,python3,python3-dev,python3-pip,python3-venv"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 BASE_IMAGE = "local/python:test"
+_PORT = 47_321
 
 
 class NoDaemonError(Exception):
@@ -187,7 +188,10 @@ def _file_server(folders: list[Path]) -> Iterator[str]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    try:  # one port each time: its number is part of what Docker's layer cache goes by
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", _PORT), Handler)
+    except OSError:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

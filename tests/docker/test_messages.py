@@ -170,6 +170,7 @@ def test_nvidia_gpus_and_names_are_passed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     started, attached = record.read_text().splitlines()
     assert '--gpus "device=0,1"' in started
+    assert "--ulimit memlock=-1" in started
     assert f"--volume {tmp_path}/LAB_MODEL:/model --volume {tmp_path}/LAB_DATASET:/data" in started
     assert f"{tmp_path}/LAB_SUBMISSION/inference_results_v6.1:/lab-mlperf-inference/submission" in started
     assert "--env GPU_NAME" in attached

@@ -34,6 +34,7 @@ sim.Offline.min_duration = 100
 sim.Server.target_qps = 300
 sim.Server.min_duration = 1000
 sim.Server.min_query_count = 500
+sim.Server.sample_concatenate_permutation = 1
 """
 
 

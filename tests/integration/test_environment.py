@@ -63,9 +63,7 @@ class Project:
         return kept | found | settings
 
     def start(self, then: str = "", **settings: str) -> subprocess.Popen[str]:
-        script = (
-            f"source setup/environment.sh; {then} prepare_environment || exit $?; type -P harness-llm python"
-        )
+        script = f"set -euo pipefail; source setup/environment.sh; {then} prepare_environment || exit $?; type -P harness-llm python"
         return subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.root,
@@ -89,7 +87,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def builds(err: str) -> bool:
-    return "setup: compiling" in err
+    return "setup: checking" in err
 
 
 def test_sets_up_from_nothing_then_finds_it_at_once(project: Project) -> None:

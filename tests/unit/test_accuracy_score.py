@@ -62,9 +62,9 @@ def _log(folder: Path, answers: dict[int, list[int]]) -> None:
 
 def _reference(table: SampleTable, model: Path, **changes: Any) -> Reference:
     fields: dict[str, Any] = {
-        "benchmark": "b", "model_digest": weights_digest(model), "dataset_digest": table.digest, "dtype": "float32",
-        "transformers": "5", "torch": "2", "max_tokens": 8, "min_tokens": 2, "samples": 2, "tokens_per_sample": 4.0,
-        "scores": {"rouge1": 100.0}, "made_by": "python", "date": "2026-11-21",
+        "benchmark": "b", "model_digest": weights_digest(model), "dataset_digest": table.digest,
+        "dtype": "float32", "transformers": "5", "torch": "2", "max_tokens": 8, "min_tokens": 2, "samples": 2,
+        "tokens_per_sample": 4.0, "scores": {"rouge1": 100.0}, "made_by": "python", "date": "2026-11-21",
     }  # fmt: skip
     return Reference(**(fields | changes))
 

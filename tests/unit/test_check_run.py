@@ -51,6 +51,16 @@ def test_an_invalid_run_fails_with_counts(tmp_path: Path) -> None:
     assert "2 over 100 ms" in found["events.ttft"].found
 
 
+def test_the_text_of_a_report_names_rule_and_remedy(tmp_path: Path) -> None:
+    report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-one-over"}))
+    text = report.render(only_failures=True)
+    assert "Server/performance/mlperf_log_detail.txt\n  FAIL  performance.validity\n" in text
+    assert "        do        Lower target_qps" in text
+    assert "        rule      mlcommons/inference @b66003e1 loadgen/early_stopping.cc lines 58-84" in text
+    assert "  pass  " not in text and "  pass  performance.seeds: " in report.render()
+    assert text.splitlines()[-1].startswith("FAILED by the rules of v6.1 (unofficial): ")
+
+
 def test_too_few_queries_for_any_verdict(tmp_path: Path) -> None:
     report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-early-stopping"}))
     found = {check.name: check for check in report.failures}

@@ -17,6 +17,10 @@ from harness_llm.check.model import guarded
 NAMES = ["mlperf_log_detail.txt", "mlperf_log_summary.txt", "mlperf_log_accuracy.json", "accuracy.txt"]
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(SCALARS, st.lists, max_leaves=4) | st.sampled_from([10**9, 10**18, -1, 1e-300, 1e308])
+
+
 @pytest.fixture(scope="module")
 def good_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("tree") / "good")
@@ -138,7 +142,7 @@ def test_unreadable_files(tree: Path) -> None:
         (place / "accuracy").chmod(0o755)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scenario=st.sampled_from(["Offline", "Server", "Interactive"]),
     name=st.sampled_from(NAMES),
@@ -151,9 +155,8 @@ def test_no_content_of_any_file_raises(
     place = tmp_path / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK / scenario
     if not place.exists():
         shutil.copytree(good_tree / "closed", tmp_path / "closed", dirs_exist_ok=True)
-    relative = (
-        place.relative_to(tmp_path) / ("accuracy" if "accuracy" in name else "performance/run_1") / name
-    )
+    below = "accuracy" if "accuracy" in name else "performance/run_1"
+    relative = place.relative_to(tmp_path) / below / name
     original = (good_tree / relative).read_bytes()
     (tmp_path / relative).write_bytes(original[: int(len(original) * keep)] + content)
     report = check_tree(tmp_path, "v6.1", "closed")
@@ -161,12 +164,8 @@ def test_no_content_of_any_file_raises(
     (tmp_path / relative).write_bytes(original)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    value=st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=4
-    )
-)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=VALUES)
 @pytest.mark.parametrize(
     "key",
     [
@@ -185,6 +184,8 @@ def test_no_value_of_a_log_line_raises(good_tree: Path, tmp_path: Path, key: str
     place = tmp_path / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK / "Server"
     if not place.exists():
         shutil.copytree(good_tree / "closed", tmp_path / "closed", dirs_exist_ok=True)
+        shutil.rmtree(place.with_name("Offline"))
+        shutil.rmtree(place.with_name("Interactive"))
     path = place / "performance" / "run_1" / "mlperf_log_detail.txt"
     original = path.read_text()
     lines = [
@@ -212,5 +213,3 @@ def test_a_check_function_that_meets_broken_input_is_a_failed_check() -> None:
     assert check.name == "area.readable" and check.passed is False
     assert "\x1b" not in check.found
     json.dumps(check.found).encode()
-    with pytest.raises(AssertionError):
-        list(guarded("area", "", lambda: (_ for _ in ()).throw(AssertionError("a bug of ours"))))

@@ -521,9 +521,11 @@ def test_a_death_between_the_two_renames_is_repaired(tmp_path: Path) -> None:
         assert (stage / "a").read_text() == "good"
     (tmp_path / ".tree.old").mkdir()
     (tmp_path / ".tree.old" / "a").write_text("stale")
+    (tmp_path / ".tree.new").mkdir()
+    (tmp_path / ".tree.new" / "b").write_text("half done")
     with edit_tree(tree):
         pass
-    assert (tree / "a").read_text() == "good" and [path.name for path in tmp_path.iterdir()] == ["tree"]
+    assert files(tmp_path) == {"tree/a": hashlib.sha256(b"good").hexdigest()}
 
 
 def test_a_link_in_the_tree_is_refused(tmp_path: Path) -> None:

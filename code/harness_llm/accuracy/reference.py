@@ -126,9 +126,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(options: argparse.Namespace, given: list[str]) -> Reference:
-    import torch
-    import transformers
-
     table = load(
         options.dataset,
         options.dataset_path,
@@ -139,6 +136,9 @@ def _make(options: argparse.Namespace, given: list[str]) -> Reference:
     )
     answers = generate(options.model, table, dtype=options.dtype, batch=options.batch)
     result = score_answers(answers, table, Tokenizer(options.model), None)
+    import torch
+    import transformers
+
     return Reference(
         benchmark=options.benchmark,
         model_digest=weights_digest(options.model),

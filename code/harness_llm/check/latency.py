@@ -30,6 +30,8 @@ _FAMILIES = {
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
 _SIX_DIGITS = 1e-5  # LoadGen writes rates with six significant digits
 _FINISHED = 3  # status of an answered sample in the event file
+_MOST_QUERIES = 10**7  # a day at 100 queries/s; beyond that the log is no run's
+_RATES = (1e-6, 1e9)
 
 
 def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] | None:
@@ -42,7 +44,7 @@ def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] |
     count = detail.integer("result_query_count")
     pattern, largest = _FAMILIES[kind]
     top = detail.integer(largest)
-    if not count or count < 0 or top is None:
+    if not count or not 0 < count <= _MOST_QUERIES or top is None:
         return None
     low, high = (1, count) if top > limit_ns else (0, 0)
     for name in _PERCENTILES:
@@ -61,7 +63,7 @@ def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] |
 
 def _over_for(needed: int) -> int | None:
     """The over-limit count for which LoadGen asks for `needed` queries in all, or None if there is none."""
-    over = max_over_limit(needed)
+    over = max_over_limit(needed) if needed <= 2 * _MOST_QUERIES else -1
     return over if over >= 0 and min_queries(over) == needed else None
 
 
@@ -118,7 +120,7 @@ def _early_stopping(case: Case) -> Iterator[Check]:
         return
     detail = case.detail
     count = detail.integer("result_query_count") or 0
-    allowed = max_over_limit(count)
+    allowed = max_over_limit(count) if count <= _MOST_QUERIES else -1
     for kind, limit in zip(_FAMILIES, case.limits_ns, strict=True):
         bounds = over_limit_bounds(case, kind, limit)
         verdict = detail.value("early_stopping_met") is True
@@ -148,8 +150,10 @@ def _schedule(case: Case) -> Iterator[Check]:
     detail = case.detail
     seed, count = detail.integer("effective_schedule_rng_seed"), detail.integer("generated_query_count")
     rate, logged = detail.number("effective_target_qps"), detail.integer("generated_query_duration")
-    if seed is None or not count or rate is None or rate <= 0 or logged is None or count > 10**8:
+    if seed is None or count is None or rate is None or logged is None:
         passed, found, wanted = False, "seed, rate, count or duration missing", "all of them in the log"
+    elif not 0 < count <= _MOST_QUERIES or not _RATES[0] <= rate <= _RATES[1]:
+        passed, found, wanted = False, f"{count} queries at {rate}/s", "a count and a rate of a real run"
     else:
         due = int(arrivals_ns(seed & (2**64 - 1), rate, count + 1)[-1])
         passed = math.isclose(due, logged, rel_tol=_SIX_DIGITS)
@@ -223,7 +227,7 @@ def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
     exact = case.settings.get("target_qps")
     if exact and rate and math.isclose(exact, rate, rel_tol=_SIX_DIGITS):
         rate = float(exact)
-    if case.limits_ns is None or seed is None or not rate or rate <= 0:
+    if case.limits_ns is None or seed is None or not rate or not _RATES[0] <= rate <= _RATES[1]:
         return
     latencies = server_latencies(events, seed & (2**64 - 1), rate)
     logged = (case.detail.ttft_p99_ns, case.detail.tpot_p99_ns)

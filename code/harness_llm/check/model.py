@@ -84,6 +84,30 @@ class Report:
             "checks": [asdict(check) for check in self.checks],
         }
 
+    def render(self, *, only_failures: bool = False) -> str:
+        """The report for people, grouped by file: what passed in a line, what failed with what to do.
+
+        Args:
+            only_failures: Leave out what passed or could not be judged.
+        """
+        groups: dict[str, list[Check]] = {}
+        for check in self.checks:
+            if not only_failures or check.passed is False:
+                groups.setdefault(check.path, []).append(check)
+        blocks = [
+            "\n".join([path or self.target, *(line for check in checks for line in _lines(check))])
+            for path, checks in groups.items()
+        ]
+        return "\n\n".join([*blocks, self._verdict()])
+
+    def _verdict(self) -> str:
+        counts = self.to_json()["counts"]
+        simulated = "; simulated, not a result" if self.simulated else ""
+        return (
+            f"{'PASSED' if self.passed else 'FAILED'} by the rules of {self.round} ({self.label}{simulated}): "
+            f"{counts['passed']} passed, {counts['failed']} failed, {counts['not_judged']} not judged"
+        )
+
 
 def render_table(report: Report, *, everything: bool = False) -> list[tuple[str, str, str, str, str, str]]:
     """Rows for a table: verdict, check, path, found, required, what to do (with the source).
@@ -107,6 +131,19 @@ def render_table(report: Report, *, everything: bool = False) -> list[tuple[str,
     ]
 
 
+def _lines(check: Check) -> list[str]:
+    """One line for what passed; a block with the rule and the remedy for what failed."""
+    if check.passed is not False:
+        return [f"  {'pass' if check.passed else '-   '}  {check.name}: {check.found}"]
+    parts = {
+        "found": check.found,
+        "required": check.required,
+        "do": check.remedy,
+        "rule": check.source,
+    }
+    return [f"  FAIL  {check.name}", *(f"        {key:<9} {text}" for key, text in parts.items() if text)]
+
+
 _BROKEN_INPUT = (
     OSError,
     ValueError,
@@ -117,6 +154,7 @@ _BROKEN_INPUT = (
     ArithmeticError,
     RecursionError,
     MemoryError,
+    AssertionError,
 )
 
 

@@ -30,7 +30,25 @@ _KNOWN_KEYS = {
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML would settle in silence."""
+    """SafeLoader that refuses a key given twice, and leaves `200:16:8` a text, not a number of base 60."""
+
+
+def _without_base_60() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """SafeLoader's implicit types, where a plain value with a colon is text as in YAML 1.2."""
+    numbers = {
+        "tag:yaml.org,2002:int": re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|[0-9][0-9_]*)$"),
+        "tag:yaml.org,2002:float": re.compile(
+            r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?"
+            r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF|nan|NaN|NAN))$"
+        ),
+    }
+    return {
+        first: [(tag, numbers.get(tag, pattern)) for tag, pattern in resolvers]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_StrictLoader.yaml_implicit_resolvers = _without_base_60()
 
 
 def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:

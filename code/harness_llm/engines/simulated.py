@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from harness_llm.engines.base import Request, Sink
 
-__all__ = ["SimulatedEngine", "simulated_answer"]
+__all__ = ["SIMULATED_END_TOKEN", "SimulatedEngine", "simulated_answer"]
+
+SIMULATED_END_TOKEN = 2
+"""What would end a sequence; made-up answers never hold it, because their tokens are ordinary ones."""
 
 _VOCABULARY = 30_000
 _FIRST_ORDINARY_TOKEN = 10

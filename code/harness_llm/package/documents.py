@@ -78,7 +78,7 @@ def measurements(
 
 
 def _resolved_model(facts: dict[str, Any]) -> dict[str, Any]:
-    """What vLLM made of the model's arguments: `resolved.config.model_config`; empty where it is not there."""
+    """What vLLM made of the model arguments (`resolved.config.model_config`); empty where it is absent."""
     found: Any = facts
     for key in ("resolved", "config", "model_config"):
         found = found.get(key) if isinstance(found, dict) else None

@@ -5,15 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_llm.errors import FolderError, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["edit_tree"]
 
@@ -64,16 +63,17 @@ def _temporary_copy(tree: Path) -> Iterator[Path]:
         else:
             old.rename(tree)
     _refuse_links(tree)
-    room = Path(tempfile.mkdtemp(prefix=f".{tree.name}.", dir=tree.parent))
+    stage = tree.with_name(f".{tree.name}.new")
+    if stage.exists():  # an earlier process died while it worked; nobody else can, under the lock
+        shutil.rmtree(stage)
     try:
-        stage = room / tree.name
         if tree.exists():
             shutil.copytree(tree, stage)
         else:
             stage.mkdir()
         yield stage
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _swap(stage: Path, tree: Path) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from harness_llm.supervise.progress import TestProgress
 
-__all__ = ["PlainView", "RichView", "View", "make_view"]
+__all__ = ["PlainView", "RichView", "View", "describe", "make_view"]
 
 _PLAIN_INTERVAL_S = 8.0
 _QUIET_WORTH_SAYING_S = 15.0

@@ -1,0 +1,74 @@
+"""Every configuration in the repository loads, and no file speaks of the machine it was written on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness_llm.config.load import dump_config, load_config
+from harness_llm.config.user_conf import UserConf
+
+ROOT = Path(__file__).parents[2]
+YAMLS = sorted((ROOT / "code/harness_llm/models").rglob("*.y*ml"))
+CONFS = sorted([*ROOT.glob("*.conf"), *(ROOT / "code").rglob("*.conf")])
+# Written so that this file does not hold them itself.
+FORBIDDEN = [
+    *(f"{host}." + end for host, end in (("pypi", "org"), ("deb.debian", "org"), ("pythonhosted", "org"))),
+    "registry.npmjs" + ".org",
+    *(f"/{folder}/" for folder in ("work", "opt/wheels", "tmp/lab")),
+]
+
+
+def _id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_there_is_something_to_load() -> None:
+    assert {path.parent.name for path in YAMLS} >= {"smollm2-135m"}
+    assert ROOT / "user.conf" in CONFS
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=_id)
+def test_every_yaml_loads_and_fits_its_name_and_its_user_conf(path: Path, tmp_path: Path) -> None:
+    config = load_config(path, environment={})
+    harness = config.harness_config
+    assert harness.benchmark.startswith(path.parent.name)
+    assert path.stem.partition("_")[0] == harness.scenario.lower()
+    assert harness.engine == "vllm", "a simulated engine makes no result"
+    assert not harness.user_conf.is_absolute()
+    UserConf.read(ROOT / harness.user_conf).validate(harness.benchmark, [harness.scenario])
+    assert harness.reference is None or (ROOT / harness.reference).is_file()
+    (tmp_path / "again.yaml").write_text(dump_config(config))
+    assert load_config(tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize("path", CONFS, ids=_id)
+def test_every_conf_is_read_without_complaint(path: Path) -> None:
+    assert UserConf.read(path).entries
+
+
+def _files() -> list[Path]:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no git checkout, so what belongs to the repository is not known")
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
+    pattern = re.compile("|".join(re.escape(text) for text in FORBIDDEN))
+    files = _files()
+    assert len(files) > 100
+    found = []
+    for path in files:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [f"{_id(path)}: {match.group()}" for match in pattern.finditer(text)]
+    assert not found
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    assert not [path for path in _files() if path.name in ("utils.py", "helpers.py", "common.py", "misc.py")]

@@ -1,0 +1,98 @@
+"""Imports run one way, and two libraries have one importer each; read from the source, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "code"
+PACKAGE = "harness_llm"
+
+# Each row may import from the rows above it, and from nothing else of the package.
+LAYERS = (
+    {"errors", "core"},
+    {"rules"},
+    {"config", "datasets", "engines", "fetch", "logs", "system"},
+    {"accuracy", "compliance", "transport"},
+    {"check", "loadgen", "package", "quantize", "replica", "supervise"},
+    {"scoring", "summary"},
+    {"run"},
+    {"cli"},
+    {"__main__"},
+)
+ONE_IMPORTER = {"mlperf_loadgen": "harness_llm/loadgen/lib.py", "vllm": "harness_llm/engines/vllm.py"}
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def _unit(module: str) -> str:
+    """First name below the package: `harness_llm.config.load` is of `config`."""
+    return module.split(".")[1]
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    """Every module that a file imports anywhere, under TYPE_CHECKING and within functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            assert node.module is not None
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+def _units() -> set[str]:
+    return {path.stem if path.is_file() else path.name for path in (SOURCE / PACKAGE).iterdir()}
+
+
+def test_every_module_has_its_layer() -> None:
+    assert len(MODULES) > 50
+    known = set().union(*LAYERS)
+    found = {unit for unit in _units() if unit not in ("__init__", "__pycache__", "models")}
+    assert found == known
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_import_goes_up_or_across(path: Path) -> None:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    unit = parts[1]
+    below: set[str] = set()
+    for layer in LAYERS:
+        if unit in layer:
+            break
+        below |= layer
+    allowed = below | {unit}
+    for module in _imports(path):
+        if module.startswith(f"{PACKAGE}."):
+            assert _unit(module) in allowed or module == f"{PACKAGE}.__file__", f"{path}: imports {module}"
+
+
+@pytest.mark.parametrize("library", ONE_IMPORTER)
+def test_a_library_with_a_seam_has_one_importer(library: str) -> None:
+    importers = [
+        str(path.relative_to(SOURCE))
+        for path in MODULES
+        if any(module == library or module.startswith(f"{library}.") for module in _imports(path))
+    ]
+    assert importers == [ONE_IMPORTER[library]]
+
+
+def test_the_loadgen_process_imports_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "vllm", "rich", "pydantic", "rouge_score"}
+    for path in (SOURCE / PACKAGE / "loadgen").glob("*.py"):
+        assert not {module.split(".")[0] for module in _imports(path)} & heavy, path
+
+
+def test_the_source_root_is_no_package() -> None:
+    """An __init__.py in `code/` would shadow the standard library's `code`, and break pdb."""
+    assert not (SOURCE / "__init__.py").exists()
+
+
+def test_every_package_folder_is_a_package() -> None:
+    for folder in {path.parent for path in MODULES}:
+        assert (folder / "__init__.py").exists(), folder

@@ -1,0 +1,45 @@
+"""What a module offers is what `__all__` says: no more, no less."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "code"
+
+
+def _has_code(path: Path) -> bool:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return path.name != "__main__.py" and not all(isinstance(node, ast.Expr) for node in body)
+
+
+MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if _has_code(path)]
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Names that a statement binds at the top of a module."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_all_is_true(path: Path) -> None:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    declared = [node for node in body if _bound(node) == {"__all__"}]
+    assert len(declared) == 1, f"{path}: one __all__ is needed"
+    assert isinstance(declared[0], ast.Assign)
+    names = ast.literal_eval(declared[0].value)
+    assert len(set(names)) == len(names)
+    bound = set().union(*(_bound(node) for node in body))
+    assert set(names) <= bound, f"{path}: {set(names) - bound} is not there"
+    defined = set().union(
+        *(_bound(node) for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef))
+    )
+    public = {name for name in defined if not name.startswith("_")}
+    assert public <= set(names), f"{path}: {public - set(names)} looks public and is not in __all__"

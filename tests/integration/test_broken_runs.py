@@ -1,0 +1,190 @@
+"""What ends a run early: killed and silent processes, failing samples, the machine saying no; and going on after it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import USER_CONF
+
+from harness_llm.loadgen.ledger import EventStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Run
+
+LONG = USER_CONF.replace("min_duration = 1000", "min_duration = 120000").replace("target_qps = 300", "target_qps = 100")
+SERVER = {"scenarios": ["Server"], "simulated": {"first_token_ms": 20, "per_token_ms": 1}, "silence_timeout_s": 3}
+TEST = "Server/performance"
+REPLICA, LOADGEN = "harness_llm.replica.process", "harness_llm.loadgen.process"
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def running(new_run: Callable[..., Run]) -> Run:
+    """A Server run of two replicas with some queries answered and far from its end."""
+    run = new_run(user_conf=LONG, harness={**SERVER, "replicas": 2})
+    run.start()
+    run.wait_until_asked(TEST)
+    assert len(run.processes(REPLICA)) == 2
+    assert len(run.processes(LOADGEN)) == 1
+    return run
+
+
+def _assert_events_hold(run: Run, test: str = TEST) -> None:
+    events = run.events(test)
+    done = events["status"] == EventStatus.FINISHED
+    assert done.sum() >= 5
+    assert (events["tokens"][done] >= 2).all()
+    assert not events["finished_ns"][~done].any()
+    assert (np.diff(events["issued_ns"]) >= 0).all()
+
+
+def _assert_broken(run: Run, errors: str, code: int, *named: str) -> None:
+    assert code == 3, errors
+    for where in (errors, run.json("run.json")["reason"], run.json(f"{TEST}/test.json")["reason"]):
+        for part in named:
+            assert part in where
+    assert run.json("run.json")["state"] == run.json(f"{TEST}/test.json")["state"] == "broken"
+    assert "Traceback" not in errors
+    run.assert_nothing_is_left()
+    _assert_events_hold(run)
+
+
+@pytest.mark.parametrize(
+    ("victim", "number", "named"),
+    [
+        (REPLICA, signal.SIGKILL, "was killed by SIGKILL"),
+        (LOADGEN, signal.SIGKILL, "was killed by SIGKILL"),
+        (REPLICA, signal.SIGSTOP, "silent for 3."),
+        (LOADGEN, signal.SIGSTOP, "silent for 3."),
+    ],
+    ids=["kill replica", "kill loadgen", "stop replica", "stop loadgen"],
+)
+def test_a_dead_or_silent_child_ends_the_run_within_10_s(
+    running: Run, victim: str, number: signal.Signals, named: str
+) -> None:
+    run = running
+    target = run.processes(victim)[0]
+    name = "loadgen-Server/performance" if victim == LOADGEN else f"replica-{target.cmdline()[-1].split('/')[-2]}"
+    started = time.monotonic()
+    target.send_signal(number)
+    code, errors = run.wait(LIMIT_S)
+    assert time.monotonic() - started < LIMIT_S
+    _assert_broken(run, errors, code, name, named)
+
+
+def test_the_end_of_the_supervisor_is_the_end_of_all(running: Run) -> None:
+    run = running
+    assert run.process is not None
+    run.process.kill()
+    run.assert_nothing_is_left(LIMIT_S)
+    assert run.json("run.json")["state"] == "running"
+    _assert_events_hold(run)
+
+
+def test_a_supervisor_killed_while_its_children_start_leaves_none(new_run: Callable[..., Run]) -> None:
+    run = new_run(harness={**SERVER, "replicas": 2})
+    run.start()
+    run.wait_until(lambda: bool(run.processes(REPLICA)))
+    assert run.process is not None
+    run.process.kill()
+    run.assert_nothing_is_left(LIMIT_S)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(new_run: Callable[..., Run]) -> None:
+    quick = USER_CONF.replace("min_duration = 1000", "min_duration = 3000")
+    run = new_run(user_conf=quick, harness={**SERVER, "scenarios": ["Offline", "Server"]})
+    run.start()
+    run.wait_until_asked(TEST)
+    kept = run.events("Offline/performance").copy()
+    assert run.process is not None
+    run.process.send_signal(signal.SIGINT)
+    code, errors = run.wait(LIMIT_S)
+    assert code == 3, errors
+    assert "--resume" in errors
+    run.assert_nothing_is_left()
+    assert run.json("run.json")["state"] == "interrupted"
+    assert run.json(f"{TEST}/test.json")["state"] == "broken"
+
+    code, errors = run.complete()
+    assert code == 2, errors
+    assert "--resume" in errors
+
+    run.user_conf = quick + "# other\n"
+    code, errors = run.complete("--resume")
+    assert code == 2, errors
+    assert "had another configuration" in errors
+
+    run.user_conf = quick
+    code, errors = run.complete("--resume")
+    assert code == 0, errors + run.out
+    assert run.json("run.json")["state"] == "complete"
+    assert len(run.json("run.json")["resumed_utc"]) == 1
+    assert (run.events("Offline/performance") == kept).all(), "a complete test was run again"
+    assert (run.events(TEST)["status"] == EventStatus.FINISHED).all()
+    _assert_events_hold(run, f"{TEST}.broken-1")
+
+
+def test_sigterm_ends_a_run_in_good_order(running: Run) -> None:
+    run = running
+    assert run.process is not None
+    run.process.terminate()
+    code, errors = run.wait(LIMIT_S)
+    assert code == 3, errors
+    run.assert_nothing_is_left()
+    assert run.json("run.json")["state"] == "interrupted"
+
+
+def test_a_second_run_in_a_folder_in_use_is_refused(running: Run, new_run: Callable[..., Run]) -> None:
+    other = new_run(user_conf=LONG, harness=dict(running.harness))
+    other.start("--output", str(running.output), "--resume")
+    code, errors = other.wait(20)
+    assert code == 2, errors
+    assert "another run is using this folder" in errors
+    assert len(running.processes(REPLICA)) == 2
+
+
+def test_a_failing_sample_ends_the_run_by_its_reason(new_run: Callable[..., Run]) -> None:
+    run = new_run(user_conf=LONG, harness={**SERVER, "simulated": {"first_token_ms": 5, "fail_every": 60}})
+    code, errors = run.complete()
+    _assert_broken(run, errors, code, "replica 0: the engine failed on sample", "simulated failure of request 60")
+    assert (run.events(TEST)["status"] == EventStatus.FAILED).sum() == 1
+
+
+@pytest.mark.parametrize("offset", [0, 1], ids=["control", "replica"])
+def test_a_port_in_use_is_named(new_run: Callable[..., Run], offset: int) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        run = new_run(harness={**SERVER, "port": port - offset})
+        started = time.monotonic()
+        code, errors = run.complete()
+    assert time.monotonic() - started < LIMIT_S
+    assert code == 3, errors
+    assert f"127.0.0.1:{port}" in errors
+    assert "in use" in errors
+    assert "harness_config.port" in errors
+    assert run.json("run.json")["state"] == "broken"
+    run.assert_nothing_is_left()
+
+
+def test_tcp_ports_serve_groups_that_load_the_engine_again(new_run: Callable[..., Run]) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+    run = new_run(harness={"scenarios": ["Offline"], "port": port, "replicas": 2})
+    run.command  # writes Offline.yaml  # noqa: B018
+    text = (run.folder / "Offline.yaml").read_text()
+    (run.folder / "Other.yaml").write_text(text.replace("Offline", "Server").replace("llm_config: {}", "llm_config: {a: 1}"))
+    run.start("--config", str(run.folder / "Other.yaml"))
+    code, errors = run.wait()
+    assert code in (0, 1), errors  # VALID or not: instant answers are over before min_duration
+    assert run.json("run.json")["state"] == "complete"
+    run.assert_nothing_is_left()
