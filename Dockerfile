@@ -29,6 +29,7 @@ ENV HOME=/home/lab \
     HARNESS_VENV=/opt/venv \
     LAB_DATASET=/data \
     LAB_MODEL=/model \
+    LAB_SUBMISSION=/lab-mlperf-inference/results/submission \
     LOGNAME=lab \
     PATH=/opt/venv/bin:$PATH \
     USER=lab \

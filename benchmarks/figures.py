@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ __all__ = ["INTERRUPTED", "Figure", "Machine", "report", "write_conf"]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+_LOOK_S = 2.0
+_QUIET_CORES = 0.25  # more, and other processes decide the figures of a small machine
 _ROW = "{:<{name}}  {:>{value}}  {:>{target}}  {}"
 
 
@@ -69,13 +70,11 @@ class Figure:
 
 
 class Machine:
-    """Where and when it is measured, and what else ran there; make it before anything starts."""
+    """Where and when it is measured; make it before anything of the benchmark runs."""
 
     def __init__(self) -> None:
         host = detect()
-        self._started = time.monotonic()
-        self._busy_s, self._own_s = _busy_seconds(), _own_seconds()
-        self._facts = {
+        self._facts: dict[str, Any] = {
             "cpu": host.cpu.model or platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -83,25 +82,20 @@ class Machine:
             "python": platform.python_version(),
             "started_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "load_average_before": os.getloadavg()[0],
+            "cores_busy_before": _cores_busy(),
         }
 
     def facts(self) -> dict[str, Any]:
-        """What is known now; `cores_busy_elsewhere` is the mean since the start, in cores."""
-        elsewhere = (_busy_seconds() - self._busy_s) - (_own_seconds() - self._own_s)
-        elapsed = time.monotonic() - self._started
-        return {**self._facts, "cores_busy_elsewhere": round(max(0.0, elsewhere / elapsed), 2)}
+        """What is known once everything of the benchmark has ended; was it quiet before and after?"""
+        after = _cores_busy()
+        is_quiet = max(float(self._facts["cores_busy_before"]), after) <= _QUIET_CORES
+        return {**self._facts, "cores_busy_after": after, "is_quiet": is_quiet}
 
 
-def _busy_seconds() -> float:
-    """CPU seconds of all processes of the machine since it started."""
-    times = psutil.cpu_times()
-    return float(times.user + times.system + getattr(times, "nice", 0.0))
-
-
-def _own_seconds() -> float:
-    """CPU seconds of this process and of every child that has ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _cores_busy() -> float:
+    """How many cores all processes of the machine keep busy, mean of two seconds."""
+    percent = psutil.cpu_percent(interval=_LOOK_S)
+    return round(percent / 100 * (psutil.cpu_count() or 1), 2)
 
 
 def report(
@@ -117,7 +111,7 @@ def report(
     Args:
         title: What was measured on what.
         figures: In the order to show.
-        machine: From `Machine.facts`, when all is measured.
+        machine: From `Machine.facts`.
         details: Further values, for JSON alone.
         as_json: Print JSON.
     """
@@ -149,9 +143,11 @@ def _print_table(title: str, figures: Sequence[Figure], machine: Mapping[str, An
     print(
         f"\n{machine['started_utc']}, {machine['cores']} cores of {machine['cpu']}, "
         f"{machine['memory_gib']} GiB, {devices}, Python {machine['python']}\n"
-        f"load average before: {machine['load_average_before']:.2f}; "
-        f"cores busy with other processes meanwhile: {machine['cores_busy_elsewhere']:.2f}"
+        f"load average before: {machine['load_average_before']:.2f}; cores busy with other processes: "
+        f"{machine['cores_busy_before']:.2f} before, {machine['cores_busy_after']:.2f} after"
     )
+    if not machine["is_quiet"]:
+        print("This machine was busy with other processes: these figures say little about the harness.")
 
 
 def write_conf(path: Path, model: str, settings: Mapping[str, float]) -> Path:

@@ -4,9 +4,8 @@
 #
 # Read from the environment:
 #   LAB_MODEL, LAB_DATASET   folders of this host, mounted at /model and /data
-#   LAB_RESULTS              folder of this host for run folders (default: results/ in the repository)
-#   LAB_SUBMISSION           folder of this host for submission trees (default: submission/ in the repository)
-#   ROUND                    submission round whose trees are mounted out (default: v6.1)
+#   LAB_RESULTS              folder of this host for run folders and, below submission/, submission trees (default:
+#                            results/ in the repository)
 #   HARNESS_PLATFORM         cpu, cuda or rocm (default: what this host has)
 #   BASE_IMAGE, PIP_*        as the Dockerfile's build arguments
 #   LAB_GPUS                 NVIDIA: the GPUs to give, as docker's --gpus takes them (default: all)
@@ -111,7 +110,7 @@ _containers_folder() {
 # _containers_output FOLDER: makes a folder that results are mounted out to, and prints its absolute path.
 _containers_output() {
     if [[ ! -d "$1" ]]; then
-        mkdir -p "$1" || _containers_fail 2 "$1 cannot be made" "Check its owner, or name another: LAB_RESULTS, LAB_SUBMISSION."
+        mkdir -p "$1" || _containers_fail 2 "$1 cannot be made" "Check its owner, or export LAB_RESULTS=/another/folder."
         [[ $(id -u) -ne 0 ]] || chown "$_containers_stand_in:$_containers_stand_in" "$1"
     fi
     (cd "$1" && pwd)
@@ -132,7 +131,8 @@ containers_start() {
     settings="$user ${options[*]} $(docker image inspect --format '{{.Id}}' "$image")"
     _containers_ensure_running "$container" "$image" "$user" "$settings"
     [[ ! -t 0 || ! -t 1 ]] || terminal=(--tty)
-    for variable in COMPANY SYSTEM_NAME GPU_NAME ENGINE ROUND HUGGINGFACE_ACCESS_TOKEN; do
+    for variable in COMPANY SYSTEM_NAME GPU_NAME DIVISION ENGINE ROUND SCENARIOS SHAPE SYSTEM_YAML TESTS USER_CONF \
+        HUGGINGFACE_ACCESS_TOKEN; do
         [[ -z "${!variable:-}" ]] || variables+=(--env "$variable")
     done
     [[ $# -gt 0 ]] || set -- bash
@@ -141,7 +141,7 @@ containers_start() {
 
 # _containers_compose NAME PLATFORM IMAGE: fills the array options with how the container is to be run.
 _containers_compose() {
-    local model dataset results trees tree round=${ROUND:-v6.1}
+    local model dataset results
     docker image inspect "$3" >/dev/null 2>&1 ||
         _containers_fail 2 "the image $3 is not built" "bash setup/build_${1//-/_}_env.sh"
     model=$(_containers_folder LAB_MODEL "$LAB_MODEL") || return
@@ -154,11 +154,6 @@ _containers_compose() {
         --cap-add SYS_NICE # lets vLLM bind its memory to a NUMA node
         --volume "$model:/model" --volume "$dataset:/data" --volume "$results:$_containers_inside/results"
     )
-    if [[ "$1" == submission ]]; then
-        tree=inference_results_$round
-        trees=$(_containers_output "${LAB_SUBMISSION:-$_containers_root/submission}/$tree") || return
-        options+=(--volume "$trees:$_containers_inside/submission/$tree")
-    fi
     # Copies to and from a GPU go through pinned memory, which counts as locked; NCCL opens many descriptors. Not asked for
     # on a CPU host, where neither matters and a daemon without CAP_SYS_RESOURCE could not grant it.
     [[ "$2" == cpu ]] || options+=(--ulimit memlock=-1 --ulimit nofile=1048576:1048576)

@@ -1,4 +1,4 @@
-"""Imports run one way, and two libraries have one importer each; read from the source, nothing is imported."""
+"""Imports run one way, and two libraries have one importer each; the source is read, nothing is imported."""
 
 from __future__ import annotations
 

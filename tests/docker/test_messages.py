@@ -43,7 +43,7 @@ def _stand_in(path: Path, body: str) -> None:
 
 def folders(tmp_path: Path) -> dict[str, str]:
     made = {}
-    for variable in ("LAB_MODEL", "LAB_DATASET", "LAB_RESULTS", "LAB_SUBMISSION"):
+    for variable in ("LAB_MODEL", "LAB_DATASET", "LAB_RESULTS"):
         (tmp_path / variable).mkdir()
         made[variable] = str(tmp_path / variable)
     return made
@@ -172,7 +172,7 @@ def test_nvidia_gpus_and_names_are_passed(tmp_path: Path) -> None:
     assert '--gpus "device=0,1"' in started
     assert "--ulimit memlock=-1" in started
     assert f"--volume {tmp_path}/LAB_MODEL:/model --volume {tmp_path}/LAB_DATASET:/data" in started
-    assert f"{tmp_path}/LAB_SUBMISSION/inference_results_v6.1:/lab-mlperf-inference/submission" in started
+    assert f"--volume {tmp_path}/LAB_RESULTS:/lab-mlperf-inference/results" in started
     assert "--env GPU_NAME" in attached
     assert "--env COMPANY" not in attached
     assert attached.endswith(" bash")

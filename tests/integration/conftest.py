@@ -45,12 +45,14 @@ class Run:
     Attributes:
         folder: Where configuration and results go.
         user_conf: Text of user.conf.
-        harness: Keys of harness_config that differ from the usual ones.
+        harness: Keys of harness_config that differ from the usual; and `scenarios` and `tests` to run.
+        llm: llm_config.
     """
 
     folder: Path
     user_conf: str = USER_CONF
     harness: dict[str, Any] = field(default_factory=dict)
+    llm: dict[str, Any] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[str] | None = None
 
@@ -66,10 +68,11 @@ class Run:
             path = self.folder / f"{scenario}.yaml"
             harness = {
                 "benchmark": "sim", "scenario": scenario, "engine": "simulated", "dataset": "synthetic",
-                "dataset_shape": "120:20-60:2-40", "max_tokens": 64, "user_conf": str(self.folder / "user.conf"),
+                "dataset_shape": "120:20-60:2-40", "max_tokens": 64,
+                "user_conf": str(self.folder / "user.conf"),
                 **{key: value for key, value in self.harness.items() if key not in ("scenarios", "tests")},
             }  # fmt: skip
-            path.write_text(yaml.safe_dump({"llm_config": {}, "harness_config": harness}))
+            path.write_text(yaml.safe_dump({"llm_config": self.llm, "harness_config": harness}))
             files += ["--config", str(path)]
         tests = [part for test in self.harness.get("tests", ["performance"]) for part in ("--test", test)]
         return [sys.executable, "-m", "harness_llm", "run", *files, *tests, "--output", str(self.output)]
@@ -90,9 +93,9 @@ class Run:
         self.out, errors = self.process.communicate(timeout=seconds)
         return self.process.returncode, errors
 
-    def complete(self, *arguments: str) -> tuple[int, str]:
+    def complete(self, *arguments: str, seconds: float = 90) -> tuple[int, str]:
         self.start(*arguments)
-        return self.wait()
+        return self.wait(seconds)
 
     def processes(self, part: str = "") -> list[psutil.Process]:
         """Living processes of this run whose command line holds `part`."""
@@ -109,6 +112,11 @@ class Run:
                 continue
         return found
 
+    def family(self) -> list[psutil.Process]:
+        """Every descendant, found by descent: an engine may overwrite the variables that hold the mark."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children(recursive=True)
+
     def wait_until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         assert self.process is not None
         deadline = time.monotonic() + seconds
@@ -117,10 +125,14 @@ class Run:
             assert time.monotonic() < deadline, self.processes()
             time.sleep(0.05)
 
-    def wait_until_asked(self, test: str, queries: int = 5) -> None:
+    def wait_until_asked(self, test: str, queries: int = 5, seconds: float = 60) -> None:
         """Wait until LoadGen has had so many answers."""
         path = self.output / test / "events.npy"
-        self.wait_until(lambda: path.exists() and (self.events(test)["finished_ns"] > 0).sum() >= queries)
+
+        def has_answers() -> bool:
+            return path.exists() and (self.events(test)["finished_ns"] > 0).sum() >= queries
+
+        self.wait_until(has_answers, seconds)
 
     def assert_nothing_is_left(self, seconds: float = 3) -> None:
         deadline = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What ends a run early: killed and silent processes, failing samples, the machine saying no; and going on after it."""
+"""What ends a run early: killed and silent processes, failing samples, a busy port; and going on after it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
     from conftest import Run
 
-LONG = USER_CONF.replace("min_duration = 1000", "min_duration = 120000").replace("target_qps = 300", "target_qps = 100")
-SERVER = {"scenarios": ["Server"], "simulated": {"first_token_ms": 20, "per_token_ms": 1}, "silence_timeout_s": 3}
+LONG = USER_CONF.replace("min_duration = 1000", "min_duration = 120000").replace(
+    "target_qps = 300", "target_qps = 100"
+)
+SERVER = {
+    "scenarios": ["Server"],
+    "simulated": {"first_token_ms": 20, "per_token_ms": 1},
+    "silence_timeout_s": 3,
+}
 TEST = "Server/performance"
 REPLICA, LOADGEN = "harness_llm.replica.process", "harness_llm.loadgen.process"
 LIMIT_S = 10.0
@@ -27,11 +33,15 @@ LIMIT_S = 10.0
 
 @pytest.fixture
 def running(new_run: Callable[..., Run]) -> Run:
-    """A Server run of two replicas with some queries answered and far from its end."""
-    run = new_run(user_conf=LONG, harness={**SERVER, "replicas": 2})
+    """A Server run with some queries answered and far from its end."""
+    return _running(new_run, 1)
+
+
+def _running(new_run: Callable[..., Run], replicas: int) -> Run:
+    run = new_run(user_conf=LONG, harness={**SERVER, "replicas": replicas})
     run.start()
     run.wait_until_asked(TEST)
-    assert len(run.processes(REPLICA)) == 2
+    assert len(run.processes(REPLICA)) == replicas
     assert len(run.processes(LOADGEN)) == 1
     return run
 
@@ -57,21 +67,25 @@ def _assert_broken(run: Run, errors: str, code: int, *named: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("victim", "number", "named"),
+    ("victim", "replicas", "number", "named"),
     [
-        (REPLICA, signal.SIGKILL, "was killed by SIGKILL"),
-        (LOADGEN, signal.SIGKILL, "was killed by SIGKILL"),
-        (REPLICA, signal.SIGSTOP, "silent for 3."),
-        (LOADGEN, signal.SIGSTOP, "silent for 3."),
+        (REPLICA, 2, signal.SIGKILL, "was killed by SIGKILL"),
+        (LOADGEN, 1, signal.SIGKILL, "was killed by SIGKILL"),
+        (REPLICA, 2, signal.SIGSTOP, "silent for 3."),
+        (LOADGEN, 1, signal.SIGSTOP, "silent for 3."),
     ],
     ids=["kill replica", "kill loadgen", "stop replica", "stop loadgen"],
 )
 def test_a_dead_or_silent_child_ends_the_run_within_10_s(
-    running: Run, victim: str, number: signal.Signals, named: str
+    new_run: Callable[..., Run], victim: str, replicas: int, number: signal.Signals, named: str
 ) -> None:
-    run = running
+    run = _running(new_run, replicas)
     target = run.processes(victim)[0]
-    name = "loadgen-Server/performance" if victim == LOADGEN else f"replica-{target.cmdline()[-1].split('/')[-2]}"
+    name = (
+        "loadgen-Server/performance"
+        if victim == LOADGEN
+        else f"replica-{target.cmdline()[-1].split('/')[-2]}"
+    )
     started = time.monotonic()
     target.send_signal(number)
     code, errors = run.wait(LIMIT_S)
@@ -89,7 +103,7 @@ def test_the_end_of_the_supervisor_is_the_end_of_all(running: Run) -> None:
 
 
 def test_a_supervisor_killed_while_its_children_start_leaves_none(new_run: Callable[..., Run]) -> None:
-    run = new_run(harness={**SERVER, "replicas": 2})
+    run = new_run(harness=SERVER)
     run.start()
     run.wait_until(lambda: bool(run.processes(REPLICA)))
     assert run.process is not None
@@ -99,6 +113,7 @@ def test_a_supervisor_killed_while_its_children_start_leaves_none(new_run: Calla
 
 def test_an_interrupted_run_goes_on_where_it_was(new_run: Callable[..., Run]) -> None:
     quick = USER_CONF.replace("min_duration = 1000", "min_duration = 3000")
+    quick = quick.replace("min_duration = 100\n", "min_duration = 10\n").replace("= 4000\n", "= 40000\n")
     run = new_run(user_conf=quick, harness={**SERVER, "scenarios": ["Offline", "Server"]})
     run.start()
     run.wait_until_asked(TEST)
@@ -131,29 +146,30 @@ def test_an_interrupted_run_goes_on_where_it_was(new_run: Callable[..., Run]) ->
     _assert_events_hold(run, f"{TEST}.broken-1")
 
 
-def test_sigterm_ends_a_run_in_good_order(running: Run) -> None:
-    run = running
-    assert run.process is not None
-    run.process.terminate()
-    code, errors = run.wait(LIMIT_S)
-    assert code == 3, errors
-    run.assert_nothing_is_left()
-    assert run.json("run.json")["state"] == "interrupted"
-
-
-def test_a_second_run_in_a_folder_in_use_is_refused(running: Run, new_run: Callable[..., Run]) -> None:
+def test_a_second_run_in_a_folder_in_use_is_refused_and_sigterm_ends_the_first(
+    running: Run, new_run: Callable[..., Run]
+) -> None:
     other = new_run(user_conf=LONG, harness=dict(running.harness))
     other.start("--output", str(running.output), "--resume")
     code, errors = other.wait(20)
     assert code == 2, errors
     assert "another run is using this folder" in errors
-    assert len(running.processes(REPLICA)) == 2
+    assert len(running.processes(REPLICA)) == 1
+
+    assert running.process is not None
+    running.process.terminate()
+    code, errors = running.wait(LIMIT_S)
+    assert code == 3, errors
+    running.assert_nothing_is_left()
+    assert running.json("run.json")["state"] == "interrupted"
 
 
 def test_a_failing_sample_ends_the_run_by_its_reason(new_run: Callable[..., Run]) -> None:
     run = new_run(user_conf=LONG, harness={**SERVER, "simulated": {"first_token_ms": 5, "fail_every": 60}})
     code, errors = run.complete()
-    _assert_broken(run, errors, code, "replica 0: the engine failed on sample", "simulated failure of request 60")
+    _assert_broken(
+        run, errors, code, "replica 0: the engine failed on sample", "simulated failure of request 60"
+    )
     assert (run.events(TEST)["status"] == EventStatus.FAILED).sum() == 1
 
 
@@ -179,12 +195,17 @@ def test_tcp_ports_serve_groups_that_load_the_engine_again(new_run: Callable[...
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         port = holder.getsockname()[1]
-    run = new_run(harness={"scenarios": ["Offline"], "port": port, "replicas": 2})
-    run.command  # writes Offline.yaml  # noqa: B018
-    text = (run.folder / "Offline.yaml").read_text()
-    (run.folder / "Other.yaml").write_text(text.replace("Offline", "Server").replace("llm_config: {}", "llm_config: {a: 1}"))
-    run.start("--config", str(run.folder / "Other.yaml"))
-    code, errors = run.wait()
+    run = new_run(
+        user_conf=USER_CONF.replace("300", "3000"), harness={"scenarios": ["Offline"], "port": port}
+    )
+    other = new_run(
+        user_conf=run.user_conf, harness={**run.harness, "scenarios": ["Server"]}, llm={"other": 1}
+    )
+    assert other.command
+    text = (other.folder / "Server.yaml").read_text().replace(str(other.folder), str(run.folder))
+    (run.folder / "Server.yaml").write_text(text)
+    code, errors = run.complete("--config", str(run.folder / "Server.yaml"))
     assert code in (0, 1), errors  # VALID or not: instant answers are over before min_duration
     assert run.json("run.json")["state"] == "complete"
+    assert run.out.count("ready after") == 2
     run.assert_nothing_is_left()

@@ -63,7 +63,10 @@ class Project:
         return kept | found | settings
 
     def start(self, then: str = "", **settings: str) -> subprocess.Popen[str]:
-        script = f"set -euo pipefail; source setup/environment.sh; {then} prepare_environment || exit $?; type -P harness-llm python"
+        script = (
+            f"set -euo pipefail; source setup/environment.sh; {then} "
+            "prepare_environment || exit $?; type -P harness-llm python"
+        )
         return subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.root,

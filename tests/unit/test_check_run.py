@@ -185,3 +185,18 @@ def test_an_empty_record_does_not_pass(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     report = check_run(tmp_path)
     assert not report.passed and report.simulated  # nobody said that it was a real engine
+
+
+def test_an_unofficial_run_without_references_need_not_be_scored(run: Path) -> None:
+    for name in ("accuracy.txt", "accuracy.json"):
+        (run / "Offline" / "accuracy" / name).unlink()
+    assert failed(run) == {}
+    unscored = [check for check in check_run(run).checks if check.name == "accuracy.scored"]
+    assert [(check.passed, check.path) for check in unscored] == [(None, "Offline")]
+    edit(run / "run.json", benchmark="llama2-70b-99.9", official=True)
+    assert "accuracy.file" in failed(run)
+
+
+def test_one_of_two_score_files_is_not_enough(run: Path) -> None:
+    (run / "Offline" / "accuracy" / "accuracy.txt").unlink()
+    assert set(failed(run)) == {"accuracy.file"}

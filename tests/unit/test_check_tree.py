@@ -125,6 +125,21 @@ def test_an_unknown_round(tree: Path) -> None:
     assert failed(tree, "v4.1") == {"tree.round"}
 
 
+def test_gpt_oss_needs_test07_and_test09(tree: Path) -> None:
+    benchmark = tree / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK
+    benchmark = benchmark.rename(benchmark.with_name("gpt-oss-120b"))
+    assert {"compliance.TEST07", "compliance.TEST09"} <= failed(tree)
+    for scenario in ("Offline", "Server", "Interactive"):
+        shutil.rmtree(benchmark / scenario / "TEST06")
+        for test, name in (("TEST07", "verify_accuracy.txt"), ("TEST09", "verify_output_len.txt")):
+            (benchmark / scenario / test).mkdir()
+            (benchmark / scenario / test / name).write_text("TEST PASS\n")
+    assert not any(name.startswith("compliance") for name in failed(tree))
+    (benchmark / "Server" / "TEST09" / "verify_output_len.txt").write_text("TEST FAIL\n")
+    failures = {name for name in failed(tree) if name.startswith("compliance")}
+    assert failures == {"compliance.TEST09-output-length"}
+
+
 def test_two_submitters_and_two_systems(tree: Path) -> None:
     closed = tree / "closed"
     shutil.copytree(closed / SUBMITTER, closed / "Other")

@@ -33,8 +33,16 @@ def _write(folder: Path, text: str) -> Path:
 
 # what is replaced in GOOD, by what, and what the error must name: the key, what was found, what would do
 BAD = {
-    "unknown key with a near one": ("max_tokens: 8", "max_tokns: 8", ["harness_config.max_tokns", "'max_tokens'"]),
-    "unknown key with none near": ("max_tokens: 8", "max_tokens: 8\n  zzz: 1", ["harness_config.zzz", "benchmark"]),
+    "unknown key with a near one": (
+        "max_tokens: 8",
+        "max_tokns: 8",
+        ["harness_config.max_tokns", "'max_tokens'"],
+    ),
+    "unknown key with none near": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  zzz: 1",
+        ["harness_config.zzz", "benchmark"],
+    ),
     "unknown top node": ("llm_config:", "llm_confg: {}\nllm_config:", ["llm_confg", "'llm_config'"]),
     "unknown key under simulated": (
         "max_tokens: 8",
@@ -48,7 +56,11 @@ BAD = {
     "empty node": ("llm_config:\n  model: /m\n", "llm_config:\n", ["llm_config", "None"]),
     "wrong type": ("max_tokens: 8", "max_tokens: many", ["harness_config.max_tokens", "'many'"]),
     "one token": ("max_tokens: 8", "max_tokens: 1", ["harness_config.max_tokens", "found 1", "2"]),
-    "unknown scenario": ("Server", "server", ["harness_config.scenario", "'server'", "'Server'", "'Interactive'"]),
+    "unknown scenario": (
+        "Server",
+        "server",
+        ["harness_config.scenario", "'server'", "'Server'", "'Interactive'"],
+    ),
     "unknown data set": ("synthetic\n", "orca\n", ["harness_config.dataset", "'orca'", "'openorca'"]),
     "min above max": ("max_tokens: 8", "max_tokens: 8\n  min_tokens: 9", ["min_tokens 9", "max_tokens 8"]),
     "shape without synthetic": (
@@ -56,12 +68,24 @@ BAD = {
         "dataset: jsonl\n  dataset_path: x",
         ["dataset_shape is for dataset synthetic"],
     ),
-    "path for synthetic": ('"10:4:4"', '"10:4:4"\n  dataset_path: x', ["takes dataset_shape, not dataset_path"]),
+    "path for synthetic": (
+        '"10:4:4"',
+        '"10:4:4"\n  dataset_path: x',
+        ["takes dataset_shape, not dataset_path"],
+    ),
     "no shape": ('  dataset_shape: "10:4:4"\n', "", ["needs dataset_shape", "1000:128:64"]),
     "no path": ('synthetic\n  dataset_shape: "10:4:4"', "jsonl", ["dataset jsonl needs dataset_path"]),
     "benchmark that is no file name": ("mine", "../mine", ["harness_config.benchmark", "'../mine'"]),
-    "port of the system": ("max_tokens: 8", "max_tokens: 8\n  port: 80", ["harness_config.port", "80", "1024"]),
-    "not a number": ("max_tokens: 8", "max_tokens: 8\n  silence_timeout_s: .nan", ["silence_timeout_s", "nan"]),
+    "port of the system": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  port: 80",
+        ["harness_config.port", "80", "1024"],
+    ),
+    "not a number": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  silence_timeout_s: .nan",
+        ["silence_timeout_s", "nan"],
+    ),
     "key twice": ("max_tokens: 8", "max_tokens: 8\n  max_tokens: 9", ["'max_tokens'", "twice", "line 9"]),
     "key that is no text": ("max_tokens: 8", "max_tokens: 8\n  7: 9", ["key 7 is not text"]),
     "key that is a list": ("max_tokens: 8", "max_tokens: 8\n  [a]: 9", ["is not text"]),
@@ -85,7 +109,8 @@ def test_a_mistake_is_named_with_file_key_value_and_remedy(tmp_path: Path, case:
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("", "NoneType"), ("- a\n- b", "list"), ("just words", "str"), ("\x00", "not valid YAML")]
+    ("text", "named"),
+    [("", "NoneType"), ("- a\n- b", "list"), ("just words", "str"), ("\x00", "not valid YAML")],
 )
 def test_a_file_that_holds_no_nodes(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
@@ -142,8 +167,14 @@ def test_variables_are_replaced_within_texts_alone(tmp_path: Path) -> None:
 
 
 _values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("abc ${}:#'\"\n-é"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz", min_size=1), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text("abc ${}:#'\"\n-é"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz", min_size=1), inner, max_size=3)
+    ),
     max_leaves=8,
 ).filter(lambda value: "${" not in repr(value))
 
@@ -162,7 +193,11 @@ def test_what_is_dumped_is_read_back_equal(tmp_path: Path, llm: dict[str, object
 def test_engine_key_separates_what_needs_other_replicas(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD)
     key = load_config(path).engine_key
-    for same in ("harness_config.scenario=Offline", "harness_config.max_tokens=4", "harness_config.benchmark=x"):
+    for same in (
+        "harness_config.scenario=Offline",
+        "harness_config.max_tokens=4",
+        "harness_config.benchmark=x",
+    ):
         assert load_config(path, [same]).engine_key == key
     for other in (
         "llm_config.model=/n",

@@ -40,7 +40,9 @@ def test_a_child_is_heard_by_name_beats_by_itself_and_can_be_stopped(
 ) -> None:
     server = ControlServer(context, f"ipc://{tmp_path}/c")
     stopped: list[bool] = []
-    with ControlClient(context, server.endpoint, "replica-0", lambda: 7, lambda: stopped.append(True)) as client:
+    with ControlClient(
+        context, server.endpoint, "replica-0", lambda: 7, lambda: stopped.append(True)
+    ) as client:
         client.send(Stage("loading"))
         assert _hear(server, Stage) == ("replica-0", Stage("loading"))
         assert _hear(server, Heartbeat) == ("replica-0", Heartbeat(7))
@@ -101,13 +103,16 @@ def test_a_child_and_its_children_end_when_the_parent_is_gone(parent: str) -> No
         holder.wait()
     starter = (
         "import subprocess, sys, os\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {_CHILD!r}], start_new_session=True, env=os.environ | "
-        f"{{{PARENT_VARIABLE!r}: sys.argv[1] if sys.argv[1] != '0' else str(os.getpid())}})\n"
+        "parent = sys.argv[1] if sys.argv[1] != '0' else str(os.getpid())\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {_CHILD!r}], start_new_session=True,"
+        f" env=os.environ | {{{PARENT_VARIABLE!r}: parent}})\n"
         "print(child.pid, flush=True)\n"
         "child.wait()"
     )
     argument = "0" if parent == "dies later" else str(holder.pid)
-    with subprocess.Popen([sys.executable, "-c", starter, argument], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", starter, argument], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         family = [psutil.Process(int(process.stdout.readline())) for _ in range(2)]
         if parent == "dies later":

@@ -67,7 +67,10 @@ def test_too_few_devices_are_an_error_that_counts(devices: int, size: int, repli
 def test_a_replica_gets_as_many_gpus_as_its_engine_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     _host(monkeypatch, "NVIDIA", 8)
     assert _visible(_config()) == list("01234567")
-    assert _visible(_config({"tensor_parallel_size": 2, "pipeline_parallel_size": 2})) == ["0,1,2,3", "4,5,6,7"]
+    assert _visible(_config({"tensor_parallel_size": 2, "pipeline_parallel_size": 2})) == [
+        "0,1,2,3",
+        "4,5,6,7",
+    ]
     assert _visible(_config({"tensor_parallel_size": 4}, devices_per_replica=8)) == ["0,1,2,3,4,5,6,7"]
     assert _visible(_config({"tensor_parallel_size": None}, replicas=2)) == ["0", "1"]
 
@@ -85,7 +88,10 @@ def test_only_visible_gpus_are_used_by_the_name_they_have(monkeypatch: pytest.Mo
 def test_without_gpus_replicas_share_the_cores_out(monkeypatch: pytest.MonkeyPatch) -> None:
     _host(monkeypatch, "", 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 4, 6, 8})
-    bound = [environment.get("VLLM_CPU_OMP_THREADS_BIND") for environment in replica_environments(_config(replicas=2))]
+    bound = [
+        environment.get("VLLM_CPU_OMP_THREADS_BIND")
+        for environment in replica_environments(_config(replicas=2))
+    ]
     assert bound == ["0,2", "4,6"]
     assert "VLLM_CPU_OMP_THREADS_BIND" not in replica_environments(_config())[0]
     with pytest.raises(ConfigError, match="6 replicas on 5 cores"):

@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from harness_llm.errors import FolderError, HostError
 from harness_llm.supervise.folder import RunFolder, read_json, utc_now, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_folder_is_made_and_held_by_one(tmp_path: Path) -> None:
@@ -86,7 +89,11 @@ def test_what_an_interrupted_test_left_is_kept_under_a_new_number(tmp_path: Path
         test.begin()
         (test.path / "events.npy").write_text(f"measured {number}")
     kept = {path.name: (path / "events.npy").read_text() for path in (tmp_path / "Server").iterdir()}
-    assert kept == {"accuracy": "measured 2", "accuracy.broken-1": "measured 0", "accuracy.broken-2": "measured 1"}
+    assert kept == {
+        "accuracy": "measured 2",
+        "accuracy.broken-1": "measured 0",
+        "accuracy.broken-2": "measured 1",
+    }
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

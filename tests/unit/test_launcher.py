@@ -25,7 +25,9 @@ print(grandchild.pid, flush=True)
 _STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
-def _child(tmp_path: Path, prelude: str = "pass", then: str = "time.sleep(60)") -> tuple[Child, psutil.Process]:
+def _child(
+    tmp_path: Path, prelude: str = "pass", then: str = "time.sleep(60)"
+) -> tuple[Child, psutil.Process]:
     log = tmp_path / "log.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(

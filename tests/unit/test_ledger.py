@@ -17,9 +17,13 @@ from harness_llm.loadgen.ledger import EVENT_FIELDS, EventStatus, Ledger, read_e
 
 
 @given(
-    batches=st.lists(st.lists(st.tuples(st.integers(0, 999), st.integers(1, 999)), min_size=1, max_size=9), max_size=9),
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 999), st.integers(1, 999)), min_size=1, max_size=9), max_size=9
+    ),
     capacity=st.integers(1, 8),
-    outcomes=st.lists(st.tuples(st.sampled_from(["none", "first", "both", "last", "failed"]), st.integers(2, 99))),
+    outcomes=st.lists(
+        st.tuples(st.sampled_from(["none", "first", "both", "last", "failed"]), st.integers(2, 99))
+    ),
 )
 def test_every_row_is_read_back_as_written_whatever_the_growth(
     batches: list[list[tuple[int, int]]], capacity: int, outcomes: list[tuple[str, int]]

@@ -31,14 +31,20 @@ def _plan(*tests: PlannedTest, samples: int = 100, tokens: int = 1000) -> RunPla
 
 
 def test_tests_with_equal_engine_arguments_share_replicas() -> None:
-    same = [_test("Offline/performance", a=1), _test("Server/performance", a=1), _test("Server/accuracy", a=1)]
+    same = [
+        _test("Offline/performance", a=1),
+        _test("Server/performance", a=1),
+        _test("Server/accuracy", a=1),
+    ]
     other = _test("Interactive/performance", a=2)
     assert _plan(*same, other).groups() == [same, [other]]
     assert _plan().groups() == []
 
 
 @pytest.mark.parametrize(("missing", "fits"), [(1, False), (0, True)])
-def test_a_disk_must_hold_all_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int, fits: bool) -> None:
+def test_a_disk_must_hold_all_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int, fits: bool
+) -> None:
     plan = _plan(_test("Offline/performance"), _test("Offline/accuracy"), samples=10**6, tokens=10**9)
     needed = 2 * (10**6 * 192 + 10**9 * 8) + (64 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - missing))

@@ -53,7 +53,9 @@ class _Run:
         assert sorted(self.assigned) == list(range(self.issued)), "a query is stranded"
 
 
-@given(seed=st.integers(0, 10**9), rooms=st.lists(st.integers(1, 9), min_size=1, max_size=5), pull=st.booleans())
+@given(
+    seed=st.integers(0, 10**9), rooms=st.lists(st.integers(1, 9), min_size=1, max_size=5), pull=st.booleans()
+)
 def test_each_query_goes_to_one_replica_within_its_room_and_none_is_stranded(
     seed: int, rooms: list[int], pull: bool
 ) -> None:

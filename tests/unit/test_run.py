@@ -11,7 +11,15 @@ import yaml
 from harness_llm import run as run_module
 from harness_llm.config.load import load_config
 from harness_llm.core import Mode
-from harness_llm.errors import ConfigError, DatasetError, FolderError, HarnessError, HostError, ModelError, ReplicaLost
+from harness_llm.errors import (
+    ConfigError,
+    DatasetError,
+    FolderError,
+    HarnessError,
+    HostError,
+    ModelError,
+    ReplicaLost,
+)
 from harness_llm.run import execute, find_unfinished, prepare
 from harness_llm.supervise.folder import RunFolder, read_json
 from harness_llm.supervise.view import PlainView
@@ -89,12 +97,17 @@ def test_interactive_is_looked_up_under_its_own_model_name(setup: _Setup) -> Non
     [
         ({"scenario": "Offline"}, "Offline is configured twice"),
         ({"scenario": "Server", "benchmark": "other"}, "harness_config.benchmark differs"),
-        ({"scenario": "Server", "dataset_seed": 4}, "harness_config.dataset_seed differs between Offline .0. and Server .4."),
+        (
+            {"scenario": "Server", "dataset_seed": 4},
+            "harness_config.dataset_seed differs between Offline .0. and Server .4.",
+        ),
         ({"scenario": "Server", "max_tokens": 9}, "harness_config.max_tokens differs"),
         ({"scenario": "Server", "port": 5000}, "harness_config.port differs"),
     ],
 )
-def test_configurations_of_different_runs_are_refused(setup: _Setup, second: dict[str, Any], named: str) -> None:
+def test_configurations_of_different_runs_are_refused(
+    setup: _Setup, second: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ConfigError, match=named):
         prepare([setup.config("Offline"), setup.config(**second)])
 
@@ -130,7 +143,9 @@ def test_a_mistyped_user_conf_is_refused(setup: _Setup, old: str, new: str, name
         ({"config.json": "{", "model.safetensors": ""}, "not valid JSON"),
     ],
 )
-def test_a_missing_model_is_found_before_a_start(setup: _Setup, files: dict[str, str] | None, named: str) -> None:
+def test_a_missing_model_is_found_before_a_start(
+    setup: _Setup, files: dict[str, str] | None, named: str
+) -> None:
     model = setup.folder / "model"
     if files is not None:
         model.mkdir()
@@ -142,7 +157,9 @@ def test_a_missing_model_is_found_before_a_start(setup: _Setup, files: dict[str,
 
 
 @pytest.mark.parametrize(("limit", "source"), [(7, "llm_config"), (None, "config.json")])
-def test_samples_beyond_the_context_are_found_before_a_start(setup: _Setup, limit: int | None, source: str) -> None:
+def test_samples_beyond_the_context_are_found_before_a_start(
+    setup: _Setup, limit: int | None, source: str
+) -> None:
     model = setup.folder / "model"
     model.mkdir()
     config = {"max_position_embeddings": 4096 if limit else 7, "vocab_size": 32000}

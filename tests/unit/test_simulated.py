@@ -37,7 +37,9 @@ def _request(number: int, tokens: int = 5, first: bool = True) -> Request:
     return Request(number, struct.pack("<2i", 3, number), tokens, tokens, first)
 
 
-def _run(arguments: dict[str, Any], requests: list[Request], seconds: float = 0) -> list[tuple[str, int, float, Any]]:
+def _run(
+    arguments: dict[str, Any], requests: list[Request], seconds: float = 0
+) -> list[tuple[str, int, float, Any]]:
     async def run() -> list[tuple[str, int, float, Any]]:
         sink = _Sink()
         engine = make_engine("simulated", arguments)
@@ -56,7 +58,11 @@ def _run(arguments: dict[str, Any], requests: list[Request], seconds: float = 0)
     return asyncio.run(run())
 
 
-@given(prompt=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9), least=st.integers(1, 50), more=st.integers(0, 99))
+@given(
+    prompt=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9),
+    least=st.integers(1, 50),
+    more=st.integers(0, 99),
+)
 def test_an_answer_is_predictable_and_within_its_limits(prompt: list[int], least: int, more: int) -> None:
     packed = np.array(prompt, np.int32).tobytes()
     answer = simulated_answer(packed, least, least + more)
@@ -94,7 +100,9 @@ def test_no_more_than_concurrent_requests_are_worked_on() -> None:
 
 @pytest.mark.parametrize("latency", [0, 5])
 def test_each_nth_request_fails_and_says_so(latency: int) -> None:
-    log = _run({"fail_every": 3, "first_token_ms": latency}, [_request(n, first=False) for n in range(7)], 0.1)
+    log = _run(
+        {"fail_every": 3, "first_token_ms": latency}, [_request(n, first=False) for n in range(7)], 0.1
+    )
     failed = [(number, reason) for what, number, _, reason in log if what == "failed"]
     assert failed == [(2, "simulated failure of request 3"), (5, "simulated failure of request 6")]
     assert sorted(number for what, number, _, _ in log if what == "finished") == [0, 1, 3, 4, 6]

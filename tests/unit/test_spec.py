@@ -24,7 +24,9 @@ TEST = TestSpec(
     control="ipc:///c",
     offline_backlog=None,
 )
-REPLICA = ReplicaSpec(1, "replica-1", "ipc:///c", "ipc:///a", "simulated", {"first_token_ms": 1.5, "deep": {"é": [None]}})
+REPLICA = ReplicaSpec(
+    1, "replica-1", "ipc:///c", "ipc:///a", "simulated", {"first_token_ms": 1.5, "deep": {"é": [None]}}
+)
 
 
 @pytest.mark.parametrize("spec", [TEST, REPLICA], ids=lambda spec: type(spec).__name__)

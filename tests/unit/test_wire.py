@@ -10,13 +10,27 @@ from hypothesis import strategies as st
 from harness_llm.engines.base import Request
 from harness_llm.errors import ProtocolError
 from harness_llm.transport import wire
-from harness_llm.transport.wire import Close, Events, Heartbeat, Open, Shutdown, Submit, decode_control, decode_data, encode
+from harness_llm.transport.wire import (
+    Close,
+    Events,
+    Heartbeat,
+    Open,
+    Shutdown,
+    Submit,
+    decode_control,
+    decode_data,
+    encode,
+)
 
 _ids = st.integers(0, 2**63 - 1)
 _requests = st.builds(
-    Request, id=_ids, prompt=st.binary(max_size=40), min_tokens=st.integers(1, 9), max_tokens=st.integers(9, 99),
+    Request,
+    id=_ids,
+    prompt=st.binary(max_size=40),
+    min_tokens=st.integers(1, 9),
+    max_tokens=st.integers(9, 99),
     wants_first_token=st.booleans(),
-)  # fmt: skip
+)
 
 
 @st.composite

@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
+from harness_llm.check.logfile import error_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE
-from harness_llm.check.performance import error_check, log_checks, seed_check
 from harness_llm.logs.accuracy_log import file_hash
 from harness_llm.logs.source import file_problem, read_text
 
@@ -157,8 +157,21 @@ def _hash(case: Case) -> Iterator[Check]:
     )
 
 
+def _is_unscored(case: Case) -> bool:
+    """Whether nobody scored the answers: an unofficial benchmark may have no references."""
+    if case.rules is not None:
+        return False
+    text, problem = read_text(case.accuracy / "accuracy.txt")
+    if problem:
+        return case.layout == "run" and not (case.accuracy / "accuracy.json").exists()
+    return "not scored" in text and not read_scores(text)
+
+
 def _scores(case: Case) -> Iterator[Check]:
     path = case.accuracy / "accuracy.txt"
+    if _is_unscored(case):
+        yield case.check("accuracy.scored", None, "the answers were not scored", "scores, if there are any")
+        return
     text, problem = read_text(path)
     yield case.check(
         "accuracy.file",
@@ -217,7 +230,7 @@ def _official_scores(case: Case, scores: dict[str, float]) -> Iterator[Check]:
 
 def _record(case: Case) -> Iterator[Check]:
     """accuracy.json of a run: the harness's own scores against its gates and the accuracy log."""
-    if case.layout != "run":
+    if case.layout != "run" or _is_unscored(case):
         return
     path = case.accuracy / "accuracy.json"
     text, problem = read_text(path)

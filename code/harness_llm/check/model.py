@@ -103,8 +103,9 @@ class Report:
     def _verdict(self) -> str:
         counts = self.to_json()["counts"]
         simulated = "; simulated, not a result" if self.simulated else ""
+        verdict = "PASSED" if self.passed else "FAILED"
         return (
-            f"{'PASSED' if self.passed else 'FAILED'} by the rules of {self.round} ({self.label}{simulated}): "
+            f"{verdict} by the rules of {self.round} ({self.label}{simulated}): "
             f"{counts['passed']} passed, {counts['failed']} failed, {counts['not_judged']} not judged"
         )
 

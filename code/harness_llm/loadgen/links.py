@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ReplicaLink"]
 
 _WELCOME_TIMEOUT_MS = 10_000
+_HEARD_LIMIT = 64  # messages
 _UNREAD_LIMIT_S = 8.0
 _SILENCE_LIMIT_S = 8.0  # a replica sends Events every second, if only empty ones
 
@@ -99,12 +100,12 @@ class ReplicaLink:
         self._asked += 1
 
     def heard(self) -> Iterator[Events]:
-        """Everything that has arrived; on the receiver thread only.
+        """What has arrived, up to so much that other replicas get their turn; on the receiver thread only.
 
         Raises:
             ProtocolError: A message was lost or doubled, in either direction.
         """
-        while True:
+        for _ in range(_HEARD_LIMIT):
             try:
                 frame = self.hear.recv(zmq.NOBLOCK)
             except zmq.Again:

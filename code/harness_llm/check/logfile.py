@@ -1,0 +1,94 @@
+"""Checks that hold for the detail log of any test: whole, right mode, no errors, right seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.check.model import INFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness_llm.check.case import Case
+    from harness_llm.check.model import Check
+    from harness_llm.logs.detail import DetailLog
+
+__all__ = ["error_check", "log_checks", "seed_check"]
+
+
+def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[Check]:
+    """Whether a detail log is whole, of one process, and of the mode and scenario of its place."""
+    problems = "; ".join(map(str, detail.problems[:3]))
+    yield case.check(
+        f"{area}.log",
+        not detail.problems,
+        problems or "whole",
+        "a whole LoadGen detail log",
+        source=f"{INFERENCE} tools/submission/submission_checker/constants.py lines 1394, 1404",
+        remedy="Copy the log as LoadGen wrote it, or run the test again.",
+        path=detail.path,
+    )
+    if not detail.values:
+        return
+    yield case.check(
+        f"{area}.log-unaltered",
+        not detail.changed and detail.processes <= 1,
+        f"{', '.join(detail.changed) or 'no key'} given twice; {detail.processes} processes",
+        "one test of one process, each key with one value",
+        remedy="Run the test again; a log cannot be repaired.",
+        path=detail.path,
+    )
+    found = detail.value("effective_test_mode")
+    yield case.check(
+        f"{area}.mode",
+        found == mode,
+        found,
+        mode,
+        remedy="Put the log of the right mode here.",
+        path=detail.path,
+    )
+    found, wanted = detail.value("effective_scenario"), case.scenario.loadgen_name
+    yield case.check(
+        f"{area}.scenario",
+        found == wanted,
+        found,
+        f"{wanted} (for {case.scenario})",
+        source=f"{INFERENCE} tools/submission/submission_checker/checks/performance_check.py lines 506-538",
+        remedy="Put the log of the right scenario here.",
+        path=detail.path,
+    )
+
+
+def error_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """No line that LoadGen marked as an error, and its own count agrees."""
+    counted = detail.value("num_errors")
+    first = f", first: {detail.errors[0].text} (line {detail.errors[0].line})" if detail.errors else ""
+    yield case.check(
+        f"{area}.errors",
+        detail.error_lines == 0 and counted in (0, None),
+        f"{detail.error_lines} error lines, num_errors {counted}{first}",
+        "no LoadGen error",
+        source=f"{INFERENCE} tools/submission/submission_checker/checks/performance_check.py lines 133-168; "
+        f"{INFERENCE} loadgen/logging.cc lines 442-454",
+        remedy="Remove the cause that LoadGen names and run the test again.",
+        path=detail.path,
+    )
+
+
+def seed_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """The three seeds of the round."""
+    seeds = rules.round_seeds(case.round)
+    wanted = seeds.as_settings()
+    found = {key: detail.value(f"effective_{key}") for key in wanted}
+    carried = rules.round_of_seeds(*(value if isinstance(value, int) else -1 for value in found.values()))
+    hint = f"These are the seeds of {carried}. " if carried and carried != case.round else ""
+    yield case.check(
+        f"{area}.seeds",
+        found == wanted,
+        ", ".join(f"{key} {value}" for key, value in found.items()),
+        ", ".join(f"{key} {value}" for key, value in wanted.items()),
+        source=seeds.source,
+        remedy=f"{hint}Run with the LoadGen release of {case.round}.",
+        path=detail.path,
+    )
