@@ -39,6 +39,7 @@ _SAME_IN_ALL = (
     "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed",
     "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
 )  # fmt: skip
+_VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 _LOADGEN_MIN_QUERIES = 100  # loadgen/test_settings.h, min_query_count, @b66003e1
 
 
@@ -116,6 +117,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
             chat_template=first.chat_template,
             shape=first.dataset_shape or "",
             seed=first.dataset_seed,
+            vocab_size=int(_model_config(configs[0]).get("vocab_size") or _VOCABULARY),
             samples=first.dataset_samples,
             official=rules.is_official(first.benchmark) and first.dataset_samples is None,
         ),

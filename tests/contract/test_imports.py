@@ -15,7 +15,8 @@ PACKAGE = "harness_llm"
 LAYERS = (
     {"errors", "core"},
     {"rules"},
-    {"config", "datasets", "engines", "fetch", "logs", "system"},
+    {"config", "engines", "fetch", "logs", "system"},
+    {"datasets"},
     {"accuracy", "compliance", "transport"},
     {"check", "loadgen", "package", "quantize", "replica", "supervise"},
     {"scoring", "summary"},

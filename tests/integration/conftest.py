@@ -115,7 +115,7 @@ class Run:
     def family(self) -> list[psutil.Process]:
         """Every descendant, found by descent: an engine may overwrite the variables that hold the mark."""
         assert self.process is not None
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         assert self.process is not None

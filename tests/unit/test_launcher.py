@@ -47,7 +47,7 @@ def _is_gone(process: psutil.Process) -> bool:
     try:
         process.wait(3)
     except psutil.TimeoutExpired:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
     return True
 
 

@@ -31,7 +31,7 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.npy"
         ledger = Ledger(path, capacity)
-        wanted = []
+        wanted: list[list[int]] = []
         for batch in batches:
             samples, prompts = zip(*batch, strict=True)
             ordinals = ledger.issue([2**40 + s for s in samples], samples, prompts)

@@ -150,7 +150,7 @@ def test_a_flood_from_one_replica_leaves_others_their_turn(wire: _Wire) -> None:
     wire.open()
     for seq in range(300):
         wire.send(_empty(seq))
-    turns = []
+    turns: list[int] = []
     while sum(turns) < 300:
         assert wire.link.hear.poll(5000)
         turns.append(len(list(wire.link.heard())))

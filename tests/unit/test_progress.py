@@ -59,5 +59,5 @@ def test_a_message_without_news_leaves_the_test_quiet() -> None:
     progress.last_change -= 60
     progress.update(Progress(1, 0, 0, b"", b""))
     assert progress.quiet_s > 59
-    progress.update(Progress(1, 0, 0, np.float32([0.1]).tobytes(), b""))
+    progress.update(Progress(1, 0, 0, np.array([0.1], np.float32).tobytes(), b""))
     assert progress.quiet_s < 1

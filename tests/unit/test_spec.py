@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,7 +32,8 @@ REPLICA = ReplicaSpec(
 @pytest.mark.parametrize("spec", [TEST, REPLICA], ids=lambda spec: type(spec).__name__)
 def test_a_spec_comes_back_equal_from_a_readable_file(tmp_path: Path, spec: TestSpec | ReplicaSpec) -> None:
     write_spec(spec, tmp_path / "spec.json")
-    assert read_spec(type(spec), tmp_path / "spec.json") == spec
+    kind: Any = type(spec)
+    assert read_spec(kind, tmp_path / "spec.json") == spec
     assert len((tmp_path / "spec.json").read_text().splitlines()) > 5
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness_llm.supervise import view as view_module
 from harness_llm.supervise.progress import TestProgress
 from harness_llm.supervise.view import PlainView, RichView, describe, make_view
 from harness_llm.transport.wire import Progress
@@ -54,7 +53,7 @@ def test_plain_lines_come_on_news_and_at_least_every_8_s(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(view_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     view = PlainView("unofficial")
     view.say("begins")
     times = []

@@ -78,7 +78,11 @@ class ControlServer:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
-        self.endpoint = bind(self._socket, endpoint)
+        try:
+            self.endpoint = bind(self._socket, endpoint)
+        except HostError:
+            self._socket.close()
+            raise
 
     def receive(self, timeout_ms: int) -> Iterator[tuple[str, ControlMessage]]:
         """Wait up to `timeout_ms` for a message, then yield (child name, message) until none is left."""
