@@ -24,7 +24,7 @@ from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ConfigError, EngineError, HarnessError, RunBroken
-from harness_llm.loadgen.ledger import read_events
+from harness_llm.events import read_events
 from harness_llm.logs.detail import DetailLog
 from harness_llm.run import Prepared, execute, prepare
 from harness_llm.supervise.devices import replica_environments

@@ -144,6 +144,9 @@ def run(
         if unfinished is not None:
             view.say(f"continuing {unfinished}")
         execute(prepared, folder, view, resume=resume, after_test=after_test)
+    except KeyboardInterrupt:  # here, because click would make it exit code 130
+        sys.stderr.write(f"stopped; what was measured is kept in {folder}, --resume continues it\n")
+        raise typer.Exit(_EXIT_BROKEN) from None
     finally:
         view.close()
     _show(folder, as_json=as_json)
@@ -159,19 +162,17 @@ def show(run_folder: RunDirectory, as_json: AsJson = False) -> None:
 def check(
     path: Annotated[Path, typer.Argument(help="Run folder, or submission tree.", show_default=False)],
     round_name: Annotated[str | None, typer.Option("--round", help="Round of the rules, e.g. v6.1.")] = None,
-    division: Annotated[str | None, typer.Option(help="closed or open; only for a tree. Default: both.")] = None,
+    division: Annotated[str | None, typer.Option(help="For a tree: closed or open; default both.")] = None,
     failures: Annotated[bool, typer.Option("--failures", help="List only what failed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a run folder or a tree against every rule, and say what to do about each failure."""
+    """Check a run folder or a tree against every rule; each failure says what to do."""
     from harness_llm import rules
     from harness_llm.check import check_run, check_tree
 
     chosen = round_name or rules.LATEST_ROUND
-    if (path / "run.json").exists():
-        report = check_run(path, chosen)
-    else:
-        report = check_tree(path, chosen, division)
+    is_run = (path / "run.json").exists()
+    report = check_run(path, chosen) if is_run else check_tree(path, chosen, division)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -186,22 +187,26 @@ def package(
     company: Annotated[str, typer.Option(help="Submitter.", show_default=False)],
     system_name: Annotated[str, typer.Option(help="Name of the system in the tree.", show_default=False)],
     division: Annotated[str, typer.Option(help="closed or open.")] = "open",
-    round_name: Annotated[str | None, typer.Option("--round", help="Round, e.g. v6.1; default: the latest.")] = None,
+    round_name: Annotated[str | None, typer.Option("--round", help="Round; default: the latest.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for inference_results_<round>.")] = Path("submission"),
     system_yaml: Annotated[
-        Path | None, typer.Option(help="What the machine cannot tell of itself; see `system`.", show_default=False)
+        Path | None,
+        typer.Option(help="What the machine cannot tell; see `system`.", show_default=False),
     ] = None,
     documentation: Annotated[
         Path | None, typer.Option(help="Folder with documents to submit.", show_default=False)
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="File the result under another name, e.g. llama2-70b-99.", show_default=False)
+        str | None,
+        typer.Option(help="File the result under this name.", show_default=False),
     ] = None,
     maps_to: Annotated[
         str | None,
-        typer.Option("--maps-to", help="Open: the official benchmark that a model of your own is checked as."),
+        typer.Option(
+            "--maps-to", help="Open: the official benchmark that a model of your own is checked as."
+        ),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace this system's earlier result.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's results into a submission tree, or add them to one."""
@@ -224,7 +229,14 @@ def package(
         replace=replace,
     )
     if as_json:
-        _print_json({"tree": result.tree, "results": result.results, "marks": result.marks, "warnings": result.warnings})
+        _print_json(
+            {
+                "tree": result.tree,
+                "results": result.results,
+                "marks": result.marks,
+                "warnings": result.warnings,
+            }
+        )
         return
     lines = [*(f"note: {warning}" for warning in result.warnings), *(f"  {path}" for path in result.results)]
     marks = f" ({', '.join(result.marks)})" if result.marks else ""
@@ -237,7 +249,8 @@ def system(
         Path | None, typer.Option(help="Write the system description here (JSON).", show_default=False)
     ] = None,
     template: Annotated[
-        Path | None, typer.Option(help="Write a system YAML to fill in, with what was detected.", show_default=False)
+        Path | None,
+        typer.Option(help="Write a system YAML to fill in.", show_default=False),
     ] = None,
     system_yaml: Annotated[
         Path | None, typer.Option("--yaml", help="The filled-in system YAML.", show_default=False)
@@ -272,9 +285,6 @@ def main() -> None:
         app()
     except HarnessError as error:
         _end(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was measured is kept, --resume continues it\n")
-        sys.exit(_EXIT_BROKEN)
 
 
 def _end(error: HarnessError) -> NoReturn:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,10 @@ from harness_llm.config.load import dump_config
 from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.options import DatasetOptions
-from harness_llm.errors import ConfigError, FolderError, HarnessError, ModelError
+from harness_llm.errors import ConfigError, FolderError, HarnessError, HostError, ModelError
 from harness_llm.scoring import gates_of
-from harness_llm.supervise.folder import RunFolder, read_json, utc_now
+from harness_llm.supervise.folder import RunFolder, is_in_use, read_json, utc_now
+from harness_llm.supervise.launcher import child_environment
 from harness_llm.supervise.plan import PlannedTest, RunPlan
 from harness_llm.supervise.supervisor import Supervisor
 from harness_llm.system import provenance
@@ -107,6 +110,8 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     user_conf.validate(first.benchmark, [config.harness_config.scenario for config in configs])
     for config in configs:
         _check_model(config)
+    for config in configs:
+        _check_loadgen(config)
     table = datasets.load(
         first.dataset,
         first.dataset_path,
@@ -173,10 +178,15 @@ def execute(
         )
         plan.check_disk(folder.path)
         _record_start(folder, prepared)
-        prepared.table.save(plan.samples)
         try:
+            prepared.table.save(plan.samples)
             with Supervisor(folder, view) as supervisor:
-                supervisor.run(plan, lambda test: after_test(folder.test(test.name).path))
+                supervisor.run(plan, after_test)
+        except OSError as error:
+            folder.record(state="broken", reason=str(error), finished_utc=utc_now())
+            raise HostError(
+                f"{folder.path}: {error}", "Free disk space, or choose another folder."
+            ) from error
         except HarnessError as error:
             folder.record(state="broken", reason=error.message, finished_utc=utc_now())
             raise
@@ -197,7 +207,11 @@ def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
             state = read_json(record)
         except FolderError:
             continue
-        if state.get("state") != "complete" and state.get("fingerprint") == prepared.fingerprint:
+        if (
+            state.get("state") != "complete"
+            and not is_in_use(record.parent)
+            and state.get("fingerprint") == prepared.fingerprint
+        ):
             found.append((str(state.get("started_utc")), record.parent))
     return max(found)[1] if found else None
 
@@ -225,6 +239,31 @@ def _check_same_benchmark(configs: Sequence[RunConfig]) -> None:
                     f"{harness.scenario} ({getattr(harness, name)})",
                     "One run is one benchmark over one data set; run them apart, or make them equal.",
                 )
+
+
+def _check_loadgen(config: RunConfig) -> None:
+    """Hold the rules table against the mlperf.conf inside LoadGen, before LoadGen decides by it."""
+    harness = config.harness_config
+    if not rules.is_official(harness.benchmark):
+        return
+    model = rules.loadgen_model(harness.benchmark, harness.scenario)
+    answer = subprocess.run(
+        [sys.executable, "-m", "harness_llm.loadgen.embedded", model, harness.scenario],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment({}),
+    )
+    if answer.returncode:
+        raise HostError(
+            f"LoadGen does not load: {answer.stderr.strip()[-500:]}", "Set the environment up again."
+        )
+    settings = json.loads(answer.stdout.splitlines()[-1])
+    differences = rules.compare_with_loadgen(settings, harness.benchmark, harness.scenario)
+    if differences:
+        raise ConfigError(
+            "\n".join(differences), "Install the LoadGen release of the round, or update the rules."
+        )
 
 
 def _check_model(config: RunConfig) -> None:

@@ -13,7 +13,7 @@ PACKAGE = "harness_llm"
 
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
-    {"errors", "core"},
+    {"errors", "core", "events"},
     {"rules"},
     {"config", "engines", "fetch", "logs", "system"},
     {"datasets"},

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from harness_llm.loadgen.ledger import read_events
+from harness_llm.events import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

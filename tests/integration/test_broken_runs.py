@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import USER_CONF
 
-from harness_llm.loadgen.ledger import EventStatus
+from harness_llm.events import EventStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from conftest import Run
 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer
-from harness_llm.loadgen.ledger import EventStatus
+from harness_llm.events import EventStatus
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.recompute import percentile, server_latencies
 

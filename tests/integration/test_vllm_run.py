@@ -14,7 +14,7 @@ import pytest
 from conftest import Run
 
 from harness_llm.datasets.table import SampleTable
-from harness_llm.loadgen.ledger import EventStatus
+from harness_llm.events import EventStatus
 from harness_llm.logs.detail import DetailLog
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness_llm.errors import HostError, ProtocolError
-from harness_llm.loadgen.ledger import EVENT_FIELDS, EventStatus, Ledger, read_events
+from harness_llm.events import EVENT_FIELDS, EventStatus, read_events
+from harness_llm.loadgen.ledger import Ledger
 
 
 @given(

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
+from harness_llm.accuracy.checkpoint import weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError  # noqa: E402
 from harness_llm.quantize import checkpoint, progress, rounded, run  # noqa: E402
 from harness_llm.quantize.plan import Backend  # noqa: E402
@@ -107,6 +108,13 @@ def test_write_up_says_what_was_done(quantized: Path, model: Path) -> None:
     text = (quantized / "calibration.md").read_text()
     for phrase in ("12 samples", "lm_head", "nvidia-modelopt 0.", "quantize it", model.name, "32 tokens"):
         assert phrase in text
+
+
+def test_it_is_judged_by_the_reference_of_its_source(model: Path, quantized: Path) -> None:
+    assert weights_digest(quantized) == weights_digest(model)
+    (own := quantized.with_name("own")).mkdir()
+    (own / "model.safetensors").symlink_to(quantized / "model.safetensors")
+    assert weights_digest(own) != weights_digest(model)
 
 
 def test_done_already_is_left_alone(model: Path, calibration: Path, quantized: Path, tmp_path: Path) -> None:

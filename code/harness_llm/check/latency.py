@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
 from harness_llm.check.model import INFERENCE
+from harness_llm.events import EventStatus
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
 from harness_llm.logs.recompute import read_events, server_latencies
 from harness_llm.logs.schedule import arrivals_ns
@@ -29,7 +30,6 @@ _FAMILIES = {
 }
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
 _SIX_DIGITS = 1e-5  # LoadGen writes rates with six significant digits
-_FINISHED = 3  # status of an answered sample in the event file
 _MOST_QUERIES = 10**7  # a day at 100 queries/s; beyond that the log is no run's
 _RATES = (1e-6, 1e9)
 
@@ -186,7 +186,7 @@ def _events(case: Case) -> Iterator[Check]:
         )
         return
     events = events[events["status"] != 0]
-    answered = int((events["status"] == _FINISHED).sum())
+    answered = int((events["status"] == EventStatus.FINISHED).sum())
     issued = case.detail.integer(
         "result_query_count" if case.scenario.is_timed_per_token else "generated_samples_per_query"
     )

@@ -86,7 +86,7 @@ class HarnessConfig(_Strict):
     engine_env: dict[str, str] = Field(default_factory=dict)
     engine_start_timeout_s: PositiveFloat = 1800.0
     port: Annotated[int, Field(ge=1024, le=65535)] | None = None
-    silence_timeout_s: Annotated[float, Field(ge=2)] = 10.0
+    silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
     offline_backlog: PositiveInt | None = None
     simulated: SimulatedLatency = SimulatedLatency()
 

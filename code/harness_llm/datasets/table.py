@@ -83,7 +83,9 @@ class SampleTable:
         try:
             tokens = np.concatenate([np.asarray(prompt, dtype=np.int64) for prompt in prompts])
         except (TypeError, ValueError, OverflowError) as error:
-            raise DatasetError(f"{source or name}: a prompt holds something that is no token id: {error}") from error
+            raise DatasetError(
+                f"{source or name}: a prompt holds something that is no token id: {error}"
+            ) from error
         if tokens.min() < 0 or tokens.max() > np.iinfo(np.int32).max:
             index = int(np.searchsorted(offsets, np.argmax((tokens < 0) | (tokens > 2**31 - 1)), "right")) - 1
             raise DatasetError(f"{source or name}: sample {index} holds a token id outside 0..2^31-1")
@@ -145,7 +147,9 @@ class SampleTable:
         try:
             with np.load(path, allow_pickle=False) as file:
                 if int(file["format"]) != _FORMAT:
-                    raise DatasetError(f"{path}: table format {int(file['format'])}, this version reads {_FORMAT}")
+                    raise DatasetError(
+                        f"{path}: table format {int(file['format'])}, this version reads {_FORMAT}"
+                    )
                 references = json.loads(file["references"].tobytes())
                 return cls(
                     name=file["name"].tobytes().decode(),

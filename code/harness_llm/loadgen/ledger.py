@@ -10,61 +10,32 @@ import mmap
 import os
 import time
 from array import array
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness_llm.errors import HostError, ProtocolError
+from harness_llm.events import EVENT_DTYPE, EVENT_FIELDS, EventStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
 
-__all__ = ["EVENT_FIELDS", "EventStatus", "Ledger", "read_events"]
+__all__ = ["Ledger"]
 
-EVENT_FIELDS = (
-    "sample",  # index into the sample table
-    "replica",  # which replica answered
-    "issued_ns",  # LoadGen's callback asked, monotonic clock
-    "first_token_ns",  # the first token arrived; 0 if it never did or was not asked for
-    "finished_ns",  # the last token arrived; 0 if it never did
-    "tokens",  # output tokens
-    "prompt_tokens",  # prompt tokens
-    "status",  # EventStatus
-)
 _ROW = len(EVENT_FIELDS)
 _SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS = range(_ROW)
-_DTYPE = np.dtype([(name, "<i8") for name in EVENT_FIELDS])
 _HEADER_BYTES = 512
-
-
-class EventStatus(IntEnum):
-    """How far a query came."""
-
-    UNUSED = 0
-    ISSUED = 1
-    FIRST_TOKEN = 2
-    FINISHED = 3
-    FAILED = 4
 
 
 def _header(rows: int) -> bytes:
     """A `.npy` version 1.0 header of fixed size (numpy.lib.format, NEP 1)."""
-    description = {"descr": _DTYPE.descr, "fortran_order": False, "shape": (rows,)}
+    description = {"descr": EVENT_DTYPE.descr, "fortran_order": False, "shape": (rows,)}
     text = repr(description).encode()
     padding = _HEADER_BYTES - 10 - len(text) - 1
     assert padding >= 0
     return b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little") + text + b" " * padding + b"\n"
-
-
-def read_events(path: Path) -> npt.NDArray[np.void]:
-    """The rows of an events file, structured by `EVENT_FIELDS`, without unused ones."""
-    rows: npt.NDArray[np.void] = np.load(path, allow_pickle=False)
-    used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]
-    return used
 
 
 class Ledger:

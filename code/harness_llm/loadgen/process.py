@@ -31,6 +31,8 @@ from harness_llm.transport.spec import TestSpec, read_spec
 from harness_llm.transport.wire import Done, Progress, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness_llm.loadgen.router import Router
 
 __all__ = ["main"]
@@ -48,14 +50,13 @@ class _Test:
         self._spec = spec
         self._folder = Path(spec.folder)
         self._failing = threading.Lock()
-        self._ledger = Ledger(self._folder / "events.npy")
         # A context of its own, so that the last words can be waited for while the other sockets are in use.
         self._control_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._control = ControlClient(
             self._control_context, spec.control, spec.name, self._in_flight, lambda: os._exit(_EXIT_FAILED)
         )
         self._context = context
-        self._sut: Sut | None = None
+        self._ledger: Ledger | None = None
 
     def run(self) -> None:
         """Run the test to its end, or end the process."""
@@ -69,6 +70,7 @@ class _Test:
 
     def _run(self) -> dict[str, Any]:
         spec = self._spec
+        self._ledger = ledger = Ledger(self._folder / "events.npy")
         table = SampleTable.load(Path(spec.samples))
         settings = lib.make_settings(spec.loadgen_model, spec.scenario, spec.mode, Path(spec.user_conf))
         fields = lib.settings_fields(settings)
@@ -76,18 +78,18 @@ class _Test:
         links = [ReplicaLink(self._context, i, endpoint, session) for i, endpoint in enumerate(spec.replicas)]
         for link in links:
             link.open()
-        self._sut = sut = Sut(
+        sut = Sut(
             table=table,
             links=links,
             router=self._router(links),
-            ledger=self._ledger,
+            ledger=ledger,
             reporter=lib,
             reports_first_tokens=spec.scenario.is_timed_per_token,
             on_fatal=self._fatal,
         )
         sut.start()
         self._control.send(Stage("LoadGen runs"))
-        stop_progress = self._report_progress(sut)
+        stop_progress = self._report_progress(sut, ledger)
         started = time.monotonic()
         lib.run_test(
             settings,
@@ -102,8 +104,7 @@ class _Test:
         sut.stop()
         for link in links:
             link.close()
-        self._send_progress(sut)
-        ledger = self._ledger
+        self._send_progress(sut, ledger)
         ledger.close()
         if ledger.finished != ledger.issued:
             raise ProtocolError(f"LoadGen ended with {ledger.finished} of {ledger.issued} queries complete")
@@ -125,19 +126,19 @@ class _Test:
         )
 
     def _in_flight(self) -> int:
-        return self._ledger.issued - self._ledger.finished
-
-    def _send_progress(self, sut: Sut) -> None:
-        ttft, tpot = sut.take_latencies()
         ledger = self._ledger
+        return 0 if ledger is None else ledger.issued - ledger.finished
+
+    def _send_progress(self, sut: Sut, ledger: Ledger) -> None:
+        ttft, tpot = sut.take_latencies()
         self._control.send(Progress(ledger.issued, ledger.finished, ledger.tokens, ttft, tpot))
 
-    def _report_progress(self, sut: Sut) -> Any:
+    def _report_progress(self, sut: Sut, ledger: Ledger) -> Callable[[], None]:
         stopped = threading.Event()
 
         def loop() -> None:
             while not stopped.wait(_PROGRESS_S):
-                self._send_progress(sut)
+                self._send_progress(sut, ledger)
 
         thread = threading.Thread(target=loop, name="progress", daemon=True)
         thread.start()

@@ -47,7 +47,7 @@ class PullRouter:
         self._waiting: deque[int] = deque()
 
     def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
-        """Queue the queries and fill every replica, deepest room first, evenly."""
+        """Queue the queries and fill every replica, evenly while there is room."""
         del costs
         self._waiting.extend(ordinals)
         assignments: list[list[int]] = [[] for _ in self._room]

@@ -104,10 +104,6 @@ class Sut:
     def flush(self) -> None:
         """LoadGen has issued its last query; nothing is held back here, so there is nothing to do."""
 
-    def in_flight(self) -> int:
-        """Queries asked for and not complete."""
-        return self._ledger.issued - self._ledger.finished
-
     def take_latencies(self) -> tuple[bytes, bytes]:
         """(TTFT, TPOT) in seconds, float32, of what happened since the last call."""
         with self._lock:

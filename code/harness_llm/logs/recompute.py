@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from harness_llm import events
 from harness_llm.logs.early_stopping import max_over_limit
 from harness_llm.logs.schedule import arrivals_ns
 from harness_llm.logs.source import LogError, file_problem
@@ -20,18 +21,8 @@ from harness_llm.logs.source import LogError, file_problem
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["EVENT_FIELDS", "LimitCount", "ServerLatencies", "percentile", "read_events", "server_latencies"]
+__all__ = ["LimitCount", "ServerLatencies", "percentile", "read_events", "server_latencies"]
 
-EVENT_FIELDS = (
-    "sample",
-    "replica",
-    "issued_ns",
-    "first_token_ns",
-    "finished_ns",
-    "tokens",
-    "prompt_tokens",
-    "status",
-)
 Integers = npt.NDArray[np.int64]
 
 
@@ -113,10 +104,6 @@ def read_events(path: Path) -> tuple[npt.NDArray[Any] | None, LogError | None]:
     if problem := file_problem(path):
         return None, LogError(path, 0, problem)
     try:
-        rows = np.load(path, allow_pickle=False)
+        return events.read_events(path), None
     except (OSError, ValueError, EOFError, MemoryError, TypeError, SyntaxError) as error:
-        return None, LogError(path, 0, f"no event file: {error}"[:200])
-    names = getattr(rows, "dtype", np.dtype(np.int64)).names
-    if names is None or not set(EVENT_FIELDS) <= set(names) or rows.ndim != 1:
-        return None, LogError(path, 0, f"no event file: fields {names}, needed {list(EVENT_FIELDS)}")
-    return rows, None
+        return None, LogError(path, 0, f"no events file: {error}"[:200])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Contents", "copy_tokenizer", "inspect"]
+__all__ = ["Contents", "copy_tokenizer", "inspect", "is_complete"]
 
 _LINEAR = re.compile(r"\.(q|k|v|o|gate|up|down)_proj\.weight$")
 _COPIED = (

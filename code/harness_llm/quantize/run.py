@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.quantize.calibration import load_calibration
 from harness_llm.quantize.checkpoint import copy_tokenizer, inspect, is_complete
@@ -132,6 +133,8 @@ def _make(request: Request, plan: Plan, samples: CalibrationSet, work: Path) -> 
     _LOG.info("exporting")
     backend.export(model, folder)
     copy_tokenizer(request.model, folder)
+    starting = {"model_digest": weights_digest(request.model)}
+    (folder / STARTING_CHECKPOINT).write_text(json.dumps(starting) + "\n", encoding="utf-8")
     contents = inspect(folder)
     execution = Execution(
         finished_utc=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

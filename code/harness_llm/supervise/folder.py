@@ -15,7 +15,7 @@ from harness_llm.errors import FolderError, HostError
 if TYPE_CHECKING:
     from io import TextIOWrapper
 
-__all__ = ["RunFolder", "TestFolder", "read_json", "utc_now", "write_json"]
+__all__ = ["RunFolder", "TestFolder", "is_in_use", "read_json", "utc_now", "write_json"]
 
 _FORMAT = 1
 
@@ -58,6 +58,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise FolderError(f"{path}: expected a JSON object, found {type(document).__name__}")
     return document
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a run holds this folder now."""
+    try:
+        with (path / ".lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 class RunFolder:
@@ -134,6 +146,11 @@ class TestFolder:
         """Whether LoadGen ended by itself here."""
         record = self.path / "test.json"
         return record.exists() and read_json(record).get("state") == "complete"
+
+    @property
+    def is_followed_up(self) -> bool:
+        """Whether what follows a test (scoring, verification) was done, too."""
+        return self.is_complete and bool(read_json(self.path / "test.json").get("followed_up"))
 
     def begin(self, **facts: Any) -> None:
         """Make the folder; what an interrupted test left is kept beside it."""

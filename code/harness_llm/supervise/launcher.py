@@ -18,7 +18,7 @@ from harness_llm.transport.control import PARENT_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Child", "end_all", "start_child"]
+__all__ = ["Child", "child_environment", "end_all", "start_child"]
 
 _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
 _LOG_TAIL_LINES = 6
@@ -69,6 +69,12 @@ class Child:
             os.killpg(self.process.pid, number)
 
 
+def child_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment and `added`, with this package on the path of `python -m`."""
+    path = os.pathsep.join(filter(None, [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **added}
+
+
 def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapping[str, str]) -> Child:
     """Start `python -m module spec` in a process group of its own.
 
@@ -79,7 +85,6 @@ def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapp
         log: Where stdout and stderr go; appended.
         environment: Variables added to this process's own.
     """
-    path = os.pathsep.join(filter(None, [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", module, str(spec)],
@@ -87,13 +92,7 @@ def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapp
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": path,
-                "PYTHONUNBUFFERED": "1",
-                **environment,
-                PARENT_VARIABLE: str(os.getpid()),
-            },
+            env={**child_environment(environment), PARENT_VARIABLE: str(os.getpid())},
         )
     return Child(name=name, log=log, process=process, last_heard=time.monotonic())
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness_llm.config.model import RunConfig
-    from harness_llm.supervise.folder import RunFolder
+    from harness_llm.supervise.folder import RunFolder, TestFolder
     from harness_llm.supervise.launcher import Child
     from harness_llm.supervise.plan import PlannedTest, RunPlan
     from harness_llm.supervise.view import View
@@ -57,7 +58,8 @@ class Supervisor:
         self._progress: TestProgress | None = None
         self._done: dict[str, Any] | None = None
         self._control: ControlServer | None = None
-        self._silence_s = 10.0
+        self._following = ""
+        self._silence_s = 0.0
 
     def __enter__(self) -> Self:
         self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
@@ -71,25 +73,37 @@ class Supervisor:
         self._context.destroy(linger=0)
         shutil.rmtree(self._sockets, ignore_errors=True)
 
-    def run(self, plan: RunPlan, after_test: Callable[[PlannedTest], None]) -> None:
-        """Run every test that is not complete yet.
+    def run(self, plan: RunPlan, after_test: Callable[[Path], None]) -> None:
+        """Run every test that is not complete yet, and follow up on those that are.
 
         Args:
             plan: What to run.
-            after_test: Called when LoadGen has ended a test by itself.
+            after_test: Called once with the folder of each test that LoadGen ended by itself, on a thread of
+                its own, so that the children are watched meanwhile.
 
         Raises:
             RunBroken: A child died, fell silent or gave up; the test says so in its test.json.
         """
         for group in plan.groups():
-            tests = [test for test in group if not self._folder.test(test.name).is_complete]
-            if not tests:
-                continue
-            self._start_replicas(tests[0].config)
-            for test in tests:
-                self._run_test(plan, test)
-                after_test(test)
+            if not all(self._folder.test(test.name).is_complete for test in group):
+                self._start_replicas(group[0].config)
+            for test in group:
+                folder = self._folder.test(test.name)
+                if not folder.is_complete:
+                    self._run_test(plan, test)
+                if not folder.is_followed_up:
+                    self._follow_up(folder, after_test)
             self._stop_all()
+
+    def _follow_up(self, folder: TestFolder, after_test: Callable[[Path], None]) -> None:
+        self._following = f"{folder.path.parent.name}/{folder.path.name}: scoring"
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(after_test, folder.path)
+            while not future.done():
+                self._turn()
+        self._following = ""
+        future.result()
+        folder.record(followed_up=True)
 
     # ------------------------------------------------------------------ replicas
 
@@ -227,7 +241,9 @@ class Supervisor:
         self._view.tick(self._stage_text(), self._progress)
 
     def _hear(self, timeout_ms: int) -> None:
-        assert self._control is not None
+        if self._control is None:  # nothing was started: every test was complete before
+            time.sleep(timeout_ms / 1000)
+            return
         for name, message in self._control.receive(timeout_ms):
             if name in self._children:
                 self._children[name].hear()
@@ -276,7 +292,7 @@ class Supervisor:
         if waiting:
             stages = {self._stages.get(name, "starting") for name in waiting}
             return f"{len(waiting)} replica{'s' * (len(waiting) > 1)}: {', '.join(sorted(stages))}"
-        return "between tests"
+        return self._following or "between tests"
 
     def _stop_all(self) -> None:
         for name in self._children:

@@ -156,7 +156,7 @@ class ControlClient:
         if isinstance(error, HarnessError):
             self.send(Failed(type(error).__name__, error.message, error.remedy))
         else:
-            self.send(Failed("EngineError", f"{type(error).__name__}: {error}", ""))
+            self.send(Failed("RunBroken", f"{type(error).__name__}: {error}", ""))
 
     def _beat(self) -> None:
         while not self._stopped.wait(_HEARTBEAT_S):

@@ -1,0 +1,39 @@
+"""What follows a test is done once, also when the run was stopped between the test and what follows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness_llm.config.load import load_config
+from harness_llm.errors import EngineError
+from harness_llm.run import execute, prepare
+from harness_llm.supervise.folder import read_json
+from harness_llm.supervise.view import PlainView
+
+
+def test_a_test_whose_scoring_failed_is_scored_on_resume_without_being_run_again(tmp_path: Path) -> None:
+    (tmp_path / "user.conf").write_text("mine.Offline.target_qps = 100\nmine.Offline.min_duration = 100\n")
+    (tmp_path / "run.yaml").write_text(f"""
+llm_config: {{}}
+harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset: synthetic,
+  dataset_shape: 20:8:4, max_tokens: 8, user_conf: {tmp_path / "user.conf"}}}
+""")
+    prepared = prepare([load_config(tmp_path / "run.yaml")], ("performance",))
+    output = tmp_path / "run"
+    record = output / "Offline/performance/test.json"
+
+    def fails(_: Path) -> None:
+        raise EngineError("cannot be scored")
+
+    with pytest.raises(EngineError, match="cannot be scored"):
+        execute(prepared, output, PlainView(""), resume=False, after_test=fails)
+    assert read_json(output / "run.json")["state"] == "broken"
+    first = read_json(record)
+    assert first["state"] == "complete" and "followed_up" not in first
+    followed: list[Path] = []
+    execute(prepared, output, PlainView(""), resume=True, after_test=followed.append)
+    assert followed == [record.parent]
+    assert read_json(output / "run.json")["state"] == "complete"
+    assert read_json(record) == {**first, "followed_up": True}
