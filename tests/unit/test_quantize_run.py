@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from harness_llm.accuracy.checkpoint import weights_digest
+from harness_llm.accuracy.checkpoint import weights_digest  # noqa: E402
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError  # noqa: E402
 from harness_llm.quantize import checkpoint, progress, rounded, run  # noqa: E402
 from harness_llm.quantize.plan import Backend  # noqa: E402
