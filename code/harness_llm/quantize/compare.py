@@ -64,16 +64,16 @@ def compare(source: Path, quantized: Path, table: "SampleTable", *, batch: int =
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, dtype=torch.float32, local_files_only=True
     ).eval()
-    answers = _answer(model, table, DynamicCache, batch)
-    wanted = [_logits(model, table, index, answer, DynamicCache()) for index, answer in enumerate(answers)]
-    scales = cache_scales(quantized, model.config.num_hidden_layers)
     rounded = load_rounded(source, quantized)
+    scales = cache_scales(quantized, model.config.num_hidden_layers)
+    answers = _answer(model, table, DynamicCache, batch)
     rounded_answers = _answer(rounded, table, lambda: RoundedCache(scales), batch)
     same = divergence = positions = 0.0
-    for index, (answer, logits) in enumerate(zip(answers, wanted, strict=True)):
+    for index, answer in enumerate(answers):  # one at a time: the logits of all would take gigabytes
+        wanted = _logits(model, table, index, answer, DynamicCache())
         found = _logits(rounded, table, index, answer, RoundedCache(scales))
-        same += float((found.argmax(-1) == logits.argmax(-1)).sum())
-        terms = logits.softmax(-1) * (logits.log_softmax(-1) - found.log_softmax(-1))
+        same += float((found.argmax(-1) == wanted.argmax(-1)).sum())
+        terms = wanted.softmax(-1) * (wanted.log_softmax(-1) - found.log_softmax(-1))
         divergence += float(terms.sum())
         positions += len(answer)
     scores = _rouge(source, table, answers), _rouge(source, table, rounded_answers)
