@@ -1,7 +1,7 @@
 """LoadGen's logs of the rehearsal at full legal size (benchmarks/rehearsal.sh), against our own events.
 
-They have what short runs lack: answers of 10 to 1,024 tokens, so that the query issued last does not end last,
-and Server's rate ends with the former.
+They have what short runs lack: answers of 10 to 1,024 tokens, so that the query issued last does not end
+last, and Server's rate ends with it.
 """
 
 from __future__ import annotations
