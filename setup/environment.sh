@@ -59,8 +59,10 @@ _environment_platform() {
 _environment_python() {
     local candidate found seen=""
     for candidate in ${HARNESS_PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
-        found=$("$candidate" -c 'import sys
-print(sys.executable if (3, 11) <= sys.version_info[:2] <= (3, 14) else "")' 2>/dev/null) || continue
+        # The base, also where `python3` is that of a virtual environment, this project's own perhaps.
+        found=$("$candidate" -c 'import os, sys
+base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+print(base if (3, 11) <= sys.version_info[:2] <= (3, 14) else "")' 2>/dev/null) || continue
         if [[ -n "$found" ]]; then
             echo "$found"
             return 0

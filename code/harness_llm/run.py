@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from harness_llm.datasets.table import SampleTable
     from harness_llm.supervise.view import View
 
-__all__ = ["TESTS", "Prepared", "execute", "find_unfinished", "prepare"]
+__all__ = ["TESTS", "Prepared", "execute", "find_unfinished", "prepare", "shipped_models"]
 
 TESTS = ("performance", "accuracy")
 _SAME_IN_ALL = (
@@ -107,7 +107,8 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     _check_same_benchmark(configs)
     first = configs[0].harness_config
     user_conf = UserConf.read(first.user_conf)
-    user_conf.validate(first.benchmark, [config.harness_config.scenario for config in configs])
+    scenarios = [config.harness_config.scenario for config in configs]
+    user_conf.validate(first.benchmark, scenarios, models=shipped_models())
     for config in configs:
         _check_model(config)
     for config in configs:
@@ -197,6 +198,12 @@ def execute(
             folder.record(state="interrupted", reason="stopped from outside", finished_utc=utc_now())
             raise
         folder.record(state="complete", reason="", finished_utc=utc_now())
+
+
+def shipped_models() -> set[str]:
+    """LoadGen's model names of the benchmarks under models/: one user.conf may name several of them."""
+    folders = (path.name for path in (Path(__file__).parent / "models").iterdir() if path.is_dir())
+    return {rules.loadgen_model(name, scenario) for name in folders for scenario in Scenario}
 
 
 def find_unfinished(prepared: Prepared, results: Path) -> Path | None:

@@ -11,6 +11,7 @@ import pytest
 
 from harness_llm.config.load import dump_config, load_config
 from harness_llm.config.user_conf import UserConf
+from harness_llm.run import shipped_models
 
 ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "code/harness_llm/models").rglob("*.y*ml"))
@@ -40,7 +41,9 @@ def test_every_yaml_loads_and_fits_its_name_and_its_user_conf(path: Path, tmp_pa
     assert path.stem.partition("_")[0] == harness.scenario.lower()
     assert harness.engine == "vllm", "a simulated engine makes no result"
     assert not harness.user_conf.is_absolute()
-    UserConf.read(ROOT / harness.user_conf).validate(harness.benchmark, [harness.scenario])
+    UserConf.read(ROOT / harness.user_conf).validate(
+        harness.benchmark, [harness.scenario], models=shipped_models()
+    )
     assert harness.reference is None or (ROOT / harness.reference).is_file()
     (tmp_path / "again.yaml").write_text(dump_config(config))
     assert load_config(tmp_path / "again.yaml") == config

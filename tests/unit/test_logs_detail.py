@@ -143,4 +143,4 @@ def test_event_files_of_another_shape_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "events.npy"
     assert "missing" in str(read_events(path)[1])
     path.write_bytes(b"\x93NUMPY\x01\x00junk")
-    assert "no event file" in str(read_events(path)[1])
+    assert "no events file" in str(read_events(path)[1])
