@@ -11,7 +11,7 @@ from hypothesis import settings
 settings.register_profile("suite", deadline=None, max_examples=60)
 settings.load_profile("suite")
 
-# A shell starts what it puts in the background with SIGINT ignored, and children inherit that; tests send SIGINT.
+# A shell starts what it puts in the background with SIGINT ignored, which children inherit; tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
