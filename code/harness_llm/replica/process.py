@@ -112,7 +112,7 @@ class _Replica:
             self._socket.send_multipart([session.hear, encode(session.take_events())])
 
     def tick(self) -> None:
-        """Say to every session how far it was read, and read what is there: sending may have swallowed its edge."""
+        """Say to every session how far it was read; then read, for sending may have swallowed an edge."""
         for session in self._sessions.values():
             self._send(session)
         self._drain()
