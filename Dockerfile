@@ -18,7 +18,7 @@ RUN apt-get update \
         ca-certificates g++ git libnuma1 procps \
     && rm -rf /var/lib/apt/lists/*
 # Home and working folders are open to all: the start scripts run the container as the host's user, whose id the image
-# cannot know. 10001 stands in where that user is root.
+# cannot know. 10001 stands in where that user is root. For the same reason anybody may install further packages.
 RUN useradd --uid 10001 --create-home --home-dir /home/lab --shell /bin/bash lab \
     && chmod 1777 /home/lab \
     && install -d -m 1777 /model /data /lab-mlperf-inference/results /lab-mlperf-inference/documentation \
@@ -53,7 +53,7 @@ ARG PIP_INDEX_URL
 ARG PIP_TRUSTED_HOST
 # hadolint ignore=SC1091
 RUN [ "${ONLY:-cpu}" = cpu ] || exit 0; \
-    export PIP_NO_CACHE_DIR=1; . setup/environment.sh && prepare_environment
+    export PIP_NO_CACHE_DIR=1; . setup/environment.sh && prepare_environment && chmod -R a+rwX "$HARNESS_VENV"
 COPY . .
 USER 10001
 
@@ -67,7 +67,7 @@ ARG PIP_INDEX_URL
 ARG PIP_TRUSTED_HOST
 # hadolint ignore=SC1091
 RUN [ "${ONLY:-cuda}" = cuda ] || exit 0; \
-    export PIP_NO_CACHE_DIR=1; . setup/environment.sh && prepare_environment
+    export PIP_NO_CACHE_DIR=1; . setup/environment.sh && prepare_environment && chmod -R a+rwX "$HARNESS_VENV"
 COPY . .
 USER 10001
 
@@ -81,6 +81,6 @@ ARG PIP_INDEX_URL
 ARG PIP_TRUSTED_HOST
 # hadolint ignore=SC1091
 RUN [ "${ONLY:-rocm}" = rocm ] || exit 0; \
-    export PIP_NO_CACHE_DIR=1; . setup/environment.sh && prepare_environment
+    export PIP_NO_CACHE_DIR=1; . setup/environment.sh && prepare_environment && chmod -R a+rwX "$HARNESS_VENV"
 COPY . .
 USER 10001

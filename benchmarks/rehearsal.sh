@@ -4,6 +4,9 @@
 #
 #   bash benchmarks/rehearsal.sh [OUTPUT]      # default: results/rehearsal
 #
+# Run again after an interruption, it goes on; a finished scenario is kept until its folder is removed. Exit code 0
+# if every check passes, 1 if one fails (on a busy machine, latencies), 2 or 3 if something could not run.
+#
 # Its answers are made up: nothing here is a result. It exists to try all of LoadGen's rules before a GPU is paid for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,7 +16,11 @@ prepare_environment
 output=${1:-results/rehearsal}
 mkdir -p "$output"
 rehearse() { # SCENARIO FIRST_TOKEN_MS PER_TOKEN_MS
-    harness-llm run --resume --output "$output/$1" --config "code/harness_llm/models/llama2-70b/$1_h200.yaml" \
+    if grep -qs '"state": *"complete"' "$output/$1/run.json"; then
+        echo "$output/$1: holds a finished run, which is kept" >"$output/$1.log"
+        return 0
+    fi
+    exec harness-llm run --resume --output "$output/$1" --config "code/harness_llm/models/llama2-70b/$1_h200.yaml" \
         --test performance --test accuracy --test TEST06 \
         --set harness_config.engine=simulated --set harness_config.user_conf=code/user_rehearsal.conf \
         --set harness_config.dataset=synthetic --set harness_config.dataset_shape=llama2-70b \
@@ -21,11 +28,16 @@ rehearse() { # SCENARIO FIRST_TOKEN_MS PER_TOKEN_MS
         --set harness_config.simulated.per_token_ms="$3" >"$output/$1.log" 2>&1
 }
 pids=()
+# What a shell starts in the background ignores an interrupt, so that is passed on as a termination.
+trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 rehearse offline 500 86 & pids+=($!)
 rehearse server 200 20 & pids+=($!)
 rehearse interactive 200 20 & pids+=($!)
 status=0
 for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
+pids=()
 tail -n 12 "$output"/*.log
 [[ $status -le 1 ]] || exit "$status"
 for scenario in offline server interactive; do

@@ -5,6 +5,6 @@
 #
 # See setup/containers.sh for what it reads from the environment, docs/containers.md for the rest.
 set -euo pipefail
-# shellcheck source=setup/containers.sh
+# shellcheck source=containers.sh
 source "$(dirname "${BASH_SOURCE[0]}")/containers.sh"
 containers_build model-and-dataset

@@ -7,38 +7,31 @@
 #   LAB_RESULTS              folder of this host for run folders and, below submission/, submission trees (default:
 #                            results/ in the repository)
 #   HARNESS_PLATFORM         cpu, cuda or rocm (default: what this host has)
-#   BASE_IMAGE, PIP_*        as the Dockerfile's build arguments
+#   BASE_IMAGE, PIP_*        as the Dockerfile's build arguments; PIP_* also for pip in the container
 #   LAB_GPUS                 NVIDIA: the GPUs to give, as docker's --gpus takes them (default: all)
+#   LAB_CONTAINER            name of the container (default: lab-mlperf-inference-, what it is for, and your name)
 #   LAB_SHM_SIZE             limit of /dev/shm (default: 16g; NCCL and PyTorch workers keep their buffers there)
 #   LAB_NETWORK              docker's --network (default: host; several hosts find each other by it)
 
 export LAB_MODEL="${LAB_MODEL:-/data/inference/model/}"
 export LAB_DATASET="${LAB_DATASET:-/data/inference/data/}"
 
+# shellcheck source=environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" # which platform this host is
+
 _containers_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _containers_inside=/lab-mlperf-inference
 _containers_stand_in=10001 # user of the image, where the host's user is root
 _containers_rocm_base=vllm/vllm-openai-rocm:v0.25.1
+_containers_pip=(PIP_CERT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST)
+# What a command in the container is given from this host's environment.
+_containers_passed=(COMPANY SYSTEM_NAME GPU_NAME BENCHMARK DIVISION ENGINE ROUND SCENARIOS SHAPE SYSTEM_YAML TESTS
+    USER_CONF HUGGINGFACE_ACCESS_TOKEN HF_ENDPOINT "${_containers_pip[@]}")
 
 _containers_fail() { # STATUS MESSAGE [REMEDY]
     echo "error: $2" >&2
     [[ -z "${3:-}" ]] || echo "  remedy: $3" >&2
     exit "$1"
-}
-
-# Prints cpu, cuda or rocm.
-containers_platform() {
-    if [[ -n "${HARNESS_PLATFORM:-}" ]]; then
-        [[ "$HARNESS_PLATFORM" =~ ^(cpu|cuda|rocm)$ ]] ||
-            _containers_fail 2 "HARNESS_PLATFORM is $HARNESS_PLATFORM" "Set it to cpu, cuda or rocm, or leave it out."
-        echo "$HARNESS_PLATFORM"
-    elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
-        echo cuda
-    elif [[ -e /dev/kfd ]]; then
-        echo rocm
-    else
-        echo cpu
-    fi
 }
 
 # Ends with the reason if docker cannot be used by this user.
@@ -89,10 +82,10 @@ containers_gpu_options() {
 # containers_build NAME: builds this host's target of the Dockerfile and tags it lab-mlperf-inference/NAME:PLATFORM.
 containers_build() {
     local platform argument arguments=()
-    platform=$(containers_platform) || exit
+    platform=$(_environment_platform) || exit
     containers_require_docker
     [[ "$platform" != rocm ]] || export BASE_IMAGE=${BASE_IMAGE:-$_containers_rocm_base}
-    for argument in BASE_IMAGE PIP_CERT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST; do
+    for argument in BASE_IMAGE "${_containers_pip[@]}"; do
         [[ -z "${!argument:-}" ]] || arguments+=(--build-arg "$argument")
     done
     docker build --network "${LAB_NETWORK:-host}" --target "$platform" --build-arg "ONLY=$platform" \
@@ -101,9 +94,20 @@ containers_build() {
     echo "built lab-mlperf-inference/$1:$platform"
 }
 
+# Prints the user that the container runs as, uid:gid: whoever starts it, or the image's own where that is root.
+_containers_user() {
+    if [[ $(id -u) -eq 0 ]]; then
+        echo "$_containers_stand_in:$_containers_stand_in"
+    else
+        echo "$(id -u):$(id -g)"
+    fi
+}
+
 # _containers_folder VARIABLE FOLDER: prints its absolute path, or ends: a folder that Docker makes belongs to root.
 _containers_folder() {
-    [[ -d "$2" ]] || _containers_fail 2 "$1: folder $2 is missing" "mkdir -p $2, or export $1=/another/folder."
+    local make="mkdir -p $2"
+    [[ $(id -u) -ne 0 ]] || make="install -d -o $_containers_stand_in -g $_containers_stand_in $2"
+    [[ -d "$2" ]] || _containers_fail 2 "$1: folder $2 is missing" "$make, or export $1=/another/folder."
     (cd "$2" && pwd)
 }
 
@@ -111,7 +115,7 @@ _containers_folder() {
 _containers_output() {
     if [[ ! -d "$1" ]]; then
         mkdir -p "$1" || _containers_fail 2 "$1 cannot be made" "Check its owner, or export LAB_RESULTS=/another/folder."
-        [[ $(id -u) -ne 0 ]] || chown "$_containers_stand_in:$_containers_stand_in" "$1"
+        [[ $(id -u) -ne 0 ]] || chown "$(_containers_user)" "$1"
     fi
     (cd "$1" && pwd)
 }
@@ -119,20 +123,17 @@ _containers_output() {
 # containers_start NAME [COMMAND...]: attaches to this user's running container of that name, or starts it first, and
 # runs COMMAND (default: a shell) in it. The container stays; a lost connection ends no run.
 containers_start() {
-    local name=$1 platform image container settings user terminal=() variables=() variable
+    local name=$1 platform image container terminal=() variables=() variable
     shift
-    platform=$(containers_platform) || exit
+    platform=$(_environment_platform) || exit
     containers_require_docker
     image=lab-mlperf-inference/$name:$platform
-    container=lab-mlperf-inference-$name-$(id -un)
-    user=$(id -u):$(id -g)
-    [[ $(id -u) -ne 0 ]] || user=$_containers_stand_in:$_containers_stand_in
-    _containers_compose "$name" "$platform" "$image" || exit
-    settings="$user ${options[*]} $(docker image inspect --format '{{.Id}}' "$image")"
-    _containers_ensure_running "$container" "$image" "$user" "$settings"
+    container=${LAB_CONTAINER:-lab-mlperf-inference-$name-$(id -un)}
+    _containers_compose "$name" "$platform" "$image"
+    _containers_ensure_running "$container" "$image"
+    _containers_require_writable "$name" "$container"
     [[ ! -t 0 || ! -t 1 ]] || terminal=(--tty)
-    for variable in COMPANY SYSTEM_NAME GPU_NAME DIVISION ENGINE ROUND SCENARIOS SHAPE SYSTEM_YAML TESTS USER_CONF \
-        HUGGINGFACE_ACCESS_TOKEN; do
+    for variable in "${_containers_passed[@]}"; do
         [[ -z "${!variable:-}" ]] || variables+=(--env "$variable")
     done
     [[ $# -gt 0 ]] || set -- bash
@@ -144,12 +145,12 @@ _containers_compose() {
     local model dataset results
     docker image inspect "$3" >/dev/null 2>&1 ||
         _containers_fail 2 "the image $3 is not built" "bash setup/build_${1//-/_}_env.sh"
-    model=$(_containers_folder LAB_MODEL "$LAB_MODEL") || return
-    dataset=$(_containers_folder LAB_DATASET "$LAB_DATASET") || return
-    results=$(_containers_output "${LAB_RESULTS:-$_containers_root/results}") || return
+    model=$(_containers_folder LAB_MODEL "$LAB_MODEL") || exit
+    dataset=$(_containers_folder LAB_DATASET "$LAB_DATASET") || exit
+    results=$(_containers_output "${LAB_RESULTS:-$_containers_root/results}") || exit
     containers_gpu_options "$2"
     options=(
-        --network "${LAB_NETWORK:-host}" --shm-size "${LAB_SHM_SIZE:-16g}"
+        --user "$(_containers_user)" --network "${LAB_NETWORK:-host}" --shm-size "${LAB_SHM_SIZE:-16g}"
         --ulimit stack=67108864 # compilers recurse deeply
         --cap-add SYS_NICE # lets vLLM bind its memory to a NUMA node
         --volume "$model:/model" --volume "$dataset:/data" --volume "$results:$_containers_inside/results"
@@ -160,12 +161,13 @@ _containers_compose() {
     options+=("${gpu_options[@]}")
 }
 
-# _containers_ensure_running CONTAINER IMAGE USER SETTINGS
+# _containers_ensure_running CONTAINER IMAGE: starts it with the array options, unless it runs with the same ones.
 _containers_ensure_running() {
-    local state
+    local state settings
+    settings="${options[*]} $(docker image inspect --format '{{.Id}}' "$2")"
     state=$(docker container inspect --format '{{.State.Status}}' "$1" 2>/dev/null) || state=absent
     if [[ "$state" != absent &&
-        "$(docker container inspect --format '{{index .Config.Labels "settings"}}' "$1")" != "$4" ]]; then
+        "$(docker container inspect --format '{{index .Config.Labels "settings"}}' "$1")" != "$settings" ]]; then
         _containers_fail 2 "container $1 was started from another image or with other folders, GPUs or settings" \
             "If nothing runs in it: docker rm --force $1, then run this again."
     fi
@@ -173,7 +175,7 @@ _containers_ensure_running() {
     running) echo "attaching to $1" >&2 ;;
     absent)
         echo "starting $1" >&2
-        docker run --detach --init --name "$1" --label "settings=$4" --user "$3" "${options[@]}" "$2" \
+        docker run --detach --init --name "$1" --label "settings=$settings" "${options[@]}" "$2" \
             sleep infinity >/dev/null || {
             docker rm --force "$1" >/dev/null 2>&1
             _containers_fail 3 "the container could not be started (Docker's reason is above)"
@@ -184,4 +186,21 @@ _containers_ensure_running() {
         docker start "$1" >/dev/null || _containers_fail 3 "the container could not be started (Docker's reason is above)"
         ;;
     esac
+}
+
+# _containers_require_writable NAME CONTAINER: ends if its user may not write where its work goes. Asked inside, where
+# access lists, network folders and user namespaces have their say too.
+_containers_require_writable() {
+    local refused variable=LAB_RESULTS host=${LAB_RESULTS:-$_containers_root/results}
+    local wanted=("$_containers_inside/results")
+    [[ "$1" != model-and-dataset ]] || wanted=(/model /data)
+    # shellcheck disable=SC2016 # expanded inside
+    refused=$(docker exec "$2" sh -c 'for folder; do [ -w "$folder" ] || { echo "$folder"; break; }; done' sh "${wanted[@]}")
+    [[ -n "$refused" ]] || return 0
+    case $refused in
+    /model) host=$LAB_MODEL variable=LAB_MODEL ;;
+    /data) host=$LAB_DATASET variable=LAB_DATASET ;;
+    esac
+    _containers_fail 2 "$variable: user $(_containers_user), as which the container runs, may not write to $host" \
+        "chown -R $(_containers_user) $host, or export $variable=/another/folder."
 }

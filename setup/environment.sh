@@ -45,6 +45,10 @@ _environment_fail() {
 # Prints cpu, cuda or rocm.
 _environment_platform() {
     if [[ -n "${HARNESS_PLATFORM:-}" ]]; then
+        [[ "$HARNESS_PLATFORM" =~ ^(cpu|cuda|rocm)$ ]] || {
+            _environment_fail 2 "HARNESS_PLATFORM is $HARNESS_PLATFORM" "Set it to cpu, cuda or rocm, or leave it out."
+            return
+        }
         echo "$HARNESS_PLATFORM"
     elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
         echo cuda
@@ -169,42 +173,48 @@ _environment_link() {
     chmod +x "$1/bin/harness-llm"
 }
 
+# _environment_check_python PLATFORM PYTHON: whether an environment for that platform can be made from that Python.
+_environment_check_python() {
+    if ! "$2" -c 'import ensurepip, venv' 2>/dev/null; then
+        _environment_fail 2 "$2 cannot make virtual environments" \
+            "Install its venv module (Debian, Ubuntu: apt-get install python3-venv) or name another in HARNESS_PYTHON."
+    elif [[ "$1" == rocm ]] &&
+        ! "$2" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("vllm") and u.find_spec("torch")))'; then
+        _environment_fail 2 "this host has an AMD GPU, but $2 has no vLLM for ROCm" \
+            "Work in the container (setup/start_submission_env.sh), or set HARNESS_PLATFORM=cpu."
+    fi
+}
+
+# _environment_clear VENV LOG: empties what an interrupted set-up left, and nothing that anybody else made.
+_environment_clear() {
+    if [[ ! -w "$1" ]]; then
+        _environment_fail 3 "$1 is not what this version of the project needs, and cannot be written" \
+            "Make it writable, or set HARNESS_VENV."
+    elif [[ -n "$(ls -A "$1")" && ! -e "$2" ]]; then
+        _environment_fail 2 "$1 exists and was not made by this script" "Move it away, or set HARNESS_VENV."
+    elif ! { find "$1" -mindepth 1 ! -path "$2" -delete && : >"$2"; } 2>/dev/null; then
+        _environment_fail 3 "$1 cannot be emptied" "Remove it, or set HARNESS_VENV."
+    fi
+}
+
 # _environment_build PLATFORM PYTHON VENV: makes the environment from nothing; the caller holds the lock.
 _environment_build() {
     local platform=$1 base=$2 venv=$3 log=$3/setup.log options=()
-    "$base" -c 'import ensurepip, venv' 2>/dev/null || {
-        _environment_fail 2 "$base cannot make virtual environments" \
-            "Install its venv module (Debian, Ubuntu: apt-get install python3-venv) or name another in HARNESS_PYTHON."
-        return 2
-    }
-    if [[ "$platform" == rocm ]]; then
-        "$base" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("vllm") and u.find_spec("torch")))' || {
-            _environment_fail 2 "this host has an AMD GPU, but $base has no vLLM for ROCm" \
-                "Work in the container (setup/start_submission_env.sh), or set HARNESS_PLATFORM=cpu."
-            return 2
-        }
-        options+=(--system-site-packages)
-    fi
-    if [[ -n "$(ls -A "$venv")" && ! -e "$log" ]]; then
-        _environment_fail 2 "$venv exists and was not made by this script" "Move it away, or set HARNESS_VENV."
-        return 2
-    fi
-    if ! { find "$venv" -mindepth 1 ! -path "$log" -delete && : >"$log"; }; then
-        _environment_fail 3 "$venv cannot be written" "Make it writable, or set HARNESS_VENV."
-        return 3
-    fi
+    _environment_check_python "$platform" "$base" || return
+    _environment_clear "$venv" "$log" || return
     _environment_space "$venv" "$platform" || return
     _environment_say "$("$base" --version) for $platform in $venv"
+    [[ "$platform" != rocm ]] || options+=(--system-site-packages)
     "$base" -m venv "${options[@]}" "$venv" >>"$log" 2>&1 || {
         _environment_fail 3 "$base -m venv $venv failed: $(tail -1 "$log")" \
             "Install python3-venv, or name another Python in HARNESS_PYTHON."
-        return 3
+        return
     }
     mkdir "$venv/tmp"
     # pip unpacks where the space was checked, not in a /tmp that may be small.
     TMPDIR=$venv/tmp PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 _environment_install "$platform" "$venv" "$log" || {
         _environment_explain "$log" "installing packages"
-        return 3
+        return
     }
     rm -rf "$venv/tmp"
     _environment_link "$venv" || return 3
@@ -212,36 +222,39 @@ _environment_build() {
         env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "$_environment_check" || {
         _environment_fail 3 "the packages are installed but cannot be imported: $(tail -1 "$log")" \
             "The whole output is in $log."
-        return 3
+        return
     }
+}
+
+# _environment_build_once PLATFORM PYTHON VENV STAMP: builds unless somebody else just did, and stamps what was built.
+_environment_build_once() {
+    local start=$SECONDS status=0
+    # The directory itself is locked: no lock file is left behind, and the lock dies with its last holder.
+    exec {_environment_lock}<"$3"
+    until flock -w 15 "$_environment_lock"; do
+        _environment_say "another set-up of $3 is running, $((SECONDS - start)) s …"
+    done
+    if [[ "$(cat "$3/stamp" 2>/dev/null)" != "$4" ]]; then
+        _environment_build "$1" "$2" "$3" && echo "$4" >"$3/stamp.new" && mv "$3/stamp.new" "$3/stamp" &&
+            _environment_say "done in $((SECONDS - start)) s" || status=$?
+    fi
+    exec {_environment_lock}<&-
+    return "$status"
 }
 
 # Makes or finds the environment, then puts it first on PATH.
 prepare_environment() {
-    local platform base venv stamp start=$SECONDS status=0
-    platform=$(_environment_platform)
-    [[ "$platform" =~ ^(cpu|cuda|rocm)$ ]] || {
-        _environment_fail 2 "HARNESS_PLATFORM is $platform" "Set it to cpu, cuda or rocm, or leave it out."
-        return 2
+    local platform base stamp venv=${HARNESS_VENV:-$_environment_root/.venv}
+    platform=$(_environment_platform) || return
+    base=$(_environment_python) || return
+    mkdir -p "$venv" 2>/dev/null || {
+        _environment_fail 3 "$venv cannot be made" "Make its folder writable, or set HARNESS_VENV."
+        return
     }
-    base=$(_environment_python) || return 2
-    mkdir -p "${HARNESS_VENV:-$_environment_root/.venv}" || return 3
-    venv=$(cd "${HARNESS_VENV:-$_environment_root/.venv}" && pwd)
+    venv=$(cd "$venv" && pwd)
     stamp=$(_environment_stamp "$platform" "$base" "$venv")
-    if [[ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]]; then
-        # The directory itself is locked: no lock file is left behind, and the lock dies with its last holder.
-        exec {_environment_lock}<"$venv"
-        until flock -w 15 "$_environment_lock"; do
-            _environment_say "another set-up of $venv is running, $((SECONDS - start)) s …"
-        done
-        if [[ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]]; then
-            _environment_build "$platform" "$base" "$venv" || status=$?
-            [[ $status -ne 0 ]] || { echo "$stamp" >"$venv/stamp.new" && mv "$venv/stamp.new" "$venv/stamp"; }
-            [[ $status -ne 0 ]] || _environment_say "done in $((SECONDS - start)) s"
-        fi
-        exec {_environment_lock}<&-
-        [[ $status -eq 0 ]] || return "$status"
-    fi
+    [[ "$(cat "$venv/stamp" 2>/dev/null)" == "$stamp" ]] ||
+        _environment_build_once "$platform" "$base" "$venv" "$stamp" || return
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     unset PYTHONHOME
 }

@@ -9,6 +9,6 @@ set -euo pipefail
 export LAB_MODEL="${LAB_MODEL:-/data/inference/model/}"
 export LAB_DATASET="${LAB_DATASET:-/data/inference/data/}"
 
-# shellcheck source=setup/containers.sh
+# shellcheck source=containers.sh
 source "$(dirname "${BASH_SOURCE[0]}")/containers.sh"
 containers_start model-and-dataset "$@"

@@ -9,14 +9,15 @@
 #
 #   BENCHMARK    llama2-70b-99.9 (default) or llama2-70b-99 (rounds before v6.1)
 #   ROUND        v5.0, v5.1, v6.0 or v6.1 (default)
-#   DIVISION     open (default) or closed
+#   DIVISION     open (default) or closed, which takes no simulated run
 #   SYSTEM_YAML  what the machine cannot tell of itself (harness-llm system --template FILE)
 #   SCENARIOS    default: "offline server interactive"
 #   TESTS        default: "performance accuracy TEST06"
-#   ENGINE       simulated: made-up answers to synthetic samples, to rehearse; never a result
+#   ENGINE       simulated: made-up answers to synthetic samples, to rehearse in about a minute; never a result
+#   SHAPE        synthetic samples of such a rehearsal, samples:prompt:answer in tokens
 #   USER_CONF    another user.conf
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-official_benchmark "${BENCHMARK:-llama2-70b-99.9}" llama2-70b 294 "$@"
+official_benchmark "${BENCHMARK:-llama2-70b-99.9}" llama2-70b 24576:64:294 "$@"

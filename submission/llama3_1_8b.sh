@@ -8,4 +8,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-official_benchmark "${BENCHMARK:-llama3.1-8b}" llama3.1-8b 128 "$@"
+official_benchmark "${BENCHMARK:-llama3.1-8b}" llama3.1-8b 13368:64:128 "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the tests need, then runs every check: style, types, tests.
+# Sets up what the tests need, then runs every check: style, types, Dockerfile, shell scripts, tests.
 #
 #   bash tests/run.sh                      everything
 #   bash tests/run.sh tests/unit -k fetch  pytest alone, with these arguments
@@ -32,6 +32,12 @@ check() {
 check style ruff check .
 check format ruff format --check .
 check types mypy
+check dockerfile hadolint Dockerfile
+if command -v shellcheck >/dev/null; then
+    check shell shellcheck .ci/run ./*.sh ./*/*.sh
+else
+    echo "== shell: not checked, there is no shellcheck for this machine's processor"
+fi
 check tests python -m pytest
 if [[ ${#failed[@]} -gt 0 ]]; then
     echo "error: failed: ${failed[*]}" >&2

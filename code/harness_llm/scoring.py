@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
+from harness_llm.accuracy.exact_match import TextWithMarkers, check_gradable, score_log
 from harness_llm.accuracy.reference_file import Reference
 from harness_llm.accuracy.result import Gates
+from harness_llm.accuracy.rouge import GATED, NEEDS_SENTENCES
 from harness_llm.accuracy.score import score_test
+from harness_llm.accuracy.sentences import COMMAND, has_sentence_model
 from harness_llm.compliance.verify import verify
 from harness_llm.core import Mode, Scenario
+from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import SIMULATED_END_TOKEN
+from harness_llm.errors import ConfigError
+from harness_llm.logs.accuracy_log import read_answers
 from harness_llm.supervise.folder import TestFolder, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_llm.config.model import RunConfig
-    from harness_llm.datasets.table import SampleTable
 
-__all__ = ["finish_test", "gates_of"]
+__all__ = ["check_scorable", "finish_test", "gates_of", "rules_of", "unscored_note"]
+
+_LOG = "mlperf_log_accuracy.json"
 
 
 def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
     """Score or verify one finished test and write the result into its folder.
 
     Args:
-        folder: The test's folder.
+        folder: The test's folder, in its run folder.
         config: The scenario's configuration.
-        table: The samples that were asked.
+        table: The samples that tests share; a test whose test.json names samples of its own is scored by
+            those.
 
     Returns:
         One line for people; empty where there was nothing to do.
@@ -39,25 +48,59 @@ def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
     """
     test = read_json(folder / "test.json")
     name = f"{folder.parent.name}/{folder.name}"
+    asked = _asked(folder, test, table)
     if folder.name.startswith("TEST"):
-        verdict = verify(
-            folder.name,
-            folder / "mlperf_log_accuracy.json",
-            scenario=Scenario(test["scenario"]),
-            eos_token_ids=_eos_token_ids(config),
-        )
-        verdict.write(folder)
-        TestFolder(folder).record(compliance={"passed": verdict.passed, "reasons": list(verdict.reasons)})
-        return f"{name}: {'passed' if verdict.passed else 'FAILED: ' + '; '.join(verdict.reasons)}"
-    if test["mode"] != Mode.ACCURACY or table.references is None or config.model_path is None:
+        return f"{name}: {_verify(folder, Scenario(test['scenario']), config, asked)}"
+    if test["mode"] != Mode.ACCURACY:
         return ""
-    result = score_test(folder, table, config.model_path, gates_of(config))
+    if asked.references is None or config.model_path is None:
+        return ""
+    if note := unscored_note(config):
+        return f"{name}: {note}"
+    result = score_test(folder, asked, config.model_path, gates_of(config))
     result.write(folder)
     scores = ", ".join(f"{key} {value:.2f}" for key, value in result.scores.items())
     verdict_text = {True: "all gates met", False: "BELOW ITS GATE", None: "no gate to judge by"}[
         result.passed
     ]
     return f"{name}: {scores}: {verdict_text}"
+
+
+def check_scorable(config: RunConfig, test: str, table: SampleTable) -> None:
+    """Find out, before a test runs, what would keep its answers from being scored.
+
+    Raises:
+        DatasetError: The samples have no reference answers of the kind that the test is scored by.
+        ConfigError: Something that the score needs is not installed; says how to get it.
+    """
+    if _is_simulated(config):
+        return
+    if test.startswith("TEST") and rules.compliance_test(test).accuracy_at_least is not None:
+        check_gradable(table)
+    official = rules_of(config.harness_config.benchmark)
+    gated = {gate.metric for gate in official.accuracy} if official is not None else set()
+    if test == "accuracy" and NEEDS_SENTENCES in gated and not has_sentence_model():
+        raise ConfigError(
+            f"{config.harness_config.benchmark} is judged by {NEEDS_SENTENCES}, and the data of nltk's "
+            "sentence model (punkt_tab) is not on this machine",
+            f"Get it once: {COMMAND}",
+        )
+
+
+def unscored_note(config: RunConfig) -> str:
+    """Why the accuracy test of a benchmark runs unscored, and what to do; empty where it is scored."""
+    official = rules_of(config.harness_config.benchmark)
+    if official is None:
+        return ""
+    computed = (*GATED, NEEDS_SENTENCES)
+    foreign = [gate.metric for gate in official.accuracy if gate.metric not in computed]
+    if not foreign:
+        return ""
+    return (
+        f"{official.name} is judged by {', '.join(foreign)}, which this harness does not compute for an "
+        f"accuracy test: {_LOG} is written and not scored; MLCommons' own script scores it "
+        "(docs/accuracy.md has the command)"
+    )
 
 
 def gates_of(config: RunConfig) -> Reference | Gates | None:
@@ -67,19 +110,63 @@ def gates_of(config: RunConfig) -> Reference | Gates | None:
         ConfigError: The reference file cannot be used.
     """
     harness = config.harness_config
-    official = rules.lookup(harness.benchmark)
-    if official is not None:
-        rouge = {gate.metric: gate.gate for gate in official.accuracy if gate.metric.startswith("rouge")}
-        window = official.length
-        is_per_sample = window.metric == "tokens_per_sample" and window.low is not None
-        bounds = (float(window.low or 0), float(window.high)) if is_per_sample else None
-        return Gates(minimum=rouge, tokens_per_sample=bounds, source=f"rules of {official.round}")
-    return None if harness.reference is None else Reference.load(harness.reference)
+    official = rules_of(harness.benchmark)
+    if official is None:
+        return None if harness.reference is None else Reference.load(harness.reference)
+    window = official.length
+    bounds = (0.0 if window.low is None else float(window.low), float(window.high))
+    return Gates(
+        minimum={gate.metric: gate.gate for gate in official.accuracy},
+        tokens_per_sample=bounds if window.metric == "tokens_per_sample" else None,
+        characters=bounds if window.metric == "gen_len" else None,
+        source=f"rules of {official.round}",
+    )
+
+
+@cache
+def rules_of(benchmark: str) -> rules.BenchmarkRules | None:
+    """The rules that a run is held to: those of the newest round that has the benchmark, or None."""
+    rounds = rules.rounds_of(benchmark)
+    return rules.lookup(benchmark, rounds[-1]) if rounds else None
+
+
+def _verify(folder: Path, scenario: Scenario, config: RunConfig, table: SampleTable) -> str:
+    score, why = None, ""
+    if rules.compliance_test(folder.name).accuracy_at_least is not None:
+        if _is_simulated(config):
+            why = "The answers are made up by the simulated engine, so they were not scored."
+        else:
+            assert config.model_path is not None
+            check_gradable(table)
+            score = score_log(read_answers(folder / _LOG), table, TextWithMarkers(config.model_path))
+    verdict = verify(
+        folder.name,
+        folder / _LOG,
+        scenario=scenario,
+        eos_token_ids=_eos_token_ids(config),
+        score=score,
+        why_unscored=why,
+    )
+    verdict.write(folder)
+    TestFolder(folder).record(compliance={"passed": verdict.passed, "reasons": list(verdict.reasons)})
+    return "passed" if verdict.passed else "FAILED: " + "; ".join(verdict.reasons)
+
+
+def _asked(folder: Path, test: dict[str, Any], table: SampleTable) -> SampleTable:
+    """The samples that a test ran on, by its test.json; the shared ones where it names no others."""
+    described = test.get("dataset") or {}
+    if described.get("digest", table.digest) == table.digest:
+        return table
+    return SampleTable.load(folder.parent.parent / str(described["file"]))
+
+
+def _is_simulated(config: RunConfig) -> bool:
+    return config.harness_config.engine == "simulated"
 
 
 def _eos_token_ids(config: RunConfig) -> set[int]:
     """End-of-sequence tokens of the checkpoint, from its generation config, else its config."""
-    if config.harness_config.engine == "simulated":
+    if _is_simulated(config):
         return {SIMULATED_END_TOKEN}
     path = config.model_path
     for name in ("generation_config.json", "config.json"):

@@ -11,7 +11,7 @@ from harness_llm.core import NANOSECONDS_PER_MS, Scenario
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.summary import SummaryLog
-from harness_llm.supervise.folder import read_json
+from harness_llm.supervise.folder import is_in_use, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,8 @@ class RunSummary:
 
     def reasons(self) -> list[str]:
         """Every reason against the run, one line each."""
-        lines = [] if self.state == "complete" else [f"the run is {self.state}: {self.reason}"]
+        why = f": {self.reason}" if self.reason else ""
+        lines = [] if self.state == "complete" else [f"the run is {self.state}{why}"]
         return lines + [f"{row.scenario}: {reason}" for row in self.scenarios for reason in row.reasons]
 
     def table(self) -> Table:
@@ -117,16 +118,25 @@ def summarize(run: Path) -> RunSummary:
     Raises:
         FolderError: It is no run folder.
     """
+    if not (run / "run.json").exists():
+        held = sorted(str(path.parent) for path in run.glob("*/run.json"))
+        raise FolderError(
+            f"{run}: no run folder, for it holds no run.json",
+            f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
+        )
     record = read_json(run / "run.json")
     if record.get("format") != 1 or "tests" not in record:
         raise FolderError(f"{run}: run.json is not of this version")
+    state, reason = str(record.get("state")), str(record.get("reason") or "")
+    if state == "running" and not is_in_use(run):
+        state, reason = "broken", "its process was killed; continue it with `run --resume --output`"
     tests = [str(name) for name in record["tests"]]
     scenarios = dict.fromkeys(name.partition("/")[0] for name in tests)
     return RunSummary(
         benchmark=str(record.get("benchmark")),
         marker=str(record.get("marker", "")),
-        state=str(record.get("state")),
-        reason=str(record.get("reason") or ""),
+        state=state,
+        reason=reason,
         scenarios=tuple(
             _scenario(
                 run, scenario, [name.partition("/")[2] for name in tests if name.startswith(f"{scenario}/")]

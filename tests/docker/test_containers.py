@@ -1,93 +1,20 @@
-"""The project's own Dockerfile and container scripts, against a real daemon.
-
-HARNESS_DOCKER_KEEP names a folder where a daemon that the tests start keeps its images for the next run.
-"""
+"""The project's own Dockerfile and container scripts, against a real daemon."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import daemon
-import docker
 import pytest
+from host import CONTAINER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-CONTAINER = "lab-mlperf-inference-submission-"
+    from host import Host
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
-
-
-class Host:
-    """A daemon with the CPU image built, and a host's folders; scripts run as a user would run them."""
-
-    def __init__(self, address: str, folder: Path, settings: dict[str, str]) -> None:
-        self.folder = folder
-        self.client = docker.DockerClient(base_url=address)
-        self.environment = os.environ | settings | {
-            "DOCKER_BUILDKIT": "0",
-            "DOCKER_HOST": address,
-            "HARNESS_PLATFORM": "cpu",
-            "LAB_DATASET": str(folder / "data"),
-            "LAB_MODEL": str(folder / "model"),
-            "LAB_RESULTS": str(folder / "results"),
-        }  # fmt: skip
-        for name in ("data", "model"):
-            (folder / name).mkdir(mode=0o777)
-            (folder / name).chmod(0o777)
-
-    def script(
-        self, name: str, *command: str, timeout: float = 120, **extra: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", str(ROOT / "setup" / name), *command],
-            env=self.environment | extra,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    kept = os.environ.get("HARNESS_DOCKER_KEEP")
-    with contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="harness-docker-", dir="/var/tmp"))
-        folder.chmod(0o755)  # the container's user reads folders below it
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        try:
-            address = stack.enter_context(daemon.running_daemon(Path(kept) if kept else folder))
-            settings = stack.enter_context(daemon.pip_settings_for_builds())
-            base = os.environ.get("BASE_IMAGE") or daemon.make_base_image(address, folder)
-        except daemon.NoDaemonError as error:
-            pytest.skip(f"no container is tested here: {error}")
-        host = Host(address, folder, settings | {"BASE_IMAGE": base})
-        stack.callback(host.client.close)
-        built = host.script("build_submission_env.sh", timeout=1500)
-        assert built.returncode == 0, f"{built.stdout[-4000:]}\n{built.stderr[-4000:]}"
-        stack.callback(_remove_containers, host.client)
-        yield host
-
-
-def _remove_containers(client: docker.DockerClient) -> None:
-    for container in client.containers.list(all=True, filters={"name": CONTAINER}):
-        container.remove(force=True)
-
-
-@pytest.fixture
-def inside(host: Host) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command in the submission container by the project's own script."""
-    return lambda *command, **extra: host.script("start_submission_env.sh", *command, **extra)
 
 
 def test_image_is_not_root_and_has_a_health_check(host: Host) -> None:

@@ -136,7 +136,8 @@ def test_folder_is_missing(tmp_path: Path, missing: str) -> None:
     done = run(tmp_path, "start_submission_env.sh", **made)
     assert done.returncode == 2
     assert f"{missing}: folder {tmp_path}/nowhere is missing" in done.stderr
-    assert f"mkdir -p {tmp_path}/nowhere" in done.stderr
+    maker = "install -d -o 10001 -g 10001" if os.geteuid() == 0 else "mkdir -p"
+    assert f"{maker} {tmp_path}/nowhere" in done.stderr
 
 
 def test_nvidia_runtime_is_missing(tmp_path: Path) -> None:
@@ -165,10 +166,12 @@ def test_nvidia_gpus_and_names_are_passed(tmp_path: Path) -> None:
         RECORD=str(record),
         GPU_NAME="h200",
         LAB_GPUS='"device=0,1"',
+        LAB_CONTAINER="second",
         **folders(tmp_path),
     )
     assert done.returncode == 0, done.stderr
     started, attached = record.read_text().splitlines()
+    assert "--name second " in started
     assert '--gpus "device=0,1"' in started
     assert "--ulimit memlock=-1" in started
     assert f"--volume {tmp_path}/LAB_MODEL:/model --volume {tmp_path}/LAB_DATASET:/data" in started
@@ -176,6 +179,33 @@ def test_nvidia_gpus_and_names_are_passed(tmp_path: Path) -> None:
     assert "--env GPU_NAME" in attached
     assert "--env COMPANY" not in attached
     assert attached.endswith(" bash")
+
+
+def test_folder_that_the_containers_user_may_not_write_to(tmp_path: Path) -> None:
+    body = """[[ "$1" != container ]] || exit 1; [[ "$1 $3" != "exec sh" ]] || echo /data"""
+    made = folders(tmp_path)
+    done = run(tmp_path, "start_model_and_dataset_env.sh", docker=body, **made)
+    assert done.returncode == 2
+    user = "10001:10001" if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
+    assert f"LAB_DATASET: user {user}" in done.stderr
+    assert f"chown -R {user} {made['LAB_DATASET']}" in done.stderr
+
+
+def test_pips_settings_and_another_hub_are_passed_to_commands(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    done = run(
+        tmp_path,
+        "start_model_and_dataset_env.sh",
+        docker=_RECORDING,
+        RECORD=str(record),
+        HF_ENDPOINT="https://hub.example",
+        PIP_INDEX_URL="https://index.example/simple",
+        HUGGINGFACE_ACCESS_TOKEN="secret",
+        **folders(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--env HUGGINGFACE_ACCESS_TOKEN --env HF_ENDPOINT --env PIP_INDEX_URL" in record.read_text()
+    assert "secret" not in record.read_text(), "a process list would show it"
 
 
 @pytest.mark.skipif(os.path.exists("/dev/kfd"), reason="this host has an AMD GPU")  # noqa: PTH110

@@ -62,13 +62,13 @@ class Project:
         }
         return kept | found | settings
 
-    def start(self, then: str = "", **settings: str) -> subprocess.Popen[str]:
+    def start(self, then: str = "", wrapper: tuple[str, ...] = (), **settings: str) -> subprocess.Popen[str]:
         script = (
             f"set -euo pipefail; source setup/environment.sh; {then} "
             "prepare_environment || exit $?; type -P harness-llm python"
         )
         return subprocess.Popen(
-            ["bash", "-c", script],
+            [*wrapper, "bash", "-c", script],
             cwd=self.root,
             env=self.environment(**settings),
             stdin=subprocess.DEVNULL,
@@ -78,8 +78,8 @@ class Project:
             start_new_session=True,
         )
 
-    def run(self, then: str = "", **settings: str) -> tuple[int, str, str]:
-        process = self.start(then, **settings)
+    def run(self, then: str = "", wrapper: tuple[str, ...] = (), **settings: str) -> tuple[int, str, str]:
+        process = self.start(then, wrapper, **settings)
         out, err = process.communicate(timeout=120)
         return process.returncode, out, err
 
@@ -226,6 +226,29 @@ def test_a_folder_of_the_users_is_not_touched(project: Project) -> None:
     assert status == 2
     assert "was not made by this script" in err
     assert (own / "precious").read_text() == "x"
+
+
+def test_a_folder_that_may_not_be_written_is_noticed_before_anything_is_deleted(project: Project) -> None:
+    """A venv of an older version, on a disk mounted read-only: for root too, whom no mode keeps out."""
+    namespace = ("unshare", "--mount", "--map-root-user")
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this host lets its users mount nothing, not even in a namespace of their own")
+    project.venv.mkdir()
+    for name in ("setup.log", "stamp", "kept"):
+        (project.venv / name).write_text("older\n")
+    status, _, err = project.run("mount --bind -o ro .venv .venv;", wrapper=namespace)
+    assert status == 3, err
+    assert "cannot be written" in err and "HARNESS_VENV" in err
+    assert "rm" not in err and "find" not in err and "Read-only" not in err
+    assert sorted(path.name for path in project.venv.iterdir()) == ["kept", "setup.log", "stamp"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(project: Project) -> None:
+    (project.root / "file").write_text("")
+    status, _, err = project.run(HARNESS_VENV=str(project.root / "file" / "venv"))
+    assert status == 3
+    assert err.splitlines()[0] == f"error: {project.root}/file/venv cannot be made"
+    assert len(err.splitlines()) == 2
 
 
 def test_an_amd_host_without_vllm_is_told_where_to_go(project: Project) -> None:

@@ -215,6 +215,11 @@ def two_conf_files(tree: Path) -> None:
     add_line(run(tree, "Offline") / DETAIL, "error_invalid_config", text, is_error=True)
 
 
+@fault("performance.loadgen")
+def loadgen_with_local_changes(tree: Path) -> None:
+    set_log(run(tree) / DETAIL, loadgen_git_status_message=" M loadgen/loadgen.cc")
+
+
 @fault("performance.seeds")
 def one_seed_changed(tree: Path) -> None:
     set_log(run(tree) / DETAIL, effective_qsl_rng_seed=2085463073848966841)
@@ -233,6 +238,21 @@ def seeds_of_the_round_before(tree: Path) -> None:
 @fault("accuracy.seeds")
 def seed_changed_in_accuracy(tree: Path) -> None:
     set_log(place(tree) / "accuracy" / DETAIL, effective_sample_index_rng_seed=7)
+
+
+@fault("accuracy.scenario")
+def accuracy_run_of_another_scenario(tree: Path) -> None:
+    shutil.copy(place(tree, "Offline") / "accuracy" / DETAIL, place(tree) / "accuracy" / DETAIL)
+
+
+@fault("performance.no-audit")
+def one_sample_issued_again_and_again(tree: Path) -> None:
+    set_log(run(tree) / DETAIL, effective_performance_issue_same=True)
+
+
+@fault("performance.no-audit")
+def query_count_capped(tree: Path) -> None:
+    set_log(run(tree) / DETAIL, effective_max_query_count=24576)
 
 
 @fault("performance.duration")
@@ -283,6 +303,14 @@ def audit_config_left_behind(tree: Path) -> None:
 @fault("performance.metric")
 def no_tokens_counted(tree: Path) -> None:
     set_log(run(tree, "Offline") / DETAIL, result_tokens_per_second=0)
+
+
+@fault("tree.distinct-runs")
+def log_of_another_system(tree: Path) -> None:
+    """A second system, described, whose logs were copied from the first."""
+    results = org(tree) / "results"
+    shutil.copytree(results / SYSTEM, results / "16xTest_GPU")
+    shutil.copy(system_file(tree), org(tree) / "systems" / "16xTest_GPU.json")
 
 
 @fault("tree.runs")
@@ -553,6 +581,17 @@ def end_of_sequence_twice(tree: Path) -> None:
 
 
 @fault("compliance.TEST06-settings")
+def test06_of_the_performance_run(tree: Path) -> None:
+    shutil.copy(run(tree) / DETAIL, place(tree) / "TEST06" / "performance" / "run_1" / DETAIL)
+
+
+@fault("compliance.TEST06-errors")
+def error_in_test06(tree: Path) -> None:
+    path = place(tree) / "TEST06" / "performance" / "run_1" / DETAIL
+    add_line(path, "error_runtime", "Attempted to complete a sample twice.", is_error=True)
+
+
+@fault("compliance.TEST06-settings")
 def test06_with_equal_issue(tree: Path) -> None:
     path = place(tree) / "TEST06" / "performance" / "run_1" / DETAIL
     set_log(path, requested_sample_concatenate_permutation=True)
@@ -602,6 +641,32 @@ def system_status_unknown(tree: Path) -> None:
     system_file(tree).write_text(json.dumps(system_description() | {"status": "soon"}))
 
 
+@fault("system.accelerators_per_node")
+def system_with_a_count_in_words(tree: Path) -> None:
+    system_file(tree).write_text(json.dumps(system_description() | {"accelerators_per_node": "eight"}))
+
+
+@fault("system.system_type")
+def system_type_unknown(tree: Path) -> None:
+    system_file(tree).write_text(json.dumps(system_description() | {"system_type": "data center"}))
+
+
+@fault("system.is_network")
+def networked_system_in_closed(tree: Path) -> None:
+    system_file(tree).write_text(json.dumps(system_description() | {"is_network": "true"}))
+
+
+@fault("system.file")
+def system_description_under_another_name(tree: Path) -> None:
+    system_file(tree).rename(system_file(tree).with_name(f"{SYSTEM}_v2.json"))
+
+
+@fault("measurements.fields")
+def measurement_field_empty(tree: Path) -> None:
+    path = place(tree) / "measurements.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"retraining": ""}))
+
+
 @fault("measurements.file")
 def measurements_missing(tree: Path) -> None:
     (place(tree) / "measurements.json").unlink()
@@ -627,6 +692,22 @@ def documentation_missing(tree: Path) -> None:
     shutil.rmtree(org(tree) / "documentation")
 
 
+@fault("documentation.calibration")
+def calibration_empty(tree: Path) -> None:
+    (org(tree) / "documentation" / "calibration.md").write_text("")
+
+
+@fault("documentation.bandwidth")
+def network_path_not_described(tree: Path) -> None:
+    (org(tree) / "documentation" / "bandwidth.md").unlink()
+
+
+@fault("source.folder")
+def source_holds_only_an_empty_folder(tree: Path) -> None:
+    shutil.rmtree(org(tree) / "src")
+    (org(tree) / "src" / BENCHMARK).mkdir(parents=True)
+
+
 @fault("source.folder")
 def source_missing(tree: Path) -> None:
     shutil.rmtree(org(tree) / "src")
@@ -639,6 +720,21 @@ def simulated_run_in_closed(tree: Path) -> None:
 
 
 # Shape of the tree, and files as such.
+
+
+@fault("tree.submitter")
+def no_submitter(tree: Path) -> None:
+    shutil.rmtree(org(tree))
+
+
+@fault("tree.benchmark")
+def benchmark_with_a_typing_error(tree: Path) -> None:
+    place(tree).parent.rename(place(tree).parent.with_name("llama-2-70b-99.9"))
+
+
+@fault("tree.scenarios")
+def scenario_that_the_benchmark_lacks(tree: Path) -> None:
+    shutil.copytree(place(tree, "Offline"), place(tree, "SingleStream"))
 
 
 @fault("tree.divisions")

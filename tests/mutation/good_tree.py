@@ -54,6 +54,7 @@ def build(root: Path) -> Path:
     (submitter / "documentation" / "calibration.md").write_text(
         "# Calibration\n\nPer tensor, 1,000 samples.\n"
     )
+    (submitter / "documentation" / "bandwidth.md").write_text("Bandwidth of each NIC: 400 Gbit/s.\n")
     for scenario, recorded in SCENARIOS.items():
         _build_result(submitter / "results" / SYSTEM / BENCHMARK / scenario, scenario, recorded)
     return root

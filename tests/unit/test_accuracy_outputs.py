@@ -87,17 +87,17 @@ def test_log_without_answers_is_an_error(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", "ends in the middle"),
+        ("", "is empty"),
         ("[\n" + _line(0, [5]), "ends in the middle"),
         ("[\n" + _line(0, [5]) + ",\n", "ends in the middle"),
-        ("[\n" + _line(0, [5])[:-9] + "\n]", "line 2: not a record"),
-        ('[\n{"seq_id": 0, "qsl_idx": 0, "data": "0500000"}\n]', "line 2: not a record"),
-        ('[\n{"seq_id": 0, "qsl_idx": 0, "data": "050000"}\n]', "line 2: not a record"),
-        ('[\n{"seq_id": 0, "qsl_idx": 0, "data": "0g000000"}\n]', "line 2: not a record"),
-        ('[\n{"seq_id": 0, "data": "05000000"}\n]', "line 2: not a record"),
-        ('[\n{"seq_id": 0, "qsl_idx": "0", "data": "05000000"}\n]', "line 2: not a record"),
+        ("[\n" + _line(0, [5])[:-9] + "\n]", "line 2: no entry"),
+        ('[\n{"seq_id": 0, "qsl_idx": 0, "data": "0500000"}\n]', "line 2: sample 0: no 4-byte tokens"),
+        ('[\n{"seq_id": 0, "qsl_idx": 0, "data": "050000"}\n]', "line 2: sample 0: no 4-byte tokens"),
+        ('[\n{"seq_id": 0, "qsl_idx": 0, "data": "0g000000"}\n]', "line 2: sample 0: no 4-byte tokens"),
+        ('[\n{"seq_id": 0, "data": "05000000"}\n]', "line 2: no entry"),
+        ('[\n{"seq_id": 0, "qsl_idx": "0", "data": "05000000"}\n]', "line 2: no entry"),
         ('{"qsl_idx": 0}\n', "line 1: not an accuracy log"),
-        ("[\n" + _line(0, [5]) + ",\n...\n" + _line(1, [5]) + "\n]", "line 3: not a record"),
+        ("[\n" + _line(0, [5]) + ",\n...\n" + _line(1, [5]) + "\n]", "line 3: was truncated"),
     ],
 )
 def test_damaged_log_is_refused(tmp_path: Path, content: str, expected: str) -> None:
@@ -108,5 +108,5 @@ def test_damaged_log_is_refused(tmp_path: Path, content: str, expected: str) -> 
 
 
 def test_missing_log_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match="cannot be read"):
+    with pytest.raises(FolderError, match="is missing"):
         read_outputs(tmp_path / "absent")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,13 +81,11 @@ def test_lsum_is_left_out_without_the_sentence_model() -> None:
 
 
 def test_lsum_is_scored_by_sentence_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class _Nltk:
-        @staticmethod
-        def sent_tokenize(text: str) -> list[str]:
-            return re.findall(r"[^.]+\.", text.replace(". ", "."))
+    def by_full_stop(text: str) -> list[str]:
+        return re.findall(r"[^.]+\.", text.replace(". ", "."))
 
     monkeypatch.setattr(rouge, "has_sentence_model", lambda: True)
-    monkeypatch.setitem(sys.modules, "nltk", _Nltk)
+    monkeypatch.setattr(rouge, "split_sentences", by_full_stop)
     found = score_rouge(["b two. a one."], ["a one. b two."])
     assert found["rougeL"] == 50.0
     assert found["rougeLsum"] == 100.0
@@ -130,7 +127,7 @@ def test_score_that_is_missing_or_not_a_number_fails_its_gate() -> None:
     result = AccuracyResult({"rouge1": float("nan")}, 1, 9, 9, gates)
     assert result.passed is False
     assert len(result.failures) == 2
-    assert "punkt_tab" in result.failures[1]
+    assert "python -m harness_llm.accuracy.sentence_data" in result.failures[1]
 
 
 @pytest.mark.parametrize(("tokens", "passed"), [(2650, True), (2649, False), (3239, True), (3240, False)])

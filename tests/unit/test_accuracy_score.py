@@ -54,7 +54,7 @@ def _weights(folder: Path, tensors: dict[str, list[float]], name: str = "model.s
 
 def _log(folder: Path, answers: dict[int, list[int]]) -> None:
     lines = [
-        json.dumps({"qsl_idx": sample, "data": np.array(tokens, "<i4").tobytes().hex()})
+        json.dumps({"seq_id": 0, "qsl_idx": sample, "data": np.array(tokens, "<i4").tobytes().hex()})
         for sample, tokens in answers.items()
     ]
     (folder / "mlperf_log_accuracy.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")

@@ -200,3 +200,77 @@ def test_an_unofficial_run_without_references_need_not_be_scored(run: Path) -> N
 def test_one_of_two_score_files_is_not_enough(run: Path) -> None:
     (run / "Offline" / "accuracy" / "accuracy.txt").unlink()
     assert set(failed(run)) == {"accuracy.file"}
+
+
+def test_an_official_benchmark_needs_its_data_set_and_a_simulated_one_is_told(run: Path) -> None:
+    named = {"benchmark": "llama2-70b-99.9", "official": True}
+    edit(run / "run.json", **named)
+    assert failed(run)["dataset.official"] == "toy, 64 samples"
+    assert check_run(run).label == "unofficial"
+    edit(run / "run.json", simulated=True)
+    told = [check for check in check_run(run).checks if check.name == "dataset.official"]
+    assert [(check.passed, check.remedy) for check in told] == [(None, "")]
+    for name, expected in (
+        ("openorca", "official"),
+        ("synthetic", "unofficial"),
+        ("synthetic:1", "unofficial"),
+    ):
+        edit(run / "run.json", dataset={"name": name, "samples": 24576, "digest": "d"})
+        assert check_run(run).label == expected, name
+
+
+@pytest.mark.parametrize(
+    ("git", "passed", "words"),
+    [
+        ({"commit": "c0ffee", "dirty": False}, True, "commit c0ffee, work tree clean"),
+        ({"commit": "c0ffee", "dirty": True, "changed": list("abcdefg")}, None, "a, b, c, d, e and 2 more"),
+        ({"commit": None, "dirty": None}, None, "commit not known, work tree not known"),
+        ("main", None, "commit not known"),
+    ],
+)
+def test_the_source_of_a_run_is_told(run: Path, git: object, passed: bool | None, words: str) -> None:
+    edit(run / "run.json", git=git)
+    (check,) = (check for check in check_run(run).checks if check.name == "run.source")
+    assert check.passed is passed and words in check.found
+
+
+def test_a_benchmark_of_another_round_names_its_rounds(run: Path) -> None:
+    edit(run / "run.json", benchmark="llama2-70b-99", official=True)
+    (check,) = (check for check in check_run(run, "v6.1").failures if check.name == "run.official")
+    assert "v5.0, v5.1, v6.0" in check.remedy
+
+
+@pytest.mark.parametrize(("later_ns", "fits"), [(90_000_000, True), (10_000_000_000, False)])
+def test_tokens_per_second_of_the_events(run: Path, later_ns: int, fits: bool) -> None:
+    """A start that takes LoadGen 0.1 s longer is no other run, however short the run is."""
+    place = run / "Offline" / "performance"
+    rows = events(place)
+    rows["issued_ns"] -= later_ns
+    np.save(place / "events.npy", rows)
+    assert ("events.tokens" not in failed(run)) is fits
+
+
+@pytest.mark.parametrize(
+    ("logged", "passed"), [('""', True), ('"NA"', None), ('" M loadgen/loadgen.cc"', False), ("null", False)]
+)
+def test_a_changed_loadgen(run: Path, logged: str, passed: bool | None) -> None:
+    path = run / "Server" / "performance" / "mlperf_log_detail.txt"
+    before = '"key": "loadgen_git_status_message", "value": ""'
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, before.replace('""', logged)))
+    found = [check.passed for check in check_run(run).checks if check.name == "performance.loadgen"]
+    assert found == [True, passed] or found == [passed, True]
+
+
+def test_a_simulated_run_of_an_official_benchmark_needs_no_scores(run: Path) -> None:
+    shutil.rmtree(run / "Server")
+    for name in ("accuracy.txt", "accuracy.json"):
+        (run / "Offline" / "accuracy" / name).unlink()
+
+    def accuracy_failures(*, simulated: bool) -> set[str]:
+        edit(run / "run.json", benchmark="llama2-70b-99.9", official=True, simulated=simulated)
+        return {name for name in failed(run) if name in ("accuracy.file", "accuracy.record")}
+
+    assert accuracy_failures(simulated=False)
+    assert not accuracy_failures(simulated=True)

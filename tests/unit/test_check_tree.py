@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from mutation.good_tree import BENCHMARK, MEASUREMENTS, SUBMITTER, SYSTEM, build, system_description
 
 from harness_llm.check import Check, Report, check_tree
+from harness_llm.check.documents import SIMULATED, UNOFFICIAL
 from harness_llm.check.model import guarded
+from harness_llm.package.documents import Marks
 
 NAMES = ["mlperf_log_detail.txt", "mlperf_log_summary.txt", "mlperf_log_accuracy.json", "accuracy.txt"]
 
@@ -211,6 +213,58 @@ def test_no_value_of_a_log_line_raises(good_tree: Path, tmp_path: Path, key: str
     path.write_text("\n".join(lines) + "\n")
     json.dumps(check_tree(tmp_path, "v6.1", "closed").to_json()).encode()
     path.write_text(original)
+
+
+def test_an_official_benchmark_that_is_no_llm_is_left_to_the_official_checker(tree: Path) -> None:
+    place = tree / "closed" / SUBMITTER / "results" / SYSTEM / "stable-diffusion-xl" / "SingleStream"
+    place.mkdir(parents=True)
+    (place / "user.conf").write_text("nothing here is looked at\n")
+    report = check_tree(tree, "v6.1", "closed")
+    assert report.passed and report.label == "official"
+    (told,) = (check for check in report.checks if check.passed is None)
+    assert told.name == "tree.benchmark" and "official checker" in told.found
+    place.parent.rename(place.parent.with_name("gptj-99"))
+    (check,) = check_tree(tree, "v6.1", "closed").failures[:1]
+    assert check.name == "tree.benchmark" and "official in v5.0" in check.remedy
+
+
+@pytest.mark.parametrize(("name", "passed"), [("SingleStream", None), ("singlestream", False)])
+def test_a_scenario_of_edge_is_reported_in_open(tree: Path, name: str, passed: bool | None) -> None:
+    place = into_open(tree) / "results" / SYSTEM / BENCHMARK
+    (place / name).mkdir()
+    found = [check.passed for check in check_tree(tree).checks if check.name == "tree.scenarios"]
+    assert found == [passed]
+
+
+def test_two_accuracy_levels_may_share_a_run_and_two_systems_may_not(tree: Path) -> None:
+    submitter = into_open(tree)
+    results = submitter / "results"
+    shutil.copytree(results / SYSTEM / BENCHMARK, results / SYSTEM / "llama2-70b-99")
+    assert "tree.distinct-runs" not in failed(tree)
+    shutil.copytree(results / SYSTEM / BENCHMARK / "Server", results / "other" / BENCHMARK / "Server")
+    (check,) = (c for c in check_tree(tree).failures if c.name == "tree.distinct-runs")
+    assert f"results/{SYSTEM}/{BENCHMARK}/Server" in check.found and "results/other" in check.found
+
+
+def test_a_failure_that_many_files_share_is_shown_once(tree: Path) -> None:
+    report = check_tree(tree, "v6.0")
+    seeds = [check for check in report.failures if check.name == "performance.seeds"]
+    assert len(seeds) == 3
+    text = report.render(only_failures=True)
+    assert text.count("FAIL  performance.seeds") == 1
+    assert all(check.path in text for check in seeds)
+    assert len(report.to_json()["checks"]) == len(report.checks)
+
+
+def test_package_and_check_use_the_same_marks() -> None:
+    assert Marks(is_simulated=True, is_unofficial=True).sentences == (SIMULATED, UNOFFICIAL)
+
+
+def test_a_result_that_is_marked_unofficial_is_called_so(tree: Path) -> None:
+    place = into_open(tree) / "results" / SYSTEM / BENCHMARK
+    for readme in place.rglob("README.md"):
+        readme.write_text(f"**{UNOFFICIAL}.**\n")
+    assert check_tree(tree).label == "unofficial"
 
 
 def test_a_report_of_nothing_does_not_pass() -> None:

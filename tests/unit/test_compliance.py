@@ -136,6 +136,22 @@ def test_audit_config_has_every_setting_of_the_rules(test: str) -> None:
     assert lines
 
 
+def test_other_samples_than_the_benchmarks_are_told_to_loadgen() -> None:
+    """Without it LoadGen 6.0.17 makes no query of TEST07's 990 samples and crashes (docs/decisions/0008)."""
+    plain, own = audit_config("TEST07"), audit_config("TEST07", loaded_samples=990)
+    assert own.startswith(plain)
+    assert own.splitlines()[-1] == "*.*.performance_sample_count_override = 990"
+
+
+def test_test07_without_a_score_says_why(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.json", [entry(i, [1, 2]) for i in range(990)])
+    verdict = verify("TEST07", log, scenario=Scenario.OFFLINE, why_unscored="Made up.")
+    assert verdict.reasons == ("Made up.",) and not verdict.passed
+    assert verdict.text.splitlines()[0] == "Made up." and "TEST PASS" not in verdict.text
+    scored = verify("TEST07", log, scenario=Scenario.OFFLINE, score=62.15)
+    assert "'exact_match': 62.15" in scored.text.splitlines()
+
+
 def test_an_unknown_test_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="TEST06"):
         audit_config("TEST99")

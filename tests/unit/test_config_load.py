@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,6 +165,58 @@ def test_variables_are_replaced_within_texts_alone(tmp_path: Path) -> None:
     text = GOOD.replace("/m\n", "${A}/${B:-b}/${C:-}\n  n: 3\n  l: ['${A}', 4]\n")
     config = load_config(_write(tmp_path, text), environment={"A": "one", "B": ""})
     assert config.llm_config == {"model": "one/b/", "n": 3, "l": ["one", 4]}
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (".inf", "llm_config: a is inf, no finite number"),
+        ("[1, -.inf]", r"a\[1\] is -inf"),
+        ("{b: {c: .nan}}", "a.b.c is nan"),
+        ("2026-11-21", "a is a date; write it in quotes"),
+        ("!!set {x}", "a is a set"),
+        ("!!binary aGk=", "a is a bytes"),
+    ],
+)
+def test_an_engine_argument_that_json_has_no_form_for_is_refused(
+    tmp_path: Path, value: str, named: str
+) -> None:
+    """Such a value would reach the engine, and the record of the run, as something else."""
+    with pytest.raises(ConfigError, match=named):
+        load_config(_write(tmp_path, GOOD), [f"llm_config.a={value}"])
+
+
+OWN = "harness_config.tests={TEST07: {dataset: jsonl, dataset_path: a.jsonl}}"
+
+
+def test_a_test_may_have_samples_of_its_own(tmp_path: Path) -> None:
+    path = _write(tmp_path, GOOD)
+    config = load_config(path, [OWN, "harness_config.tests.TEST07.max_tokens=77"])
+    own = config.harness_config.tests["TEST07"]
+    assert (own.dataset, str(own.dataset_path), own.max_tokens) == ("jsonl", "a.jsonl", 77)
+    assert load_config(_write(tmp_path, dump_config(config))) == config
+    assert load_config(_write(tmp_path, GOOD)).harness_config.tests == {}
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("harness_config.tests={performance: {dataset: jsonl, dataset_path: a}}", "no test 'performance'"),
+        (
+            "harness_config.tests={TEST7: {dataset: jsonl, dataset_path: a}}",
+            "known: accuracy, TEST06",
+        ),
+        ("harness_config.tests={TEST07: {dataset: jsonl}}", "TEST07: dataset jsonl needs dataset_path"),
+        ("harness_config.tests={TEST07: {dataset: synthetic}}", "needs dataset_shape"),
+        (OWN.replace("a.jsonl", "a.jsonl, dataset_shape: '1:2:3'"), "dataset_shape is for dataset synthetic"),
+        (OWN.replace("dataset_path", "dataset_pth"), "did you mean 'dataset_path'"),
+        (OWN.replace("a.jsonl", "a.jsonl, max_tokens: 1"), "max_tokens"),
+        ("harness_config.tests=[TEST07]", "harness_config.tests"),
+    ],
+)
+def test_a_wrong_entry_of_tests_is_named(tmp_path: Path, override: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        load_config(_write(tmp_path, GOOD), [override])
 
 
 _values = st.recursive(

@@ -154,6 +154,43 @@ def test_parquet_without_pyarrow_says_what_to_install(
         _load(path)
 
 
+class _Parquet:
+    """pyarrow.parquet as far as it is used."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def read_table(self, _: object) -> _Parquet:
+        return self
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        return self._rows
+
+
+@pytest.mark.parametrize("column", ["tok_input", "input_tokens"])
+def test_mlcommons_own_parquet_files_are_read_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    rows = [
+        {column: [5, 6], "ground_truth": "C", "dataset": "gpqa", "question": "?", "rubrics": None},
+        {column: [7], "ground_truth": 12, "dataset": "aime25", "question": None, "rubrics": None},
+        {column: [8], "ground_truth": None, "dataset": "x", "question": "", "rubrics": None},
+    ]
+    path = tmp_path / "acc.parquet"
+    path.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", _Parquet(rows))
+    table = _load(path)
+    assert [table.prompt(index).tolist() for index in range(3)] == [[5, 6], [7], [8]]
+    assert table.references == ("C", "12", "")
+    assert table.max_tokens.tolist() == [64, 64, 64]
+    for row in rows:
+        del row["ground_truth"]
+    assert _load(path).references is None
+    rows[1][column] = None
+    with pytest.raises(DatasetError, match=r"acc\.parquet, row 1"):
+        _load(path)
+
+
 def test_parquet_rows_are_samples(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="Parquet is optional and pyarrow is not installed")
     from pyarrow import parquet

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import sys
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,51 @@ def test_smollm2_interrupted_while_it_is_made_is_made_anew(
     assert sorted(path.name for path in folder.iterdir()) == ["fetched.json", "model.safetensors"]
     monkeypatch.setattr(smollm2, "_dequantize", interrupted)
     assert fetch_smollm2(tmp_path / "model", rehash=True) == folder
+
+
+def test_others_may_read_what_its_writer_kept_to_itself(
+    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors writes for the owner alone; a container runs as another user."""
+
+    def private(gguf: Path, folder: Path) -> dict[str, str]:
+        (folder / "model.safetensors").write_bytes(gguf.read_bytes())
+        (folder / "model.safetensors").chmod(0o600)
+        return {}
+
+    monkeypatch.setattr(smollm2, "SMOLLM2", asset)
+    monkeypatch.setattr(smollm2, "_dequantize", private)
+    before = os.umask(0o027)
+    try:
+        folder = fetch_smollm2(tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        "fetched.json": 0o640,
+        "model.safetensors": 0o640,
+    }
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "raise RuntimeError('pycountry is required\\nfor languages')",
+        "raise ImportError('no module sentencepiece')",
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_one_line(
+    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    (tmp_path / "gguf.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "gguf", raising=False)
+    monkeypatch.setattr(smollm2, "SMOLLM2", asset)
+    with pytest.raises(
+        HostError, match=r"dequantizing needs torch, transformers and gguf: (pycountry|no module)"
+    ) as found:
+        fetch_smollm2(tmp_path / "model")
+    assert "languages" not in str(found.value)
+    assert not (tmp_path / "model" / SMOLLM2_FOLDER).exists()
 
 
 def test_a_checkpoint_of_the_users_is_left_alone(tmp_path: Path) -> None:

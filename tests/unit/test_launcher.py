@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from harness_llm.supervise.launcher import Child, end_all, start_child
+from harness_llm.supervise.launcher import Child, end_all, living, start_child
 from harness_llm.transport.control import PARENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -83,19 +83,24 @@ def test_end_all_of_nothing_is_nothing() -> None:
 
 def test_a_child_leads_its_group_knows_its_parent_and_logs(tmp_path: Path) -> None:
     spec = tmp_path / "spec"
-    spec.write_text("")
+    os.mkfifo(spec)
     environment = {"EXTRA": "here", PARENT_VARIABLE: "1"}
-    # a module of the standard library that complains of its argument and ends with 2
-    child = start_child("calendar", "c", spec, tmp_path / "log.txt", environment)
-    variables = psutil.Process(child.process.pid).environ()
+    # a module of the standard library that waits for what its argument holds, complains of it and ends with 1
+    child = start_child("json.tool", "c", spec, tmp_path / "log.txt", environment)
+    process = psutil.Process(child.process.pid)
+    while not (variables := process.environ()):  # Linux shows none for a moment after exec
+        time.sleep(0.001)
     assert os.getpgid(child.process.pid) == child.process.pid
+    assert child.process.pid in living("json.tool")
+    spec.write_text("no JSON")
     child.process.wait(20)
     assert variables["EXTRA"] == "here"
     assert variables[PARENT_VARIABLE] == str(os.getpid())
     assert "code" in variables["PYTHONPATH"].split(os.pathsep)[0]
+    assert child.process.pid not in living("json.tool")
     assert not child.has_spoken
-    assert child.exit_reason() == "ended with exit code 2"
-    assert "calendar" in child.log_tail()
+    assert child.exit_reason() == "ended with exit code 1"
+    assert "Expecting value" in child.log_tail()
 
 
 def test_the_log_tail_is_short_and_a_missing_log_is_no_error(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
             wanted += [[sample, 0, 0, 0, prompt, EventStatus.ISSUED] for sample, prompt in batch]
             assert [ledger.loadgen_id(o) for o in ordinals] == [2**40 + s for s in samples]
             assert [ledger.sample(o) for o in ordinals] == list(samples)
+            assert [ledger.ask(o, o % 3) for o in ordinals] == list(samples)
         for ordinal, (outcome, tokens) in zip(range(len(wanted)), outcomes, strict=False):
             row, replica = wanted[ordinal], ordinal % 3
             if outcome in ("first", "both"):
@@ -67,7 +68,8 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
 
 def test_latencies_are_nanoseconds_since_issue_and_a_token_after_the_first(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "e.npy")
-    ledger.issue([1, 2], [0, 0], [5, 5])
+    for ordinal in ledger.issue([1, 2], [0, 0], [5, 5]):
+        ledger.ask(ordinal, 0)
     issued = int(read_events(tmp_path / "e.npy")["issued_ns"][0])
     assert ledger.first_token(0, 0, issued + 700) == 700
     assert ledger.finish(0, 0, 11, issued + 1700, needs_first_token=True) == 100
@@ -96,6 +98,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, case: str
     before, last, ordinal, named = _IMPOSSIBLE[case]
     ledger = Ledger(tmp_path / "e.npy")
     ledger.issue([1], [0], [5])
+    ledger.ask(0, 2)
 
     def do(what: str, ordinal: int) -> None:
         if what == "first":
@@ -113,6 +116,28 @@ def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, case: str
     assert "replica 2" in str(caught.value)
     assert (read_events(tmp_path / "e.npy") == rows).all()
     assert (ledger.finished, ledger.tokens) == counts
+    ledger.close()
+
+
+@pytest.mark.parametrize(("asked", "whom"), [(None, "nobody"), (1, "replica 1")])
+@pytest.mark.parametrize("what", ["first", "finish", "fail"])
+def test_only_the_replica_that_was_asked_may_answer(
+    tmp_path: Path, what: str, asked: int | None, whom: str
+) -> None:
+    ledger = Ledger(tmp_path / "e.npy")
+    ledger.issue([1, 2], [0, 0], [5, 5])
+    if asked is not None:
+        ledger.ask(1, asked)
+    rows = read_events(tmp_path / "e.npy").copy()
+    with pytest.raises(ProtocolError, match=f"replica 0: answered query 1, which {whom} was asked"):
+        if what == "first":
+            ledger.first_token(1, 0, 50)
+        elif what == "finish":
+            ledger.finish(1, 0, 3, 60, needs_first_token=False)
+        else:
+            ledger.fail(1, 0)
+    assert (read_events(tmp_path / "e.npy") == rows).all()
+    assert (ledger.finished, ledger.tokens) == (0, 0)
     ledger.close()
 
 
@@ -151,6 +176,7 @@ from harness_llm.loadgen.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), capacity=2)
 for n in itertools.count():
     ledger.issue([n], [n], [n + 1])
+    ledger.ask(n, 1)
     if n % 3:
         ledger.first_token(n, 1, 10 * n)
     if n % 3 == 2:

@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from golden.recorded import accuracy_hash, unpack
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from harness_llm.logs.accuracy_log import AccuracyLog, file_hash
+from harness_llm.errors import FolderError
+from harness_llm.logs.accuracy_log import AccuracyLog, file_hash, iterate_entries, read_answers
+from harness_llm.logs.source import LogError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +39,82 @@ def test_a_cut_log_is_no_problem_but_has_no_mean(tmp_path: Path, kept: int) -> N
     assert 0 < log.entries < 64
 
 
-def test_a_log_cut_short_is_a_problem(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [-100, -2])
+def test_a_log_cut_short_is_a_problem(tmp_path: Path, kept: int) -> None:
+    """Also where it is cut between two entries, so that every line is whole."""
     path = unpack("toy-server-accuracy", tmp_path) / NAME
-    path.write_bytes(path.read_bytes()[:-100])
+    content = path.read_bytes().rstrip()
+    assert content.endswith(b"\n]")
+    path.write_bytes(content[:kept])
     log = AccuracyLog.read(path)
     assert log.problems and not log.is_truncated
+    assert "ends in the middle" in log.problems[-1].reason
+
+
+def test_a_cut_log_whose_end_is_missing_is_a_problem(tmp_path: Path) -> None:
+    path = unpack("toy-server-accuracy", tmp_path) / NAME
+    path.write_bytes(path.read_bytes()[:700] + b"\n\n...\n\n")
+    log = AccuracyLog.read(path)
+    assert log.is_truncated and [problem.line for problem in log.problems] == [0]
+
+
+ENTRY = '{ "seq_id" : 0, "qsl_idx" : 3, "data" : "0300000004000000", "token_count" : 2 }'
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        (f"[{ENTRY}]", "e"),
+        (f"[\n{ENTRY},\n{ENTRY}\n]\n\n", "ee"),
+        (f"[\n{ENTRY},\n...\n{ENTRY}\n]", "e-e"),
+        (f"{ENTRY}\n", "xex"),
+        (f"[\n{ENTRY},\n", "ex"),
+        (f"[\n{ENTRY}\n]\n{ENTRY}\n", "eex"),
+        ("[" * 200_000, "xx"),
+        ("[\n" + '{"a":' * 100_000 + "\n]", "x"),
+        ('[\n{"seq_id":0,"qsl_idx":true,"data":""}\n]', "x"),
+        ("[\n\udcff\n]", "x"),
+    ],
+)
+def test_one_iterator_tells_entries_cuts_and_faults_apart(tmp_path: Path, text: str, kinds: str) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    found = list(iterate_entries(path))
+    assert (
+        "".join("-" if one is None else "x" if isinstance(one, LogError) else "e" for one in found) == kinds
+    )
+
+
+def test_a_file_of_rubbish_is_given_up_early(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_text("[\n" + "x\n" * 50_000)
+    assert len(list(iterate_entries(path))) == 1000
+    assert len(AccuracyLog.read(path).problems) == 20
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack("toy-server-accuracy", tmp_path_factory.mktemp("whole")) / NAME
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(noise=st.binary(max_size=60), place=st.integers(0, 2_000), removed=st.integers(0, 200))
+def test_no_damage_is_raised_and_no_damage_is_read_as_whole(
+    whole: Path, tmp_path: Path, noise: bytes, place: int, removed: int
+) -> None:
+    content = whole.read_bytes()
+    answers = [(answer.sample, answer.tokens.tobytes()) for answer in read_answers(whole)]
+    damaged = content[:place] + noise + content[place + removed :]
+    path = tmp_path / NAME
+    path.write_bytes(damaged)
+    log = AccuracyLog.read(path)
+    assert log.entries <= len(answers)
+    try:
+        found = [(answer.sample, answer.tokens.tobytes()) for answer in read_answers(path)]
+    except FolderError:
+        return
+    assert not log.problems and not log.is_truncated
+    assert found == answers or damaged.split() != content.split()
 
 
 @pytest.mark.parametrize("content", [b"", b"[\n]\n", b"\x00\xff\xfe", b"{}\n", b"[1, 2]\n", b"...\n...\n"])

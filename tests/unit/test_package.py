@@ -172,7 +172,9 @@ SCENARIO_V6 = {
 @pytest.mark.parametrize("round", ["v6.0", "v6.1"])
 def test_the_closed_tree_of_v6(maker: Maker, round: str) -> None:
     result = maker.package(maker.run(round=round), division="closed", round=round)
-    assert result.tree == maker.path / "out" / f"inference_results_{round}" and result.warnings == ()
+    assert result.tree == maker.path / "out" / f"inference_results_{round}"
+    (warning,) = result.warnings
+    assert "bandwidth.md" in warning and "--documentation" in warning
     assert result.marks == ()
     base = "results/8xGPU/llama2-70b-99.9"
     scenarios = {f"{base}/{scenario}/{name}" for scenario in Scenario for name in SCENARIO_V6}
@@ -403,11 +405,15 @@ def test_a_simulated_run_is_marked_in_every_file_that_is_written(maker: Maker) -
         (run / scenario / "accuracy" / "accuracy.json").unlink()
         (run / scenario / "accuracy" / "accuracy.txt").unlink()
     result = maker.package(run)
-    copied = re.compile(r"mlperf_log_|user\.conf|/src/")
+    copied = re.compile(r"mlperf_log_|/src/")
     written = [path for path in result.tree.rglob("*") if path.is_file() and not copied.search(str(path))]
-    assert len(written) == 3 * 4 + 2
+    assert len(written) == 3 * (5 + 4) + 2
+    logs = {path.parent for path in result.tree.rglob("mlperf_log_*")}
+    assert len(logs) == 3 * 4 and all((folder / "NOTICE.txt").is_file() for folder in logs)
     for path in written:
         assert "simulated, not a result" in path.read_text(), path
+    conf = (result.results[0] / "user.conf").read_text()
+    assert conf.endswith((run / "Offline" / "performance" / "user.conf").read_text())
     text = (result.results[0] / "accuracy" / "accuracy.txt").read_text()
     assert "not scored" in text and "hash=" in text and "rouge" not in text
 
@@ -415,6 +421,7 @@ def test_a_simulated_run_is_marked_in_every_file_that_is_written(maker: Maker) -
 def test_a_dirty_work_tree_is_named(maker: Maker) -> None:
     git = {"commit": maker.commit, "dirty": True, "changed": [f"code/{n}.py" for n in range(30)]}
     result = maker.package(maker.run(git=git), division="closed")
+    assert any("changes that are not in commit" in warning for warning in result.warnings)
     readme = (result.results[0] / "README.md").read_text()
     assert "changes that are not in this commit" in readme and "`code/0.py`" in readme and "10 more" in readme
     assert "harness-llm run --config 'a file.yaml'" in readme
@@ -488,6 +495,7 @@ def test_documentation_is_copied_and_calibration_wins(maker: Maker) -> None:
     (extra / "bandwidth.md").write_text("PCIe\n")
     run = maker.run(config={"model": "m", "quantization": "fp8"})
     result = maker.package(run, division="closed", documentation=extra)
+    assert result.warnings == ()
     target = result.tree / "closed/Org/documentation"
     assert "Per-tensor FP8." in (target / "calibration.md").read_text()
     assert (target / "bandwidth.md").read_text() == "PCIe\n"

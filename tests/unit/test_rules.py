@@ -34,9 +34,7 @@ def test_every_source_names_a_listed_file_and_lines() -> None:
 
 def test_expand_source_spells_repository_commit_file_and_line_out() -> None:
     expanded = rules.expand_source("conf:85,169; checker:1495")
-    assert expanded.startswith(
-        "mlcommons/inference @b66003e10e2db4b8c36a448b0545ec90fcc6e9e9 loadgen/mlperf.conf"
-    )
+    assert expanded.startswith("mlcommons/inference @b66003e1 loadgen/mlperf.conf lines 85, 169; ")
     assert expanded.endswith("constants.py line 1495")
     assert rules.expand_source("") == ""
     assert rules.expand_source("user.conf") == "user.conf"
@@ -62,6 +60,17 @@ def test_a_benchmark_is_unofficial_where_its_round_lacks_it() -> None:
     assert rules.lookup("llama2-70b-99.9", "v9.9") is None
     assert rules.rounds_of("llama2-70b-interactive-99") == ("v5.0",)
     assert rules.rounds_of("smollm2-135m") == ()
+
+
+def test_other_official_benchmarks_are_known_by_round_and_have_no_rules() -> None:
+    assert rules.is_other_official("stable-diffusion-xl", "v6.1")
+    assert rules.is_other_official("gptj-99", "v5.0") and not rules.is_other_official("gptj-99", "v6.1")
+    assert not rules.is_other_official("smollm2-135m", "v6.1")
+    assert not rules.is_other_official("resnet", "v9.9")
+    for round_name in rules.rounds():
+        own = {name for name in rules.table().benchmarks if rules.lookup(name, round_name)}
+        others = rules.table().other_benchmarks[round_name].names
+        assert len(others) > 10 and not own & others
 
 
 def test_interactive_limits_exist_only_where_the_round_has_interactive() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from types import SimpleNamespace
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from harness_llm import run as run_module
 from harness_llm.config.load import load_config
 from harness_llm.core import Mode
+from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import (
     ConfigError,
     DatasetError,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from harness_llm.config.model import RunConfig
     from harness_llm.run import Prepared
+
+execute_module = importlib.import_module("harness_llm.run.execute")  # the name is also the function's
 
 CONF = """\
 mine.*.use_token_latencies = 1
@@ -188,6 +191,125 @@ def test_the_fingerprint_changes_with_whatever_decides_the_result(setup: _Setup)
     assert len(others | {first}) == 4
 
 
+OFFICIAL = "gpt-oss-120b.Offline.target_qps = 10\ngpt-oss-120b.Server.target_qps = 10\n"
+TEST07 = {"TEST07": {"dataset": "synthetic", "dataset_shape": "9:4:5"}}
+
+
+def test_a_test_with_samples_of_its_own_is_planned_by_them(setup: _Setup) -> None:
+    setup.conf.write_text(OFFICIAL)
+    configs = [
+        setup.config(name, benchmark="gpt-oss-120b", tests=TEST07, dataset_shape="6396:2:4")
+        for name in ("Offline", "Server")
+    ]
+    prepared = prepare(configs, ["accuracy", "TEST07", "TEST09", "TEST09"])
+    assert len(prepared.table) == 6396
+    assert {name: len(table) for name, table in prepared.own_tables.items()} == {"TEST07": 9}
+    assert [(test.name, test.expected) for test in prepared.tests] == [
+        (f"{scenario}/{test}", count)
+        for scenario in ("Offline", "Server")
+        for test, count in (("accuracy", 4395), ("TEST07", 9), ("TEST09", 6396))
+    ]
+    audits = {test.name: test.audit_conf or "" for test in prepared.tests}
+    assert "performance_sample_count_override = 9\n" in audits["Offline/TEST07"]
+    assert "performance_sample_count_override" not in audits["Offline/TEST09"]
+    (note,) = prepared.notes
+    assert "exact_match" in note and "docs/accuracy.md" in note
+    assert prepare([configs[0]], ["TEST09"]).own_tables == {}, "samples that no test asks for are not loaded"
+
+
+def test_the_fingerprint_changes_with_the_content_of_a_tests_own_samples(setup: _Setup) -> None:
+    """The configuration names only a file: what is in it decides, too."""
+    setup.conf.write_text(OFFICIAL)
+    path = setup.folder / "own.jsonl"
+    fingerprints = set()
+    for reference in ("A", "B"):
+        path.write_text(json.dumps({"token_ids": [5], "reference": reference}) + "\n")
+        own = {"TEST07": {"dataset": "jsonl", "dataset_path": str(path)}}
+        config = setup.config("Offline", benchmark="gpt-oss-120b", tests=own)
+        fingerprints.add(prepare([config], ["TEST07"]).fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_rule_that_a_newer_round_dropped_holds_still(setup: _Setup) -> None:
+    """llama2-70b-99 is not of v6.1: its limits and tests are those of the newest round that has it."""
+    setup.conf.write_text("llama2-70b.Server.target_qps = 10\n")
+    config = setup.config("Server", benchmark="llama2-70b-99")
+    performance, compliance = prepare([config], ["performance", "TEST06"]).tests
+    assert (performance.ttft_limit_ms, performance.tpot_limit_ms) == (2000, 200)
+    assert compliance.audit_conf is not None
+    with pytest.raises(ConfigError, match=r"no test 'TEST09' in round v6.0"):
+        prepare([config], ["TEST09"])
+
+
+def _checkpoint(setup: _Setup) -> str:
+    model = setup.folder / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 4096, "vocab_size": 32000}))
+    (model / "model.safetensors").write_text("")
+    return str(model)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "generation", "named"),
+    [
+        ("gpt-oss-120b", None, "sampling at temperature 1"),
+        ("gpt-oss-120b", {"temperature": 0.5}, "llm_config sets 0.5"),
+        ("llama2-70b-99.9", {"temperature": 1.0}, "ask for greedy decoding"),
+    ],
+)
+def test_decoding_against_the_rules_is_refused(
+    setup: _Setup, benchmark: str, generation: dict[str, float] | None, named: str
+) -> None:
+    name = benchmark.removesuffix("-99.9")
+    setup.conf.write_text(f"{name}.Offline.target_qps = 10\n")
+    llm = {"model": _checkpoint(setup), **({"override_generation_config": generation} if generation else {})}
+    with pytest.raises(ConfigError, match=named):
+        prepare([setup.config("Offline", llm, engine="vllm", benchmark=benchmark)], ["performance"])
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ({"token_ids": [5]}, "has no reference answers"),
+        ({"token_ids": [5], "reference": "print(1)"}, "neither a letter"),
+    ],
+)
+def test_samples_that_test07_cannot_score_are_found_before_a_start(
+    setup: _Setup, line: dict[str, Any], named: str
+) -> None:
+    setup.conf.write_text(OFFICIAL)
+    path = setup.folder / "own.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    config = setup.config(
+        "Offline",
+        {"model": _checkpoint(setup), "override_generation_config": {"temperature": 1.0}},
+        engine="vllm",
+        benchmark="gpt-oss-120b",
+        tests={"TEST07": {"dataset": "jsonl", "dataset_path": str(path)}},
+    )
+    with pytest.raises(DatasetError, match=named):
+        prepare([config], ["TEST07"])
+
+
+def test_a_missing_sentence_model_is_found_before_a_start(
+    setup: _Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup.conf.write_text("llama3_1-8b.Offline.target_qps = 10\n")
+    path = setup.folder / "data.jsonl"
+    path.write_text(json.dumps({"token_ids": [5], "reference": "text"}) + "\n")
+    config = setup.config(
+        "Offline", {"model": _checkpoint(setup)}, engine="vllm", benchmark="llama3.1-8b",
+        dataset="jsonl", dataset_path=str(path), dataset_shape=None,
+    )  # fmt: skip
+    monkeypatch.setattr("harness_llm.scoring.has_sentence_model", lambda: False)
+    with pytest.raises(ConfigError, match="rougeLsum") as caught:
+        prepare([config], ["accuracy"])
+    assert "python -m harness_llm.accuracy.sentence_data" in str(caught.value)
+    assert prepare([config], ["performance"]).notes == ()
+    monkeypatch.setattr("harness_llm.scoring.has_sentence_model", lambda: True)
+    assert prepare([config], ["accuracy"]).notes == ()
+
+
 # ---------------------------------------------------------------------------- execute, without processes
 
 
@@ -206,13 +328,14 @@ class _FakeSupervisor:
         if self.error is not None:
             raise self.error
         for test in plan.tests:
+            self._folder.test(test.name).begin()
             after_test(self._folder.test(test.name).path)
 
 
 @pytest.fixture
 def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[_FakeSupervisor]:
     kind = type("Fake", (_FakeSupervisor,), {})
-    monkeypatch.setattr(run_module, "Supervisor", kind)
+    monkeypatch.setattr(execute_module, "Supervisor", kind)
     return kind
 
 
@@ -268,6 +391,24 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     )  # fmt: skip
 
 
+def test_every_test_says_which_samples_it_ran_on(setup: _Setup, supervisor: type[_FakeSupervisor]) -> None:
+    setup.conf.write_text(OFFICIAL)
+    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07)
+    prepared = prepare([config], ["TEST07", "TEST09"])
+    output = setup.folder / "run"
+    assert set(_execute(prepared, output)) == {output / "Offline/TEST09", output / "Offline/TEST07"}
+    record = read_json(output / "run.json")
+    assert record["dataset"]["digest"] == prepared.table.digest
+    assert record["test_datasets"]["TEST07"]["digest"] == prepared.own_tables["TEST07"].digest
+    for test, file, table in (
+        ("TEST09", "samples.npz", prepared.table),
+        ("TEST07", "samples_TEST07.npz", prepared.own_tables["TEST07"]),
+    ):
+        described = read_json(output / "Offline" / test / "test.json")["dataset"]
+        assert (described["file"], described["digest"]) == (file, table.digest)
+        assert SampleTable.load(output / file).digest == table.digest
+
+
 def test_a_full_disk_is_said_before_anything_starts(
     setup: _Setup, supervisor: type[_FakeSupervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +418,7 @@ def test_a_full_disk_is_said_before_anything_starts(
         _execute(setup.prepared(), setup.folder / "run")
     assert not (setup.folder / "run/run.json").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(run_module, "Supervisor", type("Fake", (_FakeSupervisor,), {}))
+    monkeypatch.setattr(execute_module, "Supervisor", type("Fake", (_FakeSupervisor,), {}))
     _execute(setup.prepared(), setup.folder / "run")
 
 

@@ -106,3 +106,42 @@ def test_each_nth_request_fails_and_says_so(latency: int) -> None:
     failed = [(number, reason) for what, number, _, reason in log if what == "failed"]
     assert failed == [(2, "simulated failure of request 3"), (5, "simulated failure of request 6")]
     assert sorted(number for what, number, _, _ in log if what == "finished") == [0, 1, 3, 4, 6]
+
+
+@pytest.mark.parametrize("aborted", [[0, 1], [2, 5], [0, 4, 99], list(range(6))], ids=str)
+def test_aborted_requests_say_nothing_and_leave_their_places_to_others(aborted: list[int]) -> None:
+    async def run() -> list[tuple[str, int, float, Any]]:
+        sink = _Sink()
+        engine = make_engine("simulated", {"first_token_ms": 30, "per_token_ms": 5, "concurrent": 2})
+        await engine.start(sink)
+        engine.submit([_request(number, tokens=3) for number in range(6)])
+        await asyncio.sleep(0.035)  # the first two have their first token
+        seen = len(sink.log)
+        await engine.abort(aborted)
+        engine.submit([_request(7, tokens=3)])
+        await asyncio.sleep(0.3)
+        await engine.stop()
+        assert not {number for _, number, _, _ in sink.log[seen:]} & set(aborted)
+        return sink.log
+
+    log = asyncio.run(run())
+    finished = [number for what, number, _, _ in log if what == "finished"]
+    assert sorted(finished) == [*sorted(set(range(6)) - set(aborted)), 7]
+    if len(aborted) == 6:
+        (at,) = [at for what, number, at, _ in log if (what, number) == ("finished", 7)]
+        assert at < 0.035 + 0.04 + 0.04, "nothing of the old ones may be waited for"
+
+
+def test_abort_of_nothing_changes_nothing() -> None:
+    async def run() -> int:
+        sink = _Sink()
+        engine = make_engine("simulated", {"first_token_ms": 5})
+        await engine.start(sink)
+        engine.submit([_request(1)])
+        await engine.abort([])
+        await engine.abort([2])
+        await asyncio.sleep(0.05)
+        await engine.stop()
+        return len(sink.log)
+
+    assert asyncio.run(run()) == 2

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +13,9 @@ from rich.console import Console
 from harness_llm.supervise.progress import TestProgress
 from harness_llm.supervise.view import PlainView, RichView, describe, make_view
 from harness_llm.transport.wire import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _progress(limit: float | None = 2.0) -> TestProgress:
@@ -49,22 +55,70 @@ def test_a_quiet_test_says_that_processes_live() -> None:
     assert "nothing finished for 30 s, processes alive" in describe(progress)
 
 
-def test_plain_lines_come_on_news_and_at_least_every_8_s(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _lines(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    stage: Callable[[float], str],
+    progress: TestProgress | None,
+) -> list[tuple[float, str]]:
+    """(second, line) of all that a view prints that is told of `stage(second)` five times a second."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     view = PlainView("unofficial")
-    view.say("begins")
-    times = []
-    for _ in range(200):
+    printed = []
+    while (gone := now[0] - 1000.0) < seconds:
+        view.tick(stage(gone), progress)
+        printed += [(gone, line) for line in capsys.readouterr().out.splitlines()]
         now[0] += 0.2
-        view.tick("loading the model", None)
-        if capsys.readouterr().out:
-            times.append(now[0])
-    assert times[0] == pytest.approx(1000.2)
-    assert max(np.diff([1000.0, *times, now[0]])) < 9
-    assert len(times) < 7
+    return printed
+
+
+def test_a_running_test_has_a_line_at_once_and_at_least_every_8_s(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = _progress()
+    lines = _lines(capsys, monkeypatch, 60, lambda _: progress.name, progress)
+    times = [0.0, *(gone for gone, _ in lines), 60.0]
+    assert times[1] == 0.0
+    assert max(np.diff(times)) < 9
+    assert len(lines) < 10
+
+
+def test_a_long_load_is_told_of_every_8_s_with_the_time_so_far(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = _lines(capsys, monkeypatch, 1200, lambda _: "1 replica: loading the model", None)
+    times = [gone for gone, _ in lines]
+    assert times[0] == pytest.approx(2, abs=0.3)
+    assert max(np.diff(times)) < 9
+    assert len(times) < 160
+    assert "1 replica: loading the model, 0:18 so far" in lines[2][1]
+
+
+def test_a_new_stage_begins_anew_and_one_of_a_moment_is_not_worth_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stage(gone: float) -> str:
+        return "starting" if gone < 100 else "between tests" if gone < 101 else "loading the model"
+
+    lines = _lines(capsys, monkeypatch, 104, stage, None)
+    assert not [line for _, line in lines if "between tests" in line]
+    assert [line for gone, line in lines if gone > 101][0].endswith("loading the model, 0:02 so far")
+
+
+def test_a_listener_that_is_gone_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        view = PlainView("")
+        with pytest.raises(BrokenPipeError):
+            os.write(write, b"x")
+        view.say("to nobody")
+        view.tick("x", _progress())
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)
 
 
 def test_every_line_with_a_number_has_the_marker(capsys: pytest.CaptureFixture[str]) -> None:

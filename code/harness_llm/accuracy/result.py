@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness_llm.accuracy.sentences import COMMAND
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -20,12 +22,14 @@ class Gates:
     Attributes:
         minimum: Least value of each score; a score that is not named is not judged.
         tokens_per_sample: Inclusive window for the mean answer length, tokens; None sets none.
+        characters: Inclusive window for the characters of all answers (`gen_len`); None sets none.
         source: Where the numbers come from: a rule's file and line, or a reference file.
     """
 
     minimum: Mapping[str, float]
     tokens_per_sample: tuple[float, float] | None = None
     source: str = ""
+    characters: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,18 @@ class AccuracyResult:
     """Scores of one accuracy test, judged where there are gates.
 
     Attributes:
-        scores: Mean F-measures times 100, by ROUGE kind.
+        scores: By kind: mean ROUGE F-measures times 100, or `exact_match` in percent.
         samples: Answers scored.
         tokens: Output tokens of all answers, end of sequence included.
-        characters: Characters of all answers as they were scored (`gen_len` in the official form).
+        characters: Characters of all answers as they were scored (`gen_len` in the official form); None where
+            they were not counted.
         gates: What the scores are judged by; None where nothing is known to judge by.
     """
 
     scores: Mapping[str, float]
     samples: int
     tokens: int
-    characters: int
+    characters: int | None
     gates: Gates | None = None
 
     @property
@@ -59,7 +64,7 @@ class AccuracyResult:
         found = [
             f"{name} is {self.scores[name]:.4f}, the gate is {least:.4f}"
             if name in self.scores
-            else f"{name} is not scored (nltk's punkt_tab data is not installed), the gate is {least:.4f}"
+            else f"{name} is not scored (Punkt's data is missing: {COMMAND}), the gate is {least:.4f}"
             for name, least in self.gates.minimum.items()
             if not self.scores.get(name, -1.0) >= least
         ]
@@ -68,6 +73,9 @@ class AccuracyResult:
             found.append(
                 f"tokens_per_sample is {self.tokens_per_sample}, the window is {window[0]} to {window[1]}"
             )
+        window = self.gates.characters
+        if window is not None and not window[0] <= (self.characters or 0) <= window[1]:
+            found.append(f"gen_len is {self.characters}, the window is {window[0]} to {window[1]}")
         return found
 
     @property
@@ -81,8 +89,9 @@ class AccuracyResult:
         Every number is a plain one: the patterns do not match numpy's `np.float64(…)`.
         """
         shown: dict[str, float] = {name: float(score) for name, score in self.scores.items()}
+        if self.characters is not None:
+            shown["gen_len"] = int(self.characters)
         shown |= {
-            "gen_len": int(self.characters),
             "gen_num": int(self.samples),
             "gen_tok_len": int(self.tokens),
             "tokens_per_sample": float(self.tokens_per_sample),
@@ -92,7 +101,7 @@ class AccuracyResult:
     def write(self, folder: Path) -> None:
         """Write accuracy.txt (official form) and accuracy.json into a test folder, each as a whole."""
         record = {
-            "metric": "rouge",
+            "metric": "rouge" if any(name.startswith("rouge") for name in self.scores) else "exact_match",
             "scores": {name: float(score) for name, score in self.scores.items()},
             "gates": {} if self.gates is None else dict(self.gates.minimum),
             "gates_source": "" if self.gates is None else self.gates.source,
@@ -101,7 +110,7 @@ class AccuracyResult:
             "failures": self.failures,
             "tokens_per_sample": float(self.tokens_per_sample),
             "samples": int(self.samples),
-            "gen_len": int(self.characters),
+            "gen_len": None if self.characters is None else int(self.characters),
             "gen_tok_len": int(self.tokens),
         }
         _replace(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")

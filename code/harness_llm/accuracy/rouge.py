@@ -9,47 +9,35 @@ differently.
 
 from __future__ import annotations
 
-import importlib
 import os
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness_llm.accuracy.sentences import has_sentence_model, split_sentences
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["GATED", "has_sentence_model", "postprocess", "score_rouge"]
+__all__ = ["GATED", "NEEDS_SENTENCES", "postprocess", "score_rouge"]
 
 GATED = ("rouge1", "rouge2", "rougeL")
 """Scores that need no sentence model; the ones that llama2-70b is judged by."""
 
-_LINES_MATTER = "rougeLsum"
+NEEDS_SENTENCES = "rougeLsum"
+"""The score that compares line by line, a sentence a line; left out where the sentence model is missing."""
+
 _POOL_FROM = 2_000
 """Pairs from which a process pool pays: starting a process takes 1 s of CPU (importing nltk), a pair 0.6 ms
 (50 words) to 6 ms (150 words)."""
 
 
-@cache
-def has_sentence_model() -> bool:
-    """Whether nltk finds its English Punkt data (`punkt_tab`) on this machine; nothing is fetched."""
-    nltk = importlib.import_module("nltk")
-    try:
-        nltk.data.find("tokenizers/punkt_tab/english/")
-    except LookupError:
-        return False
-    return True
-
-
 def postprocess(text: str) -> str:
     """Stripped text, one sentence a line where the sentence model is installed."""
-    if not has_sentence_model():
-        return text.strip()
-    nltk = importlib.import_module("nltk")
-    return "\n".join(nltk.sent_tokenize(text.strip()))
+    return "\n".join(split_sentences(text.strip())) if has_sentence_model() else text.strip()
 
 
 def score_rouge(
@@ -63,7 +51,7 @@ def score_rouge(
         processes: Processes to score in; None takes one a core for large sets, one for small ones.
     """
     assert len(predictions) == len(references) > 0
-    kinds = (*GATED, _LINES_MATTER) if has_sentence_model() else GATED
+    kinds = (*GATED, NEEDS_SENTENCES) if has_sentence_model() else GATED
     if processes is None:
         processes = (os.cpu_count() or 1) if len(predictions) >= _POOL_FROM else 1
     if processes == 1:

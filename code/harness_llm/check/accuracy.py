@@ -158,13 +158,23 @@ def _hash(case: Case) -> Iterator[Check]:
 
 
 def _is_unscored(case: Case) -> bool:
-    """Whether nobody scored the answers: an unofficial benchmark may have no references."""
-    if case.rules is not None:
+    """Whether nobody scored the answers: an unofficial benchmark may have no references, a simulated run has none."""
+    if case.rules is not None and not case.is_simulated:
         return False
     text, problem = read_text(case.accuracy / "accuracy.txt")
     if problem:
         return case.layout == "run" and not (case.accuracy / "accuracy.json").exists()
     return "not scored" in text and not read_scores(text)
+
+
+def _how_to_score(case: Case) -> str:
+    """The remedy for a missing score: the harness scores ROUGE; other scores come from MLCommons' scripts."""
+    if case.rules is None or all(row.metric.startswith("rouge") for row in case.rules.accuracy):
+        return "Score the accuracy log."
+    return (
+        "Score the log with MLCommons' own script and take its score over: "
+        "python -m harness_llm.run.official_score (docs/accuracy.md)."
+    )
 
 
 def _scores(case: Case) -> Iterator[Check]:
@@ -179,7 +189,7 @@ def _scores(case: Case) -> Iterator[Check]:
         str(problem or "there"),
         "accuracy.txt",
         source=f"{_CHECKER}/constants.py line 1404",
-        remedy="Score the accuracy log.",
+        remedy=_how_to_score(case),
         path=path,
     )
     if problem:
@@ -240,7 +250,7 @@ def _record(case: Case) -> Iterator[Check]:
         record is not None,
         str(problem or ("readable" if record is not None else "no JSON object")),
         "the scores as JSON",
-        remedy="Score the accuracy log again.",
+        remedy=_how_to_score(case),
         path=path,
     )
     if record is None:

@@ -61,6 +61,7 @@ class Case:
         tests: Folder of each compliance test that the round asks for or that is there.
         samples: Size of the data set, where the run folder says it.
         modes: The modes that were run; both in a tree.
+        is_simulated: Whether the answers were made up; nothing can score those.
     """
 
     root: Path
@@ -77,6 +78,7 @@ class Case:
     tests: Mapping[str, Path] = field(default_factory=dict)
     samples: int | None = None
     modes: frozenset[Mode] = frozenset(Mode)
+    is_simulated: bool = False
 
     @property
     def is_strict(self) -> bool:

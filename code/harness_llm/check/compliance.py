@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.check.documents import read_object
 from harness_llm.check.model import INFERENCE
 from harness_llm.core import Scenario
-from harness_llm.logs.accuracy_log import AccuracyEntry, iterate_entries
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import DatasetError
+from harness_llm.logs.accuracy_log import AccuracyEntry, AccuracyLog, iterate_entries
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import LogError, read_text
 
@@ -54,7 +57,8 @@ def _tests(case: Case) -> Iterator[Check]:
             continue
         yield from _verification(case, name, folder, test)
         yield from _audit(case, name, folder, test)
-        yield from _answers(case, name, folder)
+        yield from _answers(case, name, folder, test)
+        yield from _dataset(case, name, folder)
 
 
 def _verification(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
@@ -65,7 +69,10 @@ def _verification(case: Case, name: str, folder: Path, test: ComplianceTest) -> 
         wanted, shown = _LINES[subject]
         if subject == "first_token" and case.scenario is not Scenario.OFFLINE:
             wanted = wanted[:1]
-        said = [line for line in sorted(lines) if line.startswith(wanted[0].partition(":")[0])]
+        beginning = wanted[0].partition(":")[0].removesuffix(" PASS")
+        said = [
+            line for line in sorted(lines) if line.startswith((beginning, "Accuracy score", "Mean output"))
+        ]
         yield case.check(
             f"compliance.{name}-{subject.replace('_', '-')}",
             bool(lines & set(wanted)) and "TEST FAIL" not in lines,
@@ -126,21 +133,74 @@ def _audit(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterato
     )
 
 
-def _answers(case: Case, name: str, folder: Path) -> Iterator[Check]:
-    """TEST06 made again from its answers, where they lie in the tree."""
+def _answers(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
+    """What can be verified again from the answers, where they lie whole in the run or tree."""
     path = _first_existing(
         folder / "accuracy" / "mlperf_log_accuracy.json", folder / "mlperf_log_accuracy.json"
     )
-    if name != "TEST06" or path is None:
+    if path is None:
         return
-    faults = list(_faults(case, path))
+    if name == "TEST06":
+        faults = list(_faults(case, path))
+        required = (
+            "answers that begin with the reported first token, end at most once, and are as long as counted"
+        )
+        source = f"{INFERENCE} compliance/TEST06/run_verification.py lines 67-103"
+    else:
+        faults = list(_coverage_faults(path, test))
+        bounds = test.tokens_per_sample
+        required = f"an answer to each of {test.audit['min_query_count']} samples" + (
+            "" if bounds is None else f", of {bounds['low']} to {bounds['high']} tokens in the mean"
+        )
+        source = test.source
     yield case.check(
         f"compliance.{name}-answers",
         not faults,
-        "; ".join(faults[:3]) or "first tokens, ends and lengths are right",
-        "answers that begin with the reported first token, end at most once, and are as long as counted",
-        source=f"{INFERENCE} compliance/TEST06/run_verification.py lines 67-103",
-        remedy="Correct what is named, run TEST06 again and verify it.",
+        "; ".join(faults[:3]) or "as required",
+        required,
+        source=source,
+        remedy=f"Correct what is named, run {name} again and verify it.",
+        path=path,
+    )
+
+
+def _coverage_faults(path: Path, test: ComplianceTest) -> Iterator[str]:
+    """What speaks against a log that must hold every sample; one that was truncated is not judged."""
+    log = AccuracyLog.read(path)
+    if log.is_truncated:
+        return
+    yield from map(str, log.problems)
+    needed = test.audit["min_query_count"]
+    if len(log.samples) < needed:
+        yield f"answers to {len(log.samples)} of {needed} samples"
+    if log.count_mismatches:
+        yield f"{log.count_mismatches} answers whose token_count is not the length of their data"
+    mean, bounds = log.tokens_per_sample, test.tokens_per_sample
+    if bounds is not None and (mean is None or not bounds["low"] <= mean <= bounds["high"]):
+        yield "no token counts" if mean is None else f"{mean:.2f} tokens in the mean"
+
+
+def _dataset(case: Case, name: str, folder: Path) -> Iterator[Check]:
+    """In a run: the samples that test.json names are those in the run folder's file."""
+    record, _ = read_object(folder / "test.json")
+    described = (record or {}).get("dataset")
+    if case.layout != "run" or not isinstance(described, dict):
+        return
+    path = case.root / str(described.get("file", "")).rpartition("/")[2]
+    found: object
+    try:
+        table = SampleTable.load(path)
+        found = f"{len(table)} samples, digest {table.digest}"
+    except (DatasetError, EOFError, AssertionError) as error:
+        found = error
+    wanted = f"{described.get('samples')} samples, digest {described.get('digest')}"
+    yield case.check(
+        f"compliance.{name}-samples",
+        str(found) == wanted,
+        found,
+        wanted,
+        source="test.json",
+        remedy=f"Run {name} again: these are not the samples that it asked.",
         path=path,
     )
 

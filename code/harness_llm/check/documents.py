@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_llm.check.case import relative
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.model import INFERENCE, POLICIES, Check
 from harness_llm.logs.source import file_problem, read_text
 from harness_llm.system.description import validate
+from harness_llm.system.network_path import bandwidth_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = [
     "SIMULATED",
+    "UNOFFICIAL",
     "documentation_checks",
-    "is_marked_simulated",
+    "is_marked",
     "measurement_checks",
     "read_object",
     "readme_checks",
@@ -35,6 +38,7 @@ _MEASUREMENTS = (
 )
 _RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
 SIMULATED = "simulated, not a result"
+UNOFFICIAL = "unofficial: no result of an MLPerf benchmark"
 
 
 def read_object(path: Path) -> tuple[dict[str, Any] | None, str]:
@@ -49,9 +53,9 @@ def read_object(path: Path) -> tuple[dict[str, Any] | None, str]:
     return (found, "") if isinstance(found, dict) else (None, "no JSON object")
 
 
-def is_marked_simulated(*paths: Path) -> bool:
-    """Whether any of these text files says that its numbers were made up."""
-    return any(SIMULATED in read_text(path)[0] for path in paths)
+def is_marked(mark: str, *paths: Path) -> bool:
+    """Whether any of these text files has a mark that `package` writes: `SIMULATED` or `UNOFFICIAL`."""
+    return any(mark in read_text(path)[0] for path in paths)
 
 
 def system_checks(path: Path, root: Path, *, submitter: str, division: str) -> Iterator[Check]:
@@ -137,28 +141,43 @@ def readme_checks(path: Path, root: Path) -> Iterator[Check]:
 
 
 def documentation_checks(folder: Path, root: Path, *, is_required: bool) -> Iterator[Check]:
-    """The submitter's documentation: a calibration write-up; required in closed."""
-    found = [
+    """The submitter's documentation: calibration, and the path from the network; required in closed."""
+    calibration = [
         entry
         for entry in _files(folder)
         if entry.name.startswith("calibration") and file_problem(entry) is None
     ]
-    yield Check(
-        "documentation.calibration",
-        True if found else (False if is_required else None),
-        found[0].name if found else "no calibration document",
-        "documentation/calibration.md, or .adoc, with text",
-        _RULES,
-        ""
-        if found or not is_required
-        else "Describe how weights were quantized, or state that they were not.",
-        relative(folder, root),
-    )
+    for name, found, wanted, source, remedy in (
+        (
+            "calibration",
+            next(iter(calibration), None),
+            "documentation/calibration.md, or .adoc, with text",
+            _RULES,
+            "Describe how weights were quantized, or state that they were not.",
+        ),
+        (
+            "bandwidth",
+            bandwidth_document(folder),
+            "documentation/bandwidth.md, or a document that states the bandwidth from NIC to accelerator",
+            f"{POLICIES} inference_rules.adoc lines 450-456",
+            "Describe NICs, their bandwidth, and the data path to the accelerators, "
+            "and package with --documentation.",
+        ),
+    ):
+        yield Check(
+            f"documentation.{name}",
+            True if found else (False if is_required else None),
+            found.name if found else "no such document",
+            wanted,
+            source,
+            "" if found or not is_required else remedy,
+            relative(folder, root),
+        )
 
 
 def source_checks(folder: Path, root: Path) -> Iterator[Check]:
-    """The source code that ran."""
-    found = any(True for _ in _files(folder)) or any(entry.is_dir() for entry in _entries(folder))
+    """The source code that ran: at least one file with text, at any depth."""
+    found = _has_text(folder)
     yield Check(
         "source.folder",
         found,
@@ -170,12 +189,14 @@ def source_checks(folder: Path, root: Path) -> Iterator[Check]:
     )
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except (OSError, ValueError):
-        return []
+def _has_text(folder: Path) -> bool:
+    return any(
+        file_problem(Path(place, name)) is None for place, _, names in os.walk(folder) for name in names
+    )
 
 
 def _files(folder: Path) -> list[Path]:
-    return [entry for entry in _entries(folder) if entry.is_file() and not entry.is_symlink()]
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink())
+    except (OSError, ValueError):
+        return []

@@ -14,7 +14,7 @@ from harness_llm.check.model import Check
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["file_checks"]
+__all__ = ["file_checks", "folders"]
 
 _TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}
 _JUNK_NAMES = {".DS_Store", "__pycache__", ".git", "Thumbs.db", ".ipynb_checkpoints", ".lock"}
@@ -57,6 +57,18 @@ def file_checks(root: Path) -> Iterator[Check]:
             remedy if found else "",
             str(found[0]).partition(": ")[0] if found else "",
         )
+
+
+def folders(folder: Path) -> list[Path]:
+    """Folders inside a folder, links and hidden ones left out, in order; empty where it cannot be read."""
+    try:
+        return sorted(
+            entry
+            for entry in folder.iterdir()
+            if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
+        )
+    except (OSError, ValueError):
+        return []
 
 
 def _walk(root: Path, faults: dict[str, list[str]]) -> Iterator[Path]:

@@ -1,22 +1,18 @@
-"""Checks of the latency constraints of Server and Interactive, made again from logs, seeds and events."""
+"""Checks of the latency constraints of Server and Interactive, made again from logs and seeds."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.model import INFERENCE
-from harness_llm.events import EventStatus
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
-from harness_llm.logs.recompute import read_events, server_latencies
 from harness_llm.logs.schedule import arrivals_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy.typing as npt
 
     from harness_llm.check.case import Case
     from harness_llm.check.model import Check
@@ -31,7 +27,7 @@ _FAMILIES = {
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
 _SIX_DIGITS = 1e-5  # LoadGen writes rates with six significant digits
 _MOST_QUERIES = 10**7  # a day at 100 queries/s; beyond that the log is no run's
-_RATES = (1e-6, 1e9)
+_RATES = (1e-6, 1e9)  # queries/s
 
 
 def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] | None:
@@ -169,85 +165,6 @@ def _schedule(case: Case) -> Iterator[Check]:
     )
 
 
-def _events(case: Case) -> Iterator[Check]:
-    """Every sample answered once; TTFT and TPOT from the scheduled times, by the harness's own clock."""
-    path = case.performance / "events.npy"
-    if case.layout != "run":
-        return
-    events, problem = read_events(path)
-    if events is None:
-        yield case.check(
-            "events.file",
-            False,
-            str(problem),
-            "an event file of the harness",
-            remedy="Run the test again.",
-            path=path,
-        )
-        return
-    events = events[events["status"] != 0]
-    answered = int((events["status"] == EventStatus.FINISHED).sum())
-    issued = case.detail.integer(
-        "result_query_count" if case.scenario.is_timed_per_token else "generated_samples_per_query"
-    )
-    yield case.check(
-        "events.complete",
-        issued == len(events) == answered,
-        f"{len(events)} samples issued, {answered} answered",
-        f"{issued} samples, each answered",
-        remedy="Run the test again.",
-        path=path,
-    )
-    if len(events) and answered == len(events):
-        yield from _event_tokens(case, events)
-        yield from _event_latencies(case, events)
-
-
-def _event_tokens(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
-    total = int(events["tokens"].sum())
-    rate = case.detail.tokens_per_second
-    # Server's rate ends with the query that was issued last, not with the one that ended last.
-    finished = events["finished_ns"][-1] if case.scenario.is_timed_per_token else events["finished_ns"].max()
-    seconds = (int(finished) - int(events["issued_ns"].min())) / 1e9
-    ours = total / seconds if seconds > 0 else math.inf
-    yield case.check(
-        "events.tokens",
-        rate is not None and int(events["tokens"].min()) > 1 and math.isclose(ours, rate, rel_tol=0.02),
-        f"{total} tokens in {seconds:.3f} s: {ours:.2f} tokens/s, shortest answer {events['tokens'].min()}",
-        f"LoadGen's {rate} tokens/s within 2 %, no answer below 2 tokens",
-        source=f"{INFERENCE} loadgen/results.cc lines 445-455, 601",
-        remedy="Run the test again; events and log are not of one run.",
-        path=case.performance / "events.npy",
-    )
-
-
-def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
-    seed, rate = (
-        case.detail.integer("effective_schedule_rng_seed"),
-        case.detail.number("effective_target_qps"),
-    )
-    exact = case.settings.get("target_qps")
-    if exact and rate and math.isclose(exact, rate, rel_tol=_SIX_DIGITS):
-        rate = float(exact)
-    if case.limits_ns is None or seed is None or not rate or not _RATES[0] <= rate <= _RATES[1]:
-        return
-    latencies = server_latencies(events, seed & (2**64 - 1), rate)
-    logged = (case.detail.ttft_p99_ns, case.detail.tpot_p99_ns)
-    counts = latencies.against(*case.limits_ns)
-    for kind, count, value, limit in zip(_FAMILIES, counts, logged, case.limits_ns, strict=True):
-        near = value is not None and abs(count.p99_ns - value) <= 2_000_000 + value // 50
-        shown = "none" if value is None else f"{value / 1e6:.3f} ms"
-        yield case.check(
-            f"events.{kind}",
-            near and count.is_met,
-            f"99th percentile {count.p99_ns / 1e6:.3f} ms, {count.over} over {limit / 1e6:g} ms",
-            f"LoadGen's {shown} within 2 ms + 2 %, at most {count.allowed} over",
-            source=f"{INFERENCE} loadgen/results.cc lines 110-136, 227-247",
-            remedy="Lower target_qps; if the percentiles differ, events and log are not of one run.",
-            path=case.performance / "events.npy",
-        )
-
-
 def _percentile_setting(case: Case) -> Iterator[Check]:
     if not case.scenario.is_timed_per_token:
         return
@@ -264,4 +181,4 @@ def _percentile_setting(case: Case) -> Iterator[Check]:
     )
 
 
-LATENCY_CHECKS = (_setting, _percentile_setting, _percentiles, _early_stopping, _schedule, _events)
+LATENCY_CHECKS = (_setting, _percentile_setting, _percentiles, _early_stopping, _schedule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
-from harness_llm.check.model import INFERENCE
+from harness_llm.check.model import INFERENCE, POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness_llm.check.model import Check
     from harness_llm.logs.detail import DetailLog
 
-__all__ = ["error_check", "log_checks", "seed_check"]
+__all__ = ["error_check", "loadgen_check", "log_checks", "seed_check"]
 
 
 def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[Check]:
@@ -90,5 +90,20 @@ def seed_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
         ", ".join(f"{key} {value}" for key, value in wanted.items()),
         source=seeds.source,
         remedy=f"{hint}Run with the LoadGen release of {case.round}.",
+        path=detail.path,
+    )
+
+
+def loadgen_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """A LoadGen whose source was not changed after the commit that it names; `NA` is a build without git."""
+    version, changes = detail.value("loadgen_version"), detail.value("loadgen_git_status_message")
+    changed = changes.strip() if isinstance(changes, str) else "not logged"
+    yield case.check(
+        f"{area}.loadgen",
+        None if version and changed == "NA" else bool(version) and not changed,
+        f"{version}; uncommitted changes: {changed or 'none'}",
+        "a LoadGen built from a commit without changes",
+        source=f"{POLICIES} inference_rules.adoc lines 460-462; {INFERENCE} loadgen/version.cc lines 53-70",
+        remedy="Install a released mlcommons-loadgen and run the test again.",
         path=detail.path,
     )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["INFERENCE", "POLICIES", "Check", "Report", "guarded", "render_table"]
+__all__ = ["BROKEN_INPUT", "INFERENCE", "POLICIES", "Check", "Report", "guarded", "render_table"]
 
 INFERENCE = "mlcommons/inference @b66003e1"
 POLICIES = "mlcommons/inference_policies @ac93e89c"
 _LONGEST_TEXT = 600
+_SHARED_BY = 3  # so many files with the same failure are shown as one
+_SHOWN_PATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +92,23 @@ class Report:
     def render(self, *, only_failures: bool = False) -> str:
         """The report for people, grouped by file: what passed in a line, what failed with what to do.
 
+        A failure that many files share, such as the seeds of another round, stands once, before all others.
+
         Args:
             only_failures: Leave out what passed or could not be judged.
         """
+        shared: dict[Check, list[str]] = {}
+        for check in self.failures:
+            shared.setdefault(replace(check, path=""), []).append(check.path or self.target)
+        shared = {check: paths for check, paths in shared.items() if len(paths) >= _SHARED_BY}
+        blocks = ["\n".join([*_shown_paths(paths), *_lines(check)]) for check, paths in shared.items()]
         groups: dict[str, list[Check]] = {}
         for check in self.checks:
-            if not only_failures or check.passed is False:
+            wanted = check.passed is False or not only_failures
+            if wanted and replace(check, path="") not in shared:
                 groups.setdefault(check.path, []).append(check)
-        blocks = [
-            "\n".join([path or self.target, *(line for check in checks for line in _lines(check))])
-            for path, checks in groups.items()
-        ]
+        for path, checks in groups.items():
+            blocks.append("\n".join([path or self.target, *(line for c in checks for line in _lines(c))]))
         return "\n\n".join([*blocks, self._verdict()])
 
     def _verdict(self) -> str:
@@ -132,6 +143,11 @@ def render_table(report: Report, *, everything: bool = False) -> list[tuple[str,
     ]
 
 
+def _shown_paths(paths: list[str]) -> list[str]:
+    more = len(paths) - _SHOWN_PATHS
+    return [*paths[:_SHOWN_PATHS], *([f"and {more} more"] if more > 0 else [])]
+
+
 def _lines(check: Check) -> list[str]:
     """One line for what passed; a block with the rule and the remedy for what failed."""
     if check.passed is not False:
@@ -145,7 +161,7 @@ def _lines(check: Check) -> list[str]:
     return [f"  FAIL  {check.name}", *(f"        {key:<9} {text}" for key, text in parts.items() if text)]
 
 
-_BROKEN_INPUT = (
+BROKEN_INPUT = (
     OSError,
     ValueError,
     TypeError,
@@ -156,6 +172,11 @@ _BROKEN_INPUT = (
     RecursionError,
     MemoryError,
     AssertionError,
+    EOFError,
+    SyntaxError,  # numpy reads the header of an array as Python source
+    TokenError,
+    BadZipFile,
+    zlib.error,
 )
 
 
@@ -164,7 +185,7 @@ def guarded(name: str, path: str, run: Callable[[], Iterable[Check]]) -> Iterato
     try:
         for check in run():
             yield _plain(check)
-    except _BROKEN_INPUT as error:
+    except BROKEN_INPUT as error:
         yield _plain(
             Check(
                 f"{name}.readable",

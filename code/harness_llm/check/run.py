@@ -8,10 +8,9 @@ from harness_llm import rules
 from harness_llm.check.case import Case, relative
 from harness_llm.check.documents import read_object
 from harness_llm.check.model import Check, Report, guarded
+from harness_llm.check.record import dataset_checks, record_checks, recorded_tests
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.core import Mode, Scenario
-from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import DatasetError
 from harness_llm.logs.source import file_problem
 
 if TYPE_CHECKING:
@@ -39,84 +38,14 @@ def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
     benchmark = str(record.get("benchmark"))
     known = rules.lookup(benchmark, round_name)
     simulated = record.get("simulated") is not False
-    checks = list(guarded("run", "run.json", lambda: _record_checks(run_dir, record, known)))
-    checks.extend(guarded("dataset", "samples.npz", lambda: _dataset_checks(run_dir, record)))
+    checks = list(guarded("run", "run.json", lambda: record_checks(run_dir, record, known, round_name)))
+    checks.extend(guarded("dataset", "samples.npz", lambda: dataset_checks(run_dir, record, known)))
     for case in _cases(run_dir, record, benchmark, known, round_name):
         checks.extend(guarded("test", relative(case.folder, run_dir), lambda case=case: _test_checks(case)))  # type: ignore[misc]
         checks.extend(scenario_checks(case))
-    label = "official" if known else "unofficial"
+    whole = any(check.name == "dataset.official" and check.passed for check in checks)
+    label = "official" if known and whole else "unofficial"
     return Report("run", str(run_dir), round_name, label, simulated, tuple(checks))
-
-
-def _tests(record: dict[str, Any]) -> list[str]:
-    tests = record.get("tests")
-    return [test for test in tests if isinstance(test, str)] if isinstance(tests, list) else []
-
-
-def _record_checks(
-    run_dir: Path, record: dict[str, Any], known: rules.BenchmarkRules | None
-) -> Iterator[Check]:
-    state, reason = record.get("state"), record.get("reason")
-    yield Check(
-        "run.state",
-        state == "complete",
-        f"{state}{f': {reason}' if reason else ''}",
-        "complete",
-        remedy="" if state == "complete" else "Run it again in the same folder; finished tests are kept.",
-        path="run.json",
-    )
-    tests = _tests(record)
-    absent = [test for test in tests if not (run_dir / test).is_dir()]
-    strange = [test for test in tests if test.partition("/")[0] not in set(Scenario)]
-    yield Check(
-        "run.tests",
-        bool(tests) and not absent and not strange,
-        f"{len(tests)} tests; without folder: {', '.join(absent) or 'none'}; "
-        f"strange: {', '.join(strange) or 'none'}",
-        "a folder for each test that was run",
-        remedy="" if tests and not absent and not strange else "Run it again.",
-        path="run.json",
-    )
-    official = record.get("official")
-    yield Check(
-        "run.official",
-        official is (known is not None),
-        f"official {official}",
-        f"official {known is not None} for {record.get('benchmark')}",
-        remedy="" if official is (known is not None) else "Name the benchmark as the rules do, or run again.",
-        path="run.json",
-    )
-    git = record.get("git")
-    dirty = git.get("dirty") if isinstance(git, dict) else None
-    yield Check(
-        "run.source", True if dirty is False else None, f"git {git}", "a clean commit", path="run.json"
-    )
-
-
-def _dataset_checks(run_dir: Path, record: dict[str, Any]) -> Iterator[Check]:
-    path = run_dir / "samples.npz"
-    described = record.get("dataset")
-    described = described if isinstance(described, dict) else {}
-    problem = file_problem(path)
-    if problem is None:
-        try:
-            table = SampleTable.load(path)
-            found = (len(table), table.digest)
-        except (DatasetError, EOFError, AssertionError) as error:
-            problem, found = str(error), (0, "")
-    else:
-        found = (0, "")
-    wanted = (described.get("samples"), described.get("digest"))
-    yield Check(
-        "dataset.digest",
-        problem is None and found == wanted,
-        problem or f"{found[0]} samples, digest {found[1]}",
-        f"{wanted[0]} samples, digest {wanted[1]}, as run.json has it",
-        remedy=""
-        if problem is None and found == wanted
-        else "Run it again: these are not the samples that ran.",
-        path="samples.npz",
-    )
 
 
 def _cases(
@@ -129,7 +58,7 @@ def _cases(
     dataset = record.get("dataset")
     samples = dataset.get("samples") if isinstance(dataset, dict) else None
     by_scenario: dict[str, list[str]] = {}
-    for test in _tests(record):
+    for test in recorded_tests(record):
         scenario, _, name = test.partition("/")
         by_scenario.setdefault(scenario, []).append(name)
     for scenario, names in by_scenario.items():
@@ -153,6 +82,7 @@ def _cases(
             tests={name: folder / name for name in names if name.startswith("TEST")},
             samples=samples if isinstance(samples, int) else None,
             modes=modes,
+            is_simulated=record.get("simulated") is not False,
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness_llm.check.accuracy import ACCURACY_CHECKS
 from harness_llm.check.case import relative
 from harness_llm.check.compliance import COMPLIANCE_CHECKS
+from harness_llm.check.events import EVENT_CHECKS
 from harness_llm.check.latency import LATENCY_CHECKS
 from harness_llm.check.model import guarded
 from harness_llm.check.performance import PERFORMANCE_CHECKS
@@ -30,6 +31,7 @@ def scenario_checks(case: Case) -> Iterator[Check]:
         readable = bool(case.detail.values)
         areas.append(("performance", PERFORMANCE_CHECKS if readable else PERFORMANCE_CHECKS[:2]))
         areas.append(("latency", LATENCY_CHECKS if readable else ()))
+        areas.append(("events", EVENT_CHECKS if readable else ()))
     if Mode.ACCURACY in case.modes:
         areas.append(("accuracy", ACCURACY_CHECKS))
     areas.append(("compliance", COMPLIANCE_CHECKS))

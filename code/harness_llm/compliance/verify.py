@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness_llm import rules
-from harness_llm.compliance.accuracy_log import LoggedSample, read_samples
+from harness_llm.logs.accuracy_log import LoggedAnswer, read_answers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,6 +56,7 @@ def verify(
     scenario: Scenario,
     eos_token_ids: Collection[int] = (),
     score: float | None = None,
+    why_unscored: str = "",
 ) -> Verification:
     """Judge a finished compliance run.
 
@@ -64,26 +65,27 @@ def verify(
         log: Its mlperf_log_accuracy.json, whole.
         scenario: First tokens are not reported, and so not checked, in Offline.
         eos_token_ids: The model's end-of-sequence tokens; TEST06 fails where none are known.
-        score: The accuracy of the answers in percent; needed by TEST07.
+        score: The accuracy of the answers in percent; without it TEST07 fails.
+        why_unscored: A sentence on why there is no score; empty for none.
 
     Raises:
         FolderError: The log is missing, cut or no accuracy log.
     """
-    samples = list(read_samples(log))
+    samples = list(read_answers(log))
     if test == "TEST06":
         return _test06(samples, scenario, eos_token_ids)
     if test == "TEST07":
-        return _test07(samples, score)
+        return _test07(samples, score, why_unscored)
     assert test == "TEST09", test
     return _test09(samples)
 
 
-def _test06(samples: list[LoggedSample], scenario: Scenario, eos: Collection[int]) -> Verification:
+def _test06(samples: list[LoggedAnswer], scenario: Scenario, eos: Collection[int]) -> Verification:
     ends = np.asarray(sorted(eos), np.int32)
     timed = scenario.is_timed_per_token
-    first = [s.qsl_index for s in samples if timed and not _first_token_matches(s)]
-    ended_twice = [s.qsl_index for s in samples if _trailing(s, ends) > 1]
-    miscounted = [s.qsl_index for s in samples if s.token_count != len(s.tokens)]
+    first = [s.sample for s in samples if timed and not _first_token_matches(s)]
+    ended_twice = [s.sample for s in samples if _trailing(s, ends) > 1]
+    miscounted = [s.sample for s in samples if s.token_count != len(s.tokens)]
     empty = not samples
     reasons = ["The log has no samples."] if empty else []
     reasons += (
@@ -102,27 +104,29 @@ def _test06(samples: list[LoggedSample], scenario: Scenario, eos: Collection[int
     return _verification("TEST06", lines, reasons)
 
 
-def _first_token_matches(sample: LoggedSample) -> bool:
+def _first_token_matches(sample: LoggedAnswer) -> bool:
     reported = sample.first_tokens
     return len(reported) > 0 and np.array_equal(reported, sample.tokens[: len(reported)])
 
 
-def _trailing(sample: LoggedSample, ends: np.ndarray[tuple[int], np.dtype[np.int32]]) -> int:
+def _trailing(sample: LoggedAnswer, ends: np.ndarray[tuple[int], np.dtype[np.int32]]) -> int:
     """How many end-of-sequence tokens stand at the end of an answer."""
     others = np.flatnonzero(~np.isin(sample.tokens, ends))
     return len(sample.tokens) - (int(others[-1]) + 1 if len(others) else 0)
 
 
-def _test07(samples: list[LoggedSample], score: float | None) -> Verification:
+def _test07(samples: list[LoggedAnswer], score: float | None, why_unscored: str) -> Verification:
     row = rules.compliance_test("TEST07")
     threshold = row.accuracy_at_least
     assert threshold is not None
     reasons = _missing(samples, row.audit["min_query_count"])
     if score is None:
-        reasons.append("The answers were not scored.")
+        reasons.append(why_unscored or "The answers were not scored.")
     elif not score >= threshold:
         reasons.append(f"The accuracy {score} is below {threshold}.")
     lines = (
+        *((why_unscored,) if why_unscored else ()),
+        *(() if score is None else (f"'exact_match': {score}",)),
         f"Accuracy score: {score}",
         f"Accuracy threshold: {threshold}",
         f"Accuracy check pass: {score is not None and score >= threshold}",
@@ -131,7 +135,7 @@ def _test07(samples: list[LoggedSample], score: float | None) -> Verification:
     return _verification("TEST07", lines, reasons)
 
 
-def _test09(samples: list[LoggedSample]) -> Verification:
+def _test09(samples: list[LoggedAnswer]) -> Verification:
     row = rules.compliance_test("TEST09")
     window = row.tokens_per_sample
     assert window is not None
@@ -156,9 +160,9 @@ def _test09(samples: list[LoggedSample]) -> Verification:
     return _verification("TEST09", lines, reasons)
 
 
-def _missing(samples: list[LoggedSample], needed: int) -> list[str]:
+def _missing(samples: list[LoggedAnswer], needed: int) -> list[str]:
     """Whether the log covers as many different samples as the test asks for."""
-    covered = len({sample.qsl_index for sample in samples})
+    covered = len({sample.sample for sample in samples})
     return [] if covered >= needed else [f"The log covers {covered} samples, the test asks for {needed}."]
 
 

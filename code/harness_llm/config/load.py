@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from harness_llm.config.model import HarnessConfig, RunConfig, SimulatedLatency
+from harness_llm.config.model import HarnessConfig, RunConfig, SimulatedLatency, TestDataset
 from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _explain_one(detail: ErrorDetails) -> str:
     location = tuple(str(part) for part in detail["loc"])
     key = ".".join(location) or "the file"
     if detail["type"] == "extra_forbidden":
-        known = _KNOWN_KEYS.get(location[:-1], set())
+        known = _known_keys(location[:-1])
         near = get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {key}; {hint}"
@@ -186,3 +186,9 @@ def _explain_one(detail: ErrorDetails) -> str:
     found = detail.get("input")
     shown = "" if isinstance(found, dict) else f", found {found!r}"
     return f"{key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _known_keys(node: tuple[str, ...]) -> set[str]:
+    if node[:-1] == ("harness_config", "tests"):
+        return set(TestDataset.model_fields)
+    return _KNOWN_KEYS.get(node, set())

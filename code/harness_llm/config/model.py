@@ -5,14 +5,24 @@ A file has two nodes: `llm_config`, handed to the engine as it is, and `harness_
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
+from harness_llm import rules
 from harness_llm.core import GenerationLimits, Scenario
 
-__all__ = ["DatasetKind", "EngineName", "HarnessConfig", "RunConfig", "SimulatedLatency"]
+__all__ = ["DatasetKind", "EngineName", "HarnessConfig", "RunConfig", "SimulatedLatency", "TestDataset"]
 
 EngineName = Literal["vllm", "simulated"]
 DatasetKind = Literal["humaneval", "jsonl", "openorca", "synthetic"]
@@ -38,6 +48,46 @@ class SimulatedLatency(_Strict):
     fail_every: PositiveInt | None = None
 
 
+class TestDataset(_Strict):
+    """One entry of `harness_config.tests`: the samples of a test that does not run on the benchmark's own.
+
+    Attributes:
+        dataset: Kind of data set.
+        dataset_path: File or folder of the data set; not used by `synthetic`.
+        dataset_shape: `count:input:output` in tokens, for `synthetic` only.
+        max_tokens: Output limit of a sample; None takes harness_config's.
+    """
+
+    __test__ = False  # no pytest class
+
+    dataset: DatasetKind
+    dataset_path: Path | None = None
+    dataset_shape: str | None = None
+    max_tokens: Annotated[int, Field(ge=2)] | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        _check_source(self.dataset, self.dataset_path, self.dataset_shape)
+        return self
+
+
+def _check_source(dataset: DatasetKind, path: Path | None, shape: str | None) -> None:
+    """Whether a kind of data set has what it needs and nothing else.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if dataset == "synthetic":
+        if shape is None:
+            raise ValueError("dataset synthetic needs dataset_shape, e.g. dataset_shape: 1000:128:64")
+        if path is not None:
+            raise ValueError("dataset synthetic takes dataset_shape, not dataset_path")
+    elif path is None:
+        raise ValueError(f"dataset {dataset} needs dataset_path")
+    elif shape is not None:
+        raise ValueError(f"dataset_shape is for dataset synthetic, not {dataset}")
+
+
 class HarnessConfig(_Strict):
     """The `harness_config` node.
 
@@ -52,6 +102,7 @@ class HarnessConfig(_Strict):
         dataset_shape: `count:input:output` in tokens, for `synthetic` only.
         dataset_samples: Use only the first so many samples; None uses all. Not for a result.
         dataset_seed: Seed of what `synthetic` draws at random.
+        tests: Samples of tests that do not run on this data set, by test: `accuracy`, or a compliance test.
         chat_template: Wrap plain prompts in the model's chat template (`jsonl` only).
         user_conf: LoadGen's user.conf: target_qps, durations and, for your own benchmark, latency limits.
         max_tokens: Output limit of a sample, where the data set does not set its own.
@@ -75,6 +126,7 @@ class HarnessConfig(_Strict):
     dataset_shape: str | None = None
     dataset_samples: PositiveInt | None = None
     dataset_seed: Annotated[int, Field(ge=0)] = 0
+    tests: dict[str, TestDataset] = Field(default_factory=dict)
     chat_template: bool = True
     user_conf: Path = Path("user.conf")
     max_tokens: Annotated[int, Field(ge=2)]
@@ -94,16 +146,17 @@ class HarnessConfig(_Strict):
     def _is_consistent(self) -> Self:
         if self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}")
-        if self.dataset == "synthetic":
-            if self.dataset_shape is None:
-                raise ValueError("dataset synthetic needs dataset_shape, e.g. dataset_shape: 1000:128:64")
-            if self.dataset_path is not None:
-                raise ValueError("dataset synthetic takes dataset_shape, not dataset_path")
-        elif self.dataset_path is None:
-            raise ValueError(f"dataset {self.dataset} needs dataset_path")
-        elif self.dataset_shape is not None:
-            raise ValueError(f"dataset_shape is for dataset synthetic, not {self.dataset}")
+        _check_source(self.dataset, self.dataset_path, self.dataset_shape)
         return self
+
+    @field_validator("tests")
+    @classmethod
+    def _names_known_tests(cls, tests: dict[str, TestDataset]) -> dict[str, TestDataset]:
+        known = ("accuracy", *rules.table().tests)
+        for name in tests:
+            if name not in known:
+                raise ValueError(f"no test {name!r} has samples of its own; known: {', '.join(known)}")
+        return tests
 
     @property
     def limits(self) -> GenerationLimits:
@@ -121,6 +174,14 @@ class RunConfig(_Strict):
 
     llm_config: dict[str, Any]
     harness_config: HarnessConfig
+
+    @field_validator("llm_config")
+    @classmethod
+    def _is_plain(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what JSON has no form for: it would reach engine and run folder as something else."""
+        for name, value in arguments.items():
+            _check_plain(name, value)
+        return arguments
 
     @property
     def model_path(self) -> Path | None:
@@ -140,3 +201,16 @@ class RunConfig(_Strict):
             tuple(sorted(harness.engine_env.items())),
             harness.simulated,
         )
+
+
+def _check_plain(key: str, value: object) -> None:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _check_plain(f"{key}.{name}", part)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            _check_plain(f"{key}[{index}]", part)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{key} is {value}, no finite number")
+    elif not (value is None or isinstance(value, bool | int | float | str)):
+        raise ValueError(f"{key} is a {type(value).__name__}; write it in quotes to give it as text")

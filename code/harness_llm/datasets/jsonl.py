@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["load_jsonl"]
 
+_TOKEN_COLUMNS = ("tok_input", "input_tokens")
+_REFERENCE_COLUMN = "ground_truth"
+"""Columns of MLCommons' own Parquet files, older and newer name of the first (language/gpt-oss-120b:
+utils/tokenization.py lines 121-124, eval_mlperf_accuracy.py line 384, @b66003e1)."""
+
 _REMEDY = (
     "A sample is an object with one of prompt (text), messages (list of role and content) or token_ids "
     "(list of integers), and optionally reference (text), max_tokens, min_tokens."
@@ -102,6 +107,9 @@ def load_jsonl(
 ) -> SampleTable:
     """Read a `.jsonl`, `.jsonl.gz` or `.parquet` file of prompts, conversations or token ids.
 
+    A Parquet file with a column `tok_input` or `input_tokens` is one of MLCommons': that column holds the
+    token ids, `ground_truth` the references, and other columns are left alone.
+
     Plain prompts are wrapped in the model's chat template as one user message, if `options.chat_template` is
     true and the tokenizer has one; otherwise they are tokenized as they are. References are for all samples
     or for none.
@@ -172,7 +180,25 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             f"{path}: cannot be read as Parquet: {error}", "Check the path and the file."
         ) from error
     for number, row in enumerate(rows):
-        yield f"{path}, row {number}", {key: value for key, value in row.items() if value is not None}
+        yield f"{path}, row {number}", _from_official(row) if _is_official(row) else _present(row)
+
+
+def _present(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def _is_official(row: dict[str, Any]) -> bool:
+    return any(name in row for name in _TOKEN_COLUMNS)
+
+
+def _from_official(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of one of MLCommons' files as a line of ours; a missing ground truth is an empty reference."""
+    tokens = next(row[name] for name in _TOKEN_COLUMNS if name in row)
+    sample: dict[str, Any] = {"token_ids": tokens}
+    if _REFERENCE_COLUMN in row:
+        truth = row[_REFERENCE_COLUMN]
+        sample["reference"] = "" if truth is None else str(truth)
+    return sample
 
 
 def _validated(where: str, found: dict[str, Any]) -> _Line:

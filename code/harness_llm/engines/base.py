@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["Engine", "EngineFacts", "Request", "Sink"]
 
@@ -81,6 +81,15 @@ class Engine(Protocol):
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Take requests and return at once; call it on the event loop that `start` ran on."""
+
+    async def abort(self, request_ids: Collection[int]) -> None:
+        """Give these requests up; returns when the engine works on none of them any more.
+
+        From the moment of the call nothing is reported for them. An id that is not unfinished is no error.
+
+        Raises:
+            EngineError: The engine did not let go of them.
+        """
 
     def check(self) -> None:
         """Return if the engine is alive.

@@ -16,7 +16,7 @@ import numpy as np
 from harness_llm.engines.base import EngineFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -80,6 +80,16 @@ class SimulatedEngine:
     def submit(self, requests: Sequence[Request]) -> None:
         """Queue requests and begin as many as may run at once."""
         self._waiting.extend(requests)
+        self._begin()
+
+    async def abort(self, request_ids: Collection[int]) -> None:
+        """Forget these requests, begun or not, and begin others in their place."""
+        given_up = set(request_ids)
+        self._waiting = deque(request for request in self._waiting if request.id not in given_up)
+        kept = [entry for entry in self._due if entry[3].id not in given_up]
+        self._running -= len(self._due) - len(kept)
+        heapq.heapify(kept)
+        self._due = kept
         self._begin()
 
     def check(self) -> None:

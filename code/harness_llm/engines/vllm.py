@@ -10,29 +10,27 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import time
 from array import array
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from harness_llm.engines.base import EngineFacts
+from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problem
 from harness_llm.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from harness_llm.engines.base import Request, Sink
 
 __all__ = ["VllmEngine"]
 
 _log = logging.getLogger(__name__)
-_NEVER = 1 << 30  # tokens between reports: longer than any answer
 _WARM_UP_PROMPTS = (16, 64, 256)
-_SET_BY_HARNESS = {
-    "stream_interval": _NEVER,
-    "enable_prefix_caching": False,
-    "disable_log_stats": True,
-}
+_WHOLE = ("stop", "length")  # finish reasons of an answer; others (abort, error) leave it cut short
 _JSON_DEPTH = 4
+_LET_GO_S = 60.0
+_LOOK_S = 0.05
 
 
 class VllmEngine:
@@ -44,8 +42,9 @@ class VllmEngine:
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         self._given = dict(arguments)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._llm: Any = None
+        self._parameters: dict[tuple[int, int, bool], Any] = {}
 
     async def start(self, sink: Sink) -> EngineFacts:
         """Load the model and answer a few made-up prompts.
@@ -59,9 +58,11 @@ class VllmEngine:
 
         self._sink = sink
         known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
-        _check_arguments(self._given, known, vllm.__version__)
+        problem, remedy = argument_problem(self._given, known, vllm.__version__)
+        if problem:
+            raise EngineError(problem, remedy)
         try:
-            arguments = AsyncEngineArgs(**{**self._given, **_SET_BY_HARNESS})
+            arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS})
             self._llm = AsyncLLM.from_engine_args(arguments)
         except Exception as error:  # noqa: BLE001 - vLLM raises many types; all mean that it will not serve
             raise EngineError(
@@ -85,9 +86,27 @@ class VllmEngine:
     def submit(self, requests: Sequence[Request]) -> None:
         """Start a task for each request."""
         for request in requests:
-            task = asyncio.create_task(self._answer(request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[request.id] = asyncio.create_task(self._answer(request))
+
+    async def abort(self, request_ids: Collection[int]) -> None:
+        """Cancel the requests, then wait until no sequence holds a block of the KV cache.
+
+        Raises:
+            EngineError: One still does after a minute.
+        """
+        tasks = [self._tasks.pop(number) for number in request_ids if number in self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # A task that was cancelled while it handed its request over has not aborted it.
+        await self._llm.abort([str(number) for number in request_ids])
+        deadline = time.monotonic() + _LET_GO_S
+        # True only when all blocks are free (vllm/v1/core/block_pool.py, reset_prefix_cache); the engine core
+        # answers between two steps, so the last step is over, too.
+        while not await self._llm.reset_prefix_cache():
+            if time.monotonic() > deadline:
+                raise EngineError(f"vLLM still works on aborted requests after {_LET_GO_S:.0f} s")
+            await asyncio.sleep(_LOOK_S)
 
     def check(self) -> None:
         """Raise if vLLM's engine core is dead.
@@ -103,42 +122,68 @@ class VllmEngine:
 
     async def stop(self) -> None:
         """Shut vLLM down, engine core included."""
-        for task in list(self._tasks):
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._llm is not None:
             self._llm.shutdown()
 
     async def _answer(self, request: Request) -> None:
         try:
             tokens = array("i")
+            reason = None
             async for output in self._generate(request):
                 is_first = not tokens
-                tokens.extend(output.outputs[0].token_ids)
+                (answer,) = output.outputs
+                tokens.extend(answer.token_ids)
+                reason = answer.finish_reason
                 if is_first and tokens and request.wants_first_token:
                     self._sink.first_token(request.id, tokens[0])
-            self._sink.finished(request.id, tokens.tobytes())
+            if reason in _WHOLE:
+                self._sink.finished(request.id, tokens.tobytes())
+            else:
+                self._sink.failed(
+                    request.id, f"vLLM cut the answer short after {len(tokens)} tokens: {reason}"
+                )
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever vLLM raises, the sample has no answer
             self._sink.failed(request.id, f"{type(error).__name__}: {error}")
+        finally:
+            self._tasks.pop(request.id, None)
 
     def _generate(self, request: Request) -> Any:
-        from vllm import SamplingParams
-        from vllm.inputs import TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
-
-        kind = RequestOutputKind.DELTA if request.wants_first_token else RequestOutputKind.FINAL_ONLY
-        parameters = SamplingParams(
-            temperature=0.0,
-            min_tokens=request.min_tokens,
-            max_tokens=request.max_tokens,
-            detokenize=False,
-            output_kind=kind,
-        )
         prompt = array("i")
         prompt.frombytes(request.prompt)
-        return self._llm.generate(TokensPrompt(prompt_token_ids=prompt.tolist()), parameters, str(request.id))
+        # A prompt with a type is taken as it is; one without takes vLLM's tokenizing path, from 0.32 on
+        # by way of another thread (vllm/v1/engine/async_llm.py, add_request).
+        typed = {"type": "token", "prompt_token_ids": prompt.tolist()}
+        return self._llm.generate(typed, self._sampling(request), str(request.id))
+
+    def _sampling(self, request: Request) -> Any:
+        """SamplingParams for a request; equal ones are made once, for vLLM works on copies of its own.
+
+        A flat copy will do, `skip_clone`: what vLLM adds to it is the same for all, its end tokens.
+        """
+        key = (request.min_tokens, request.max_tokens, request.wants_first_token)
+        if key not in self._parameters:
+            from vllm import SamplingParams
+            from vllm.sampling_params import RequestOutputKind
+
+            parameters = SamplingParams(
+                temperature=0.0,
+                min_tokens=request.min_tokens,
+                max_tokens=request.max_tokens,
+                detokenize=False,
+                output_kind=(
+                    RequestOutputKind.DELTA if request.wants_first_token else RequestOutputKind.FINAL_ONLY
+                ),
+            )
+            if hasattr(parameters, "skip_clone"):
+                parameters.skip_clone = True
+            self._parameters[key] = parameters
+        return self._parameters[key]
 
     async def _warm_up(self, max_sequence_tokens: int) -> None:
         from harness_llm.engines.base import Request as EngineRequest
@@ -155,22 +200,6 @@ class VllmEngine:
             raise EngineError(
                 f"vLLM failed to answer a warm-up prompt: {type(error).__name__}: {error}"
             ) from error
-
-
-def _check_arguments(given: Mapping[str, Any], known: set[str], version: str) -> None:
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise EngineError(
-                f"llm_config.{name}: vLLM {version} has no such argument",
-                (f"Did you mean {near[0]}? " if near else "")
-                + "docs/vllm-arguments.md says what replaced older ones.",
-            )
-    for name, value in _SET_BY_HARNESS.items():
-        if name in given and given[name] != value:
-            raise EngineError(
-                f"llm_config.{name} is set by the harness to {value!r}, found {given[name]!r}", "Remove it."
-            )
 
 
 def _changes(given: Mapping[str, Any], config: Any) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "is_fetched",
     "new_folder",
     "require_space",
+    "share_files",
     "write_record",
 ]
 
@@ -88,7 +90,7 @@ def write_record(
     known: Mapping[str, str] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record every file of a folder, with size and SHA-256, and where it came from.
+    """Record every file of a folder, with size and SHA-256, and where it came from; then share the files.
 
     Args:
         folder: The complete folder. Hidden files and folders are left out.
@@ -115,7 +117,22 @@ def write_record(
     temporary = folder / f".{RECORD_NAME}.new"
     with disk_errors(folder):
         temporary.write_text(text)
+        share_files(folder, like=temporary)
         temporary.replace(folder / RECORD_NAME)
+
+
+def share_files(folder: Path, *, like: Path) -> None:
+    """Give every file below a folder the permissions of `like`, a new file, which are what the umask allows.
+
+    safetensors makes weight files readable by their owner alone; the user of a container is somebody else.
+
+    Raises:
+        PermissionError: A file belongs to another user and has other permissions.
+    """
+    mode = stat.S_IMODE(like.stat().st_mode)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
 
 
 def is_fetched(folder: Path, source: Mapping[str, Any], *, rehash: bool = False) -> bool:

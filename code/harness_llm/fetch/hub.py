@@ -32,6 +32,7 @@ _WORKERS = 8
 # Other formats of the same weights, where the hub has safetensors too.
 _DUPLICATES = ("*.bin", "*.bin.index.json", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "original/*")
 _SAME_AGAIN = "Run the same command again; it goes on where it stopped."
+_REACH = f"Check the network (proxy, HF_ENDPOINT). {_SAME_AGAIN}"
 
 _logger = logging.getLogger(__name__)
 
@@ -212,9 +213,7 @@ def _explained(model: HubModel, folder: Path, *, has_token: bool) -> Iterator[No
         raise ModelError(f"{model.repository!r} is no name of a hub repository: {error}") from error
     except (httpx2.HTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HostError(
-            f"{model.repository}: the connection to the hub failed: {reason}", _SAME_AGAIN
-        ) from error
+        raise HostError(f"{model.repository}: the connection to the hub failed: {reason}", _REACH) from error
 
 
 def _answer(model: HubModel, error: OSError, has_token: bool) -> HarnessError:
@@ -225,7 +224,7 @@ def _answer(model: HubModel, error: OSError, has_token: bool) -> HarnessError:
     ):
         error = error.__cause__
     if not isinstance(error, errors.HfHubHTTPError):
-        return HostError(f"{model.repository}: the hub cannot be reached", _SAME_AGAIN)
+        return HostError(f"{model.repository}: the hub cannot be reached", _REACH)
     status = error.response.status_code
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(f"{model.repository} has no revision {model.revision}")

@@ -83,9 +83,13 @@ def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
             from transformers.utils import logging as transformers_logging
-        except ImportError as error:
+        except (
+            ImportError,
+            RuntimeError,
+        ) as error:  # the latter: mistral_common, beneath gguf, lacks a package
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise HostError(
-                f"dequantizing needs torch, transformers and gguf: {error}",
+                f"dequantizing needs torch, transformers and gguf: {reason}",
                 "Run it with the project's own Python, .venv/bin/python.",
             ) from error
         if not sys.stderr.isatty():

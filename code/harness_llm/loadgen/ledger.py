@@ -27,6 +27,7 @@ __all__ = ["Ledger"]
 _ROW = len(EVENT_FIELDS)
 _SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS = range(_ROW)
 _HEADER_BYTES = 512
+_NOBODY = -1
 
 
 def _header(rows: int) -> bytes:
@@ -56,6 +57,7 @@ class Ledger:
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self._loadgen_ids = array("Q")
+        self._asked = array("i")  # the replica that each query was given to
         self.issued = 0
         self.finished = 0
         self.tokens = 0
@@ -84,6 +86,7 @@ class Ledger:
         if first + count > self._capacity:
             self._grow(max(2 * self._capacity, first + count))
         self._loadgen_ids.extend(loadgen_ids)
+        self._asked.extend(array("i", [_NOBODY]) * count)
         if count == 1:
             base = first * _ROW
             self._rows[base + _SAMPLE] = samples[0]
@@ -107,11 +110,16 @@ class Ledger:
         """Index into the sample table of a query."""
         return self._rows[ordinal * _ROW + _SAMPLE]
 
+    def ask(self, ordinal: int, replica: int) -> int:
+        """Note that a query goes to `replica`, which alone may answer it from now on; returns its sample."""
+        self._asked[ordinal] = replica
+        return self._rows[ordinal * _ROW + _SAMPLE]
+
     def first_token(self, ordinal: int, replica: int, now: int) -> int:
         """Record a first token; returns nanoseconds since the query was issued.
 
         Raises:
-            ProtocolError: The query is unknown, finished, or had its first token already.
+            ProtocolError: The query is unknown, another replica's, finished, or had its first token already.
         """
         base = self._row(ordinal, replica)
         rows = self._rows
@@ -126,7 +134,8 @@ class Ledger:
         """Record a complete answer; returns ns for each token after the first, NaN where not known.
 
         Raises:
-            ProtocolError: The query is unknown, finished before, or lacks a first token that it needs.
+            ProtocolError: The query is unknown, another replica's, finished before, or lacks a first token
+                that it needs.
         """
         base = self._row(ordinal, replica)
         rows = self._rows
@@ -146,7 +155,7 @@ class Ledger:
         """Record that a query cannot be answered.
 
         Raises:
-            ProtocolError: The query is unknown or finished.
+            ProtocolError: The query is unknown, another replica's, or finished.
         """
         base = self._row(ordinal, replica)
         if self._rows[base + _STATUS] not in (EventStatus.ISSUED, EventStatus.FIRST_TOKEN):
@@ -166,6 +175,10 @@ class Ledger:
     def _row(self, ordinal: int, replica: int) -> int:
         if not 0 <= ordinal < self.issued:
             raise ProtocolError(f"replica {replica}: answered query {ordinal}, which was never asked")
+        asked = self._asked[ordinal]
+        if asked != replica:
+            whom = "nobody" if asked == _NOBODY else f"replica {asked}"
+            raise ProtocolError(f"replica {replica}: answered query {ordinal}, which {whom} was asked")
         return ordinal * _ROW
 
     def _impossible(self, ordinal: int, replica: int, what: str) -> ProtocolError:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReplicaLink"]
 
-_WELCOME_TIMEOUT_MS = 10_000
+_WELCOME_TIMEOUT_MS = 70_000  # a replica may have to wait for its engine to let go of an earlier session
 _HEARD_LIMIT = 64  # messages
 _UNREAD_LIMIT_S = 8.0
 _SILENCE_LIMIT_S = 8.0  # a replica sends Events every second, if only empty ones

@@ -115,11 +115,11 @@ class Sut:
         for replica, ordinals in assignments:
             for start in range(0, len(ordinals), _REQUESTS_A_MESSAGE):
                 self._links[replica].ask(
-                    [self._request(o) for o in ordinals[start : start + _REQUESTS_A_MESSAGE]]
+                    [self._request(o, replica) for o in ordinals[start : start + _REQUESTS_A_MESSAGE]]
                 )
 
-    def _request(self, ordinal: int) -> Request:
-        sample = self._ledger.sample(ordinal)
+    def _request(self, ordinal: int, replica: int) -> Request:
+        sample = self._ledger.ask(ordinal, replica)
         return Request(
             ordinal,
             self._prompts[self._starts[sample] : self._starts[sample + 1]],

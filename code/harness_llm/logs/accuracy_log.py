@@ -1,33 +1,46 @@
-"""LoadGen's mlperf_log_accuracy.json, whole or truncated, read in one pass without holding it in memory."""
+"""LoadGen's mlperf_log_accuracy.json, whole or truncated, read in one pass without holding it in memory.
+
+One iterator and one parser, for two kinds of reader: `iterate_entries` hands faults on as data (for checks of
+files that may be broken), `read_answers` refuses a log that is not whole (for scores and verdicts).
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from harness_llm.errors import FolderError
 from harness_llm.logs.source import LogError, file_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["AccuracyEntry", "AccuracyLog", "file_hash", "iterate_entries"]
+__all__ = ["AccuracyEntry", "AccuracyLog", "LoggedAnswer", "file_hash", "iterate_entries", "read_answers"]
 
-_CUT = "..."
+_CUT = b"..."
 _LONGEST_LINE = 8 * 1024 * 1024
 _CHUNK = 1024 * 1024
+_MOST_PROBLEMS = 1000
+_SHOWN_PROBLEMS = 20
+_SHOWN_CHARACTERS = 60
+_WHOLE = "Use the log as LoadGen wrote it, before it is truncated for submission, or run the test again."
 
 
-@dataclass(frozen=True, slots=True)
-class AccuracyEntry:
-    """One answer.
+class AccuracyEntry(
+    msgspec.Struct, frozen=True, gc=False, rename={"sequence": "seq_id", "sample": "qsl_idx"}
+):
+    """One answer, as a line of the log has it (loadgen/logging.cc, AsyncLog::LogAccuracy, @b66003e1).
 
     Attributes:
         sequence: LoadGen's sequence number.
         sample: Index of the sample in the data set.
-        data: The whole answer, hexadecimal.
+        data: The whole answer, hexadecimal: token ids, int32, little-endian.
         token_data: What FirstTokenComplete carried, hexadecimal; empty in Offline.
         token_count: Tokens as LoadGen was told; None where the log has none.
     """
@@ -35,7 +48,26 @@ class AccuracyEntry:
     sequence: int
     sample: int
     data: str
-    token_data: str
+    token_data: str = ""
+    token_count: int | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LoggedAnswer:
+    """One answer out of a whole log, as token ids.
+
+    Attributes:
+        line: Its line in the log, from 1.
+        sample: Index of the sample in the data set.
+        tokens: int32, the whole answer.
+        first_tokens: int32, what was reported as the first token; empty in Offline, where nothing is.
+        token_count: Tokens as LoadGen was told; None where the log has none.
+    """
+
+    line: int
+    sample: int
+    tokens: npt.NDArray[np.int32]
+    first_tokens: npt.NDArray[np.int32]
     token_count: int | None
 
 
@@ -53,44 +85,84 @@ def file_hash(path: Path) -> str:
 
 
 def iterate_entries(path: Path) -> Iterator[AccuracyEntry | LogError | None]:
-    """The entries of a log in order; None where the log was truncated, a LogError for what is no entry."""
+    """The entries of a log in order; None where the log was truncated, a LogError for what is no entry.
+
+    Nothing that a file may hold is raised. A LogError with line 0 is about the file as a whole.
+    """
+    return (found for _, found in _numbered(path))
+
+
+def read_answers(path: Path) -> Iterator[LoggedAnswer]:
+    """The answers of a log that must be whole.
+
+    Raises:
+        FolderError: The file is missing, truncated, cut short, or holds something else.
+    """
+    for number, entry in _numbered(path):
+        if entry is None:
+            raise FolderError(f"{path}, line {number}: was truncated for submission", _WHOLE)
+        if isinstance(entry, LogError):
+            raise FolderError(f"{path}{f', line {number}' if number else ''}: {entry.reason}", _WHOLE)
+        try:
+            tokens, first = _tokens(entry.data), _tokens(entry.token_data)
+        except ValueError as error:  # odd hexadecimal, or no multiple of 4 bytes
+            raise FolderError(
+                f"{path}, line {number}: sample {entry.sample}: no 4-byte tokens: {error}", _WHOLE
+            ) from error
+        yield LoggedAnswer(number, entry.sample, tokens, first, entry.token_count)
+
+
+def _tokens(hexadecimal: str) -> npt.NDArray[np.int32]:
+    return np.frombuffer(bytes.fromhex(hexadecimal), "<i4").astype(np.int32, copy=False)
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, AccuracyEntry | LogError | None]]:
+    """Entries, cuts and faults, each with its line; at the end a fault where the list is not closed."""
     if problem := file_problem(path):
-        yield LogError(path, 0, problem)
+        yield 0, LogError(path, 0, problem)
         return
+    decoder = msgspec.json.Decoder(AccuracyEntry)
+    number = problems = 0
+    closed = False
     try:
         with path.open("rb") as file:
-            number = 0
             while raw := file.readline(_LONGEST_LINE):
                 number += 1
-                line = raw.decode("utf-8", errors="replace").strip().rstrip(",")
-                if line in ("", "[", "]"):
+                line = raw.strip()
+                if number == 1:
+                    if not line.startswith(b"["):
+                        problems += 1
+                        yield 1, LogError(path, 1, "not an accuracy log of LoadGen: no list begins")
+                    line = line.removeprefix(b"[").lstrip()
+                closed = line.endswith(b"]") or (closed and not line)
+                line = line.removesuffix(b"]").rstrip().removesuffix(b",")
+                if not line:
                     continue
-                if line == _CUT:
-                    yield None
-                    continue
-                yield _parse_entry(path, number, line)
+                found = None if line == _CUT else _parsed(path, number, line, decoder)
+                problems += isinstance(found, LogError)
+                yield number, found
+                if problems >= _MOST_PROBLEMS:
+                    return
     except OSError as error:
-        yield LogError(path, 0, f"cannot be read: {error.strerror or error}")
+        yield 0, LogError(path, 0, f"cannot be read: {error.strerror or error}")
+        return
+    if not closed:
+        yield 0, LogError(path, 0, "ends in the middle; LoadGen did not finish it")
 
 
-def _parse_entry(path: Path, number: int, line: str) -> AccuracyEntry | LogError:
+def _parsed(
+    path: Path, number: int, line: bytes, decoder: msgspec.json.Decoder[AccuracyEntry]
+) -> AccuracyEntry | LogError:
     try:
-        found = json.loads(line)
-        count = found.get("token_count")
-        return AccuracyEntry(
-            int(found["seq_id"]),
-            int(found["qsl_idx"]),
-            str(found["data"]),
-            str(found.get("token_data", "")),
-            None if count is None else int(count),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return LogError(path, number, f"no entry of an accuracy log: {line[:60]!r}")
+        return decoder.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        shown = line[:_SHOWN_CHARACTERS].decode(errors="replace")
+        return LogError(path, number, f"no entry of an accuracy log: {error}: {shown!r}")
 
 
 @dataclass(frozen=True)
 class AccuracyLog:
-    """What an accuracy log holds, counted.
+    """What an accuracy log holds, counted; made from any file, however broken.
 
     Attributes:
         path: The file.
@@ -138,10 +210,12 @@ class AccuracyLog:
                 truncated = is_after_cut = True
                 if is_before_bad:  # the half entry before the cut
                     problems.pop()
+                is_before_bad = False
             elif isinstance(found, LogError):
-                if not is_after_cut:  # else the half entry after it
+                is_half = is_after_cut and found.line > 0  # the half entry after the cut
+                if not is_half:
                     problems.append(found)
-                is_before_bad, is_after_cut = not is_after_cut, False
+                is_before_bad, is_after_cut = not is_half, False
             else:
                 is_before_bad = is_after_cut = False
                 entries += 1
@@ -163,7 +237,7 @@ class AccuracyLog:
             repeated,
             tokens,
             mismatches,
-            tuple(problems[:20]),
+            tuple(problems[:_SHOWN_PROBLEMS]),
         )
 
     @property

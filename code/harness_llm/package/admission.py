@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.package.documents import Marks
 
@@ -91,7 +92,10 @@ def _settings_name(benchmark: str) -> str:
 
 def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: BenchmarkRules | None) -> None:
     if run.run.simulated:
-        raise FolderError(f"{run.path}: a simulated run is not a result", "Run it with the vllm engine.")
+        raise FolderError(
+            f"{run.path}: the run is simulated, not a result, so it cannot go into closed",
+            "Run it with a real engine, or rehearse the packaging with --division open.",
+        )
     if official is None:
         raise ConfigError(
             f"{benchmark} is no closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
@@ -182,4 +186,10 @@ def _missing_scenarios(run: RunFolder, official: BenchmarkRules) -> list[str]:
     missing = [str(scenario) for scenario in official.row.required if scenario not in present]
     if official.row.one_of and not present & set(official.row.one_of):
         missing.append(f"one of {' or '.join(official.row.one_of)}")
-    return [f"closed also needs {', '.join(missing)} of this system in the tree"] if missing else []
+    needs = [f"closed also needs {', '.join(missing)} of this system in the tree"] if missing else []
+    if official.round == "v5.0" and Scenario.INTERACTIVE in present:
+        needs.append(
+            "v5.0 files Interactive as Server of a benchmark of its own, and closed also needs the Offline "
+            "of that benchmark: run it under its own name, such as llama2-70b-interactive-99.9"
+        )
+    return needs

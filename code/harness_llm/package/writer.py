@@ -13,6 +13,7 @@ from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, pu
 from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
 from harness_llm.package.source_code import write_source
 from harness_llm.system import HostFacts, describe, validate
+from harness_llm.system.network_path import bandwidth_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ __all__ = ["Writer"]
 _LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
 _ACCURACY_LOG = "mlperf_log_accuracy.json"
 _NOTICE = "notice"
+_NOTICE_FILE = "NOTICE.txt"
 
 
 class Writer:
@@ -49,6 +51,11 @@ class Writer:
         commit = self._run.run.git.commit
         if commit is None:
             self.warnings.append("the run was made outside of a git checkout: its source cannot be named")
+        if self._run.run.git.dirty:
+            self.warnings.append(
+                f"the run's work tree had changes that are not in commit {str(commit)[:12]}, so the source "
+                "in the tree is not all that ran; README.md of each result says so"
+            )
         folder = write_source(commit, repository, self._top / place.source)
         return str(folder.relative_to(self._top))
 
@@ -56,26 +63,27 @@ class Writer:
         """Write the logs, the compliance tests and the documents of one scenario."""
         for owned in place.owned:
             shutil.rmtree(self._top / owned, ignore_errors=True)
-        _copy(folder.path / "performance", self._folder(place.performance), _LOGS)
+        self._logs(folder.path / "performance", place.performance, _LOGS)
         self._accuracy(place, folder)
         for test in folder.compliance:
-            self._compliance(self._folder(place.compliance / test), folder.path / test, test)
+            self._compliance(place.compliance / test, folder.path / test, test)
         documents = self._folder(place.documents)
-        _copy(folder.path / "performance", documents, ("user.conf",))
+        conf = _present(folder.path / "performance" / "user.conf").read_bytes()
+        (documents / "user.conf").write_bytes(self._notes().encode() + conf)
         text = readme(folder, self._run, place, source, self._marks, self._admission.round)
         (documents / "README.md").write_text(text, encoding="utf-8")
         fields = measurements(folder, self._run, self._stated.measurements, self._marks)
         _write_json(self._top / place.measurements, fields)
 
     def _accuracy(self, place: Place, folder: ScenarioFolder) -> None:
-        source, target = folder.path / "accuracy", self._folder(place.accuracy)
-        _copy(source, target, _LOGS)
+        source, target = folder.path / "accuracy", self._top / place.accuracy
+        self._logs(source, place.accuracy, _LOGS)
         digest = copy_truncated(_present(source / _ACCURACY_LOG), target / _ACCURACY_LOG)
         numbers = published_numbers(folder.accuracy, source / "accuracy.txt")
         text = accuracy_text(numbers, self._marks.sentences)
         (target / "accuracy.txt").write_text(f"{text}\nhash={digest}\n", encoding="utf-8")
 
-    def _compliance(self, target: Path, source: Path, test: str) -> None:
+    def _compliance(self, below: Path, source: Path, test: str) -> None:
         """Write a compliance test; the verdict file must say that it passed where closed needs it."""
         name = rules.compliance_test(test).result_file
         verdict = _present(source / name).read_text(encoding="utf-8")
@@ -84,15 +92,28 @@ class Writer:
             if self._admission.division == "closed":
                 raise FolderError(message, "Closed needs a passing compliance test of each scenario.")
             self.warnings.append(message)
-        notes = "".join(f"# {sentence}\n" for sentence in self._marks.sentences)
-        (target / name).write_text(verdict + notes, encoding="utf-8")
-        _copy(source, self._folder((target / "performance" / "run_1").relative_to(self._top)), _LOGS)
-        accuracy = self._folder((target / "accuracy").relative_to(self._top))
+        (self._folder(below) / name).write_text(verdict + self._notes(), encoding="utf-8")
+        self._logs(source, below / "performance" / "run_1", _LOGS)
         if test == "TEST06":  # about a hundred answers; kept whole, as the official verification keeps it
-            _copy(source, accuracy, (_ACCURACY_LOG,))
+            self._logs(source, below / "accuracy", (_ACCURACY_LOG,))
             return
-        digest = copy_truncated(_present(source / _ACCURACY_LOG), accuracy / _ACCURACY_LOG)
-        (accuracy / "accuracy.txt").write_text(f"{notes}hash={digest}\n", encoding="utf-8")
+        self._logs(source, below / "accuracy", ())
+        target = self._folder(below / "accuracy")
+        digest = copy_truncated(_present(source / _ACCURACY_LOG), target / _ACCURACY_LOG)
+        (target / "accuracy.txt").write_text(f"{self._notes()}hash={digest}\n", encoding="utf-8")
+
+    def _notes(self) -> str:
+        """The marks as comment lines; empty for an official result."""
+        return "".join(f"# {sentence}\n" for sentence in self._marks.sentences)
+
+    def _logs(self, source: Path, below: Path, names: tuple[str, ...]) -> None:
+        """Copy LoadGen's logs as they are, and say beside them what they do not say of themselves."""
+        target = self._folder(below)
+        _copy(source, target, names)
+        if self._marks.sentences:
+            said = "".join(f"{sentence}\n" for sentence in self._marks.sentences)
+            text = f"{said}\nThe logs in this folder are as LoadGen wrote them, so they carry no mark.\n"
+            (target / _NOTICE_FILE).write_text(text, encoding="utf-8")
 
     def description(self, place: Place) -> None:
         """Write systems/<system>.json.
@@ -144,6 +165,11 @@ class Writer:
         for path in sorted(extra.iterdir()) if extra else ():
             if path.is_file() and path.name != "calibration.md":
                 shutil.copyfile(path, target / path.name)
+        if self._admission.division == "closed" and bandwidth_document(target) is None:
+            self.warnings.append(
+                "documentation/ does not say how data gets from the network cards to the accelerators, nor "
+                "at which bandwidth; closed needs it: give the folder of a bandwidth.md with --documentation"
+            )
         fields = measurements(folder, self._run, self._stated.measurements, self._marks)
         quantization = fields["weight_transformations"]
         document = self._calibration_document(folder, extra)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+)
+from transformers.masking_utils import sdpa_mask
 
 from harness_llm import datasets
 from harness_llm.accuracy.rouge import score_rouge
@@ -24,13 +31,12 @@ from harness_llm.quantize.calibration import CalibrationKind
 from harness_llm.quantize.rounded import RoundedCache, cache_scales, load_rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness_llm.datasets.table import SampleTable
 
 __all__ = ["Difference", "compare"]
 
 _LOG = logging.getLogger(__name__)
+_GROUPED = "harness_llm_grouped"
 _APP = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -59,29 +65,46 @@ class Difference:
     same_answers: float
 
 
-def compare(source: Path, quantized: Path, table: "SampleTable", *, batch: int = 8) -> Difference:
-    """Answer every sample greedily with both, and compare their logits along the source's answers."""
+def compare(source: Path, quantized: Path, table: "SampleTable", *, batch: int = 32) -> Difference:
+    """Answer every sample greedily with both, and compare their logits along the source's answers.
+
+    The source reads each batch once, since its logits come with its answers; the quantized model twice, for
+    its own answers and along the source's.
+
+    Args:
+        source: Folder of the source checkpoint.
+        quantized: Folder of the FP8 checkpoint made from it.
+        table: Samples to answer; with references, the answers are scored.
+        batch: Samples computed at once. Their logits take 4 bytes x answer tokens x vocabulary each, thrice.
+    """
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, dtype=torch.float32, local_files_only=True
     ).eval()
     rounded = load_rounded(source, quantized)
+    for loaded in (model, rounded):
+        if loaded.config._attn_implementation == "sdpa":
+            loaded.set_attn_implementation(_GROUPED)
     scales = cache_scales(quantized, model.config.num_hidden_layers)
-    answers = _answer(model, table, DynamicCache, batch)
-    rounded_answers = _answer(rounded, table, lambda: RoundedCache(scales), batch)
-    same = divergence = positions = 0.0
-    for index, answer in enumerate(answers):  # one at a time: the logits of all would take gigabytes
-        wanted = _logits(model, table, index, answer, DynamicCache())
-        found = _logits(rounded, table, index, answer, RoundedCache(scales))
-        same += float((found.argmax(-1) == wanted.argmax(-1)).sum())
-        terms = wanted.softmax(-1) * (wanted.log_softmax(-1) - found.log_softmax(-1))
-        divergence += float(terms.sum())
-        positions += len(answer)
+    tally = _Tally()
+    answers: list[list[int]] = [[] for _ in range(len(table))]
+    rounded_answers = list(answers)
+    # Samples of like length together; the longest first, since they need most memory.
+    order = sorted(range(len(table)), key=lambda index: -int(table.prompt_lengths[index]))
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        prompts = [table.prompt(index).tolist() for index in chosen]
+        found, wanted_logits = _answer(model, prompts, table, chosen, DynamicCache())
+        rounded_found, _ = _answer(rounded, prompts, table, chosen, RoundedCache(scales))
+        tally.add(wanted_logits, _logits_along(rounded, prompts, found, RoundedCache(scales)))
+        for index, answer, rounded_answer in zip(chosen, found, rounded_found, strict=True):
+            answers[index], rounded_answers[index] = answer, rounded_answer
+        _LOG.info("compared %d of %d samples", start + len(chosen), len(order))
     scores = _rouge(source, table, answers), _rouge(source, table, rounded_answers)
     return Difference(
         samples=len(table),
-        positions=int(positions),
-        same_first_choice=same / positions,
-        kl_divergence=divergence / positions,
+        positions=tally.positions,
+        same_first_choice=tally.same / tally.positions,
+        kl_divergence=tally.divergence / tally.positions,
         source_rouge=scores[0],
         quantized_rouge=scores[1],
         ratio={name: scores[1][name] / value for name, value in scores[0].items() if value},
@@ -89,48 +112,111 @@ def compare(source: Path, quantized: Path, table: "SampleTable", *, batch: int =
     )
 
 
-def _answer(model: Any, table: "SampleTable", cache: "Callable[[], Any]", batch: int) -> list[list[int]]:
-    """Greedy answers in the table's order; prompts of like length together, padded on the left and masked."""
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    position_bias: None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attention on a CPU without copying keys and values for each query head that shares them.
+
+    transformers copies them wherever padding is masked, which takes twice as long as attention itself.
+    """
+    assert position_bias is None
+    found = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=attention_mask,
+        is_causal=attention_mask is None and query.shape[2] > 1,
+        scale=scaling,
+        enable_gqa=True,
+    )
+    return found.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(_GROUPED, _attend)
+AttentionMaskInterface.register(_GROUPED, sdpa_mask)
+
+
+@dataclass
+class _Tally:
+    """Sums over the token positions compared so far."""
+
+    positions: int = 0
+    same: int = 0
+    divergence: float = 0.0
+
+    def add(self, wanted: list[torch.Tensor], found: list[torch.Tensor]) -> None:
+        """Count the logits of some answers: on either side, one tensor (tokens, vocabulary) an answer."""
+        for one, other in zip(wanted, found, strict=True):
+            self.positions += len(one)
+            self.same += int((one.argmax(-1) == other.argmax(-1)).sum())
+            terms = torch.nn.functional.kl_div(
+                other.log_softmax(-1), one.log_softmax(-1), log_target=True, reduction="sum"
+            )
+            self.divergence += float(terms)
+
+
+def _answer(
+    model: Any, prompts: list[list[int]], table: "SampleTable", chosen: list[int], cache: Any
+) -> tuple[list[list[int]], list[torch.Tensor]]:
+    """Greedy answers, each up to its end token or limit, and the logits before each of their tokens."""
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
-    order = sorted(range(len(table)), key=lambda index: int(table.prompt_lengths[index]))
-    answers: list[list[int]] = [[] for _ in order]
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        prompts = [torch.tensor(table.prompt(index).tolist()) for index in chosen]
-        ids, mask = (
-            torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left")
-            for rows in (prompts, [torch.ones_like(prompt) for prompt in prompts])
+    ids, mask = _padded(prompts)
+    with torch.inference_mode():
+        made = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            do_sample=False,
+            pad_token_id=ends[0],
+            min_new_tokens=int(table.min_tokens[chosen].min()),
+            max_new_tokens=int(table.max_tokens[chosen].max()),
+            return_dict_in_generate=True,
+            output_logits=True,
         )
-        with torch.inference_mode():
-            made = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                past_key_values=cache(),
-                do_sample=False,
-                pad_token_id=ends[0],
-                min_new_tokens=int(table.min_tokens[chosen].min()),
-                max_new_tokens=int(table.max_tokens[chosen].max()),
-            )
-        for index, row in zip(chosen, made[:, ids.shape[1] :].tolist(), strict=True):
-            end = next((position + 1 for position, token in enumerate(row) if token in ends), len(row))
-            answers[index] = row[:end]
-        _LOG.info("answered %d of %d samples", start + len(chosen), len(order))
-    return answers
+    answers = []
+    for limit, row in zip(table.max_tokens[chosen], made.sequences[:, ids.shape[1] :].tolist(), strict=True):
+        end = next((position + 1 for position, token in enumerate(row) if token in ends), len(row))
+        answers.append(row[: min(end, int(limit))])
+    logits = torch.stack(made.logits, dim=1)  # (prompts, tokens, vocabulary)
+    return answers, [row[: len(answer)] for row, answer in zip(logits, answers, strict=True)]
 
 
-def _logits(model: Any, table: "SampleTable", index: int, answer: list[int], cache: Any) -> torch.Tensor:
-    """Logits before each token of an answer, float32, shape (answer tokens, vocabulary)."""
-    prompt = table.prompt(index).tolist()
+def _logits_along(
+    model: Any, prompts: list[list[int]], answers: list[list[int]], cache: Any
+) -> list[torch.Tensor]:
+    """Logits before each token of given answers, float32, one tensor (answer tokens, vocabulary) a prompt."""
+    ids, mask = _padded([prompt + answer[:-1] for prompt, answer in zip(prompts, answers, strict=True)])
     with torch.inference_mode():
         logits = model(
-            input_ids=torch.tensor([prompt + answer[:-1]]),
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=len(answer),
+            logits_to_keep=max(map(len, answers)),
         ).logits
-    found: torch.Tensor = logits[0].float()
-    return found
+    return [row[-len(answer) :] for row, answer in zip(logits, answers, strict=True)]
+
+
+def _padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids padded on the left, so that all rows end together; and the mask of what is no padding."""
+    ids, mask = (
+        torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_side="left")
+        for tensors in (
+            [torch.tensor(row) for row in rows],
+            [torch.ones(len(row), dtype=torch.int64) for row in rows],
+        )
+    )
+    return ids, mask
 
 
 def _rouge(source: Path, table: "SampleTable", answers: list[list[int]]) -> dict[str, float]:

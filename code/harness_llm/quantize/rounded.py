@@ -25,19 +25,42 @@ _LARGEST = torch.finfo(torch.float8_e4m3fn).max  # 448
 
 def round_to_fp8(values: torch.Tensor, scale: float) -> torch.Tensor:
     """The nearest multiples of `scale` that E4M3 can hold, saturated at 448, in the type of `values`."""
-    scaled = (values / scale).clamp(-_LARGEST, _LARGEST)
-    return scaled.to(torch.float8_e4m3fn).to(values.dtype) * scale
+    return _in_units(values, scale).mul_(scale)
+
+
+def _in_units(values: torch.Tensor, scale: float) -> torch.Tensor:
+    """`values` over `scale`, as E4M3 holds them; a new tensor."""
+    scaled = (values / scale).clamp_(-_LARGEST, _LARGEST)
+    return scaled.to(torch.float8_e4m3fn).to(values.dtype)
+
+
+class _Rounding:
+    """Rounds layer inputs, each once: q, k and v read the same one, gate and up another."""
+
+    def __init__(self) -> None:
+        self._read: tuple[torch.Tensor, float, torch.Tensor] | None = None
+
+    def __call__(self, values: torch.Tensor, scale: float) -> torch.Tensor:
+        if self._read is None or self._read[0] is not values or self._read[1] != scale:
+            self._read = values, scale, _in_units(values, scale)
+        return self._read[2]
 
 
 class _RoundedLinear(torch.nn.Module):
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: float) -> None:
+    """Rounded inputs times rounded weights; these carry both scales, so that no input needs a product."""
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: float, rounding: _Rounding
+    ) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.weight = torch.nn.Parameter(weight * input_scale, requires_grad=False)
         self.bias = None if bias is None else torch.nn.Parameter(bias, requires_grad=False)
-        self.input_scale = input_scale
+        self._input_scale = input_scale
+        self._rounding = rounding
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(round_to_fp8(values, self.input_scale), self.weight, self.bias)
+        rounded = self._rounding(values, self._input_scale)
+        return torch.nn.functional.linear(rounded, self.weight, self.bias)
 
 
 class RoundedCache(DynamicCache):  # type: ignore[misc]  # transformers is not followed
@@ -77,6 +100,7 @@ def load_rounded(source: Path, quantized: Path) -> Any:
     ).eval()
     tensors = _read(quantized)
     scales = {name: value for name, value in tensors.items() if name.endswith("_scale")}
+    rounding = _Rounding()
     for name, value in tensors.items():
         if name in scales:
             continue
@@ -84,7 +108,8 @@ def load_rounded(source: Path, quantized: Path) -> Any:
         module = model.get_submodule(owner)
         if value.dtype == torch.float8_e4m3fn:
             weight = value.float() * scales[f"{owner}.weight_scale"].float()
-            replacement = _RoundedLinear(weight, module.bias, float(scales[f"{owner}.input_scale"]))
+            input_scale = float(scales[f"{owner}.input_scale"])
+            replacement = _RoundedLinear(weight, module.bias, input_scale, rounding)
             parent, _, child = owner.rpartition(".")
             setattr(model.get_submodule(parent), child, replacement)
         elif not torch.equal(getattr(module, last).float(), value.float()):

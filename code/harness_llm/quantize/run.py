@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
+from harness_llm.fetch.folder import share_files
 from harness_llm.quantize.calibration import load_calibration
 from harness_llm.quantize.checkpoint import copy_tokenizer, inspect, is_complete
 from harness_llm.quantize.plan import Backend, Plan, checkpoint_digest
@@ -148,6 +149,7 @@ def _make(request: Request, plan: Plan, samples: CalibrationSet, work: Path) -> 
     (folder / _WRITE_UP).write_text(render(plan, contents, execution), encoding="utf-8")
     facts = asdict(plan) | {"fingerprint": plan.fingerprint}
     (folder / _MARKER).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    share_files(folder, like=folder / _MARKER)
     folder.rename(request.output)
 
 

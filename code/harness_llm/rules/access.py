@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ __all__ = [
     "conf_names",
     "expand_source",
     "is_official",
+    "is_other_official",
     "loadgen_model",
     "lookup",
     "nearest",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 LATEST_ROUND = "v6.1"
+_COMMIT = re.compile(r"@([0-9a-f]{8})[0-9a-f]{32}")
 
 
 @cache
@@ -119,6 +122,11 @@ def is_official(benchmark: str) -> bool:
     return benchmark in table().benchmarks
 
 
+def is_other_official(benchmark: str, round_name: str) -> bool:
+    """Whether a round has this benchmark without rules in this table: it is no LLM, or for the edge."""
+    return any(benchmark in row.names for name, row in table().other_benchmarks.items() if name == round_name)
+
+
 def loadgen_model(benchmark: str, scenario: Scenario) -> str:
     """The model name under which LoadGen looks its settings up.
 
@@ -158,9 +166,11 @@ def nearest(name: str, known: Iterable[str] | None = None) -> str | None:
 
 
 def expand_source(source: str) -> str:
-    """Spell a source of the table out: `conf:85` becomes repository, commit, file and line."""
+    """Spell a source of the table out: `conf:85` becomes repository, short commit, file and line."""
     parts = []
     for part in filter(None, (piece.strip() for piece in source.split(";"))):
         name, _, lines = part.partition(":")
-        parts.append(f"{table().files.get(name, name)} line {lines}" if lines else part)
+        file = _COMMIT.sub(r"@\1", table().files.get(name, name))
+        noun = "line" if lines.isdigit() else "lines"
+        parts.append(f"{file} {noun} {lines.replace(',', ', ')}" if lines else part)
     return "; ".join(parts)

@@ -216,13 +216,18 @@ class ComplianceTest(_Row):
 
 
 class Names(_Row):
-    """Names that mlperf.conf knows beside the benchmarks of the table."""
+    """Names that the rules know and the table has no rules for."""
 
     names: frozenset[str] = Field(strict=False)
 
 
 class Table(BaseModel):
-    """The whole table, as it lies in table.yaml."""
+    """The whole table, as it lies in table.yaml.
+
+    Attributes:
+        other_benchmarks: By round, the official benchmarks that this project does not judge.
+        other_conf_names: Names in mlperf.conf beside those of the benchmarks.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -231,6 +236,7 @@ class Table(BaseModel):
     rounds: dict[RoundName, Round]
     tests: dict[str, ComplianceTest]
     benchmarks: dict[str, Benchmark]
+    other_benchmarks: dict[RoundName, Names]
     other_conf_names: Names
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 import harness_llm
 from harness_llm.transport.control import PARENT_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Child", "child_environment", "end_all", "start_child"]
+__all__ = ["Child", "child_environment", "end_all", "living", "start_child"]
 
 _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
 _LOG_TAIL_LINES = 6
@@ -33,6 +35,7 @@ class Child:
         log: File with its stdout and stderr.
         last_heard: Monotonic seconds of its last message; its start, before the first one.
         has_spoken: Whether any message came yet.
+        may_end: Whether it has said that its work is done, so that its end is no loss.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Child:
     process: subprocess.Popen[bytes]
     last_heard: float
     has_spoken: bool = False
+    may_end: bool = False
 
     def hear(self) -> None:
         """Note that a message came."""
@@ -95,6 +99,16 @@ def start_child(module: str, name: str, spec: Path, log: Path, environment: Mapp
             env={**child_environment(environment), PARENT_VARIABLE: str(os.getpid())},
         )
     return Child(name=name, log=log, process=process, last_heard=time.monotonic())
+
+
+def living(module: str) -> list[int]:
+    """Process ids of everybody's `python -m module` that this process may see."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if ["-m", module] == process.cmdline()[1:3]:
+                found.append(process.pid)
+    return found
 
 
 def end_all(children: Iterable[Child], grace_s: float) -> None:

@@ -1,32 +1,26 @@
-"""The supervisor: starts replicas, runs one loadgen process a test, watches all of them, ends all of them."""
+"""The supervisor: loads replicas, runs one loadgen process a test on them, and has every test followed up."""
 
 from __future__ import annotations
 
-import logging
 import shutil
-import signal
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import zmq
-
-from harness_llm import errors
-from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ProtocolError, ReplicaLost
+from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ProtocolError
+from harness_llm.supervise.children import Children
 from harness_llm.supervise.devices import replica_environments
 from harness_llm.supervise.folder import utc_now, write_json
-from harness_llm.supervise.launcher import end_all, start_child
+from harness_llm.supervise.launcher import living
 from harness_llm.supervise.progress import TestProgress
-from harness_llm.transport.control import ControlServer
+from harness_llm.supervise.written import check_written
 from harness_llm.transport.spec import ReplicaSpec, TestSpec, write_spec
-from harness_llm.transport.wire import PROTOCOL_VERSION, Done, Failed, Progress, Ready, Stage
+from harness_llm.transport.wire import PROTOCOL_VERSION, Done, Progress, Ready, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from harness_llm.config.model import RunConfig
     from harness_llm.supervise.folder import RunFolder, TestFolder
     from harness_llm.supervise.launcher import Child
     from harness_llm.supervise.plan import PlannedTest, RunPlan
@@ -35,10 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-_log = logging.getLogger(__name__)
-_POLL_MS = 200
-_FIRST_WORD_S = 60.0  # a child imports before it speaks
-_GRACE_S = 5.0
+_REPLICA, _LOADGEN = "harness_llm.replica.process", "harness_llm.loadgen.process"
 
 
 class Supervisor:
@@ -52,26 +43,20 @@ class Supervisor:
     def __init__(self, folder: RunFolder, view: View) -> None:
         self._folder = folder
         self._view = view
-        self._children: dict[str, Child] = {}
+        self._children = Children(self._take)
         self._ready: dict[str, Ready] = {}
         self._stages: dict[str, str] = {}
         self._progress: TestProgress | None = None
         self._done: dict[str, Any] | None = None
-        self._control: ControlServer | None = None
         self._following = ""
-        self._silence_s = 0.0
 
     def __enter__(self) -> Self:
-        self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._children.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop_all()
-        if self._control is not None:
-            self._control.close()
-        self._context.destroy(linger=0)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        self._stop_replicas()
+        self._children.__exit__()
 
     def run(self, plan: RunPlan, after_test: Callable[[Path], None]) -> None:
         """Run every test that is not complete yet, and follow up on those that are.
@@ -86,14 +71,14 @@ class Supervisor:
         """
         for group in plan.groups():
             if not all(self._folder.test(test.name).is_complete for test in group):
-                self._start_replicas(group[0].config)
+                self._start_replicas(group)
             for test in group:
                 folder = self._folder.test(test.name)
                 if not folder.is_complete:
                     self._run_test(plan, test)
                 if not folder.is_followed_up:
                     self._follow_up(folder, after_test)
-            self._stop_all()
+            self._stop_replicas()
 
     def _follow_up(self, folder: TestFolder, after_test: Callable[[Path], None]) -> None:
         self._following = f"{folder.path.parent.name}/{folder.path.name}: scoring"
@@ -107,31 +92,35 @@ class Supervisor:
 
     # ------------------------------------------------------------------ replicas
 
-    def _start_replicas(self, config: RunConfig) -> None:
+    def _start_replicas(self, group: Sequence[PlannedTest]) -> None:
+        """Load the engine that all tests of a group share; the most patient of their timeouts hold."""
+        config = group[0].config
         harness = config.harness_config
-        self._silence_s = harness.silence_timeout_s
-        port = harness.port
-        endpoint = f"ipc://{self._sockets}/control" if port is None else f"tcp://127.0.0.1:{port}"
-        if self._control is None:  # one for all groups: ZeroMQ lets a closed port go only after a while
-            self._control = ControlServer(self._context, endpoint)
+        self._children.silence_s = max(test.config.harness_config.silence_timeout_s for test in group)
+        control = self._children.listen(harness.port)
         arguments = harness.simulated.model_dump() if harness.engine == "simulated" else config.llm_config
-        for index, environment in enumerate(replica_environments(config)):
-            folder = self._folder.path / "replicas" / str(index)
+        environments = replica_environments(config)
+        replicas = self._folder.path / "replicas"
+        count = f"{len(environments)} replica{'s' * (len(environments) > 1)}"
+        self._view.say(f"{count} of {harness.engine} starting; log: {replicas}/*/log.txt")
+        if others := living(_REPLICA):
+            self._view.say(
+                f"note: another run is on this host (process ids {', '.join(map(str, others))}); "
+                "what shares a device or a core is measured slower"
+            )
+        for index, environment in enumerate(environments):
+            folder = replicas / str(index)
             folder.mkdir(parents=True, exist_ok=True)
             name = f"replica-{index}"
-            listen = (
-                f"ipc://{self._sockets}/{name}" if port is None else f"tcp://127.0.0.1:{port + 1 + index}"
-            )
-            spec = ReplicaSpec(index, name, self._control.endpoint, listen, harness.engine, arguments)
+            endpoint = self._children.data_endpoint(index)
+            spec = ReplicaSpec(index, name, control, endpoint, harness.engine, arguments)
             write_spec(spec, folder / "spec.json")
-            self._children[name] = start_child(
-                "harness_llm.replica.process", name, folder / "spec.json", folder / "log.txt", environment
-            )
-        self._wait_until_ready(harness.engine_start_timeout_s)
+            self._children.start(_REPLICA, name, folder / "spec.json", folder / "log.txt", environment)
+        self._wait_until_ready(max(test.config.harness_config.engine_start_timeout_s for test in group))
 
     def _wait_until_ready(self, timeout_s: float) -> None:
         started = time.monotonic()
-        names = list(self._children)
+        names = self._children.names
         while len(self._ready) < len(names):
             self._turn()
             waited = time.monotonic() - started
@@ -154,22 +143,29 @@ class Supervisor:
                 f"note: llm_config.{name}: given {change['given']!r}, vLLM uses {change['resolved']!r}"
             )
 
+    def _stop_replicas(self) -> None:
+        self._children.end_all(in_good_order=self._ready.keys())
+        self._ready.clear()
+        self._stages.clear()
+
     # ------------------------------------------------------------------ tests
 
     def _run_test(self, plan: RunPlan, test: PlannedTest) -> None:
         folder = self._folder.test(test.name)
+        harness = test.config.harness_config
         folder.begin(
-            scenario=test.config.harness_config.scenario,
+            scenario=harness.scenario,
             mode=test.mode,
             loadgen_model=test.loadgen_model,
             target_qps=test.target_qps,
         )
         self._view.say(f"{test.name}: begins")
+        self._children.silence_s = harness.silence_timeout_s
         self._done = None
         self._progress = TestProgress(
             name=test.name,
             expected=test.expected,
-            target_qps=test.target_qps if test.config.harness_config.scenario.is_timed_per_token else None,
+            target_qps=test.target_qps if harness.scenario.is_timed_per_token else None,
             ttft_limit_s=None if test.ttft_limit_ms is None else test.ttft_limit_ms / 1000,
             tpot_limit_s=None if test.tpot_limit_ms is None else test.tpot_limit_ms / 1000,
         )
@@ -178,13 +174,13 @@ class Supervisor:
             while self._done is None:
                 self._turn()
             self._wait_for_end(child)
+            check_written(folder.path)
         except BaseException as error:
             reason = error.message if isinstance(error, HarnessError) else "interrupted"
             folder.record(state="broken", reason=reason, finished_utc=utc_now())
             raise
         finally:
-            end_all([child], 0)
-            del self._children[child.name]
+            self._children.end(child)
             self._progress = None
         folder.record(state="complete", finished_utc=utc_now(), **self._done)
         self._view.say(
@@ -193,61 +189,44 @@ class Supervisor:
         )
 
     def _start_loadgen(self, plan: RunPlan, test: PlannedTest, folder: Path) -> Child:
+        harness = test.config.harness_config
         shutil.copyfile(plan.user_conf, folder / "user.conf")
         audit = None
         if test.audit_conf is not None:
             audit = folder / "audit.config"
             audit.write_text(test.audit_conf)
-        assert self._control is not None
         replicas = sorted(self._ready.items(), key=lambda pair: int(pair[0].removeprefix("replica-")))
         name = f"loadgen-{test.name}"
         spec = TestSpec(
             name=name,
             loadgen_model=test.loadgen_model,
-            scenario=test.config.harness_config.scenario,
+            scenario=harness.scenario,
             mode=test.mode,
             folder=str(folder.resolve()),
             samples=str(plan.samples.resolve()),
             user_conf=str((folder / "user.conf").resolve()),
             audit_conf=None if audit is None else str(audit.resolve()),
             replicas=[ready.endpoint for _, ready in replicas],
-            control=self._control.endpoint,
-            offline_backlog=test.config.harness_config.offline_backlog,
+            control=self._children.listen(harness.port),
+            offline_backlog=harness.offline_backlog,
         )
         write_spec(spec, folder / "spec.json")
-        child = start_child(
-            "harness_llm.loadgen.process", name, folder / "spec.json", folder / "loadgen.log", {}
-        )
-        self._children[name] = child
-        return child
+        return self._children.start(_LOADGEN, name, folder / "spec.json", folder / "loadgen.log")
 
     def _wait_for_end(self, child: Child) -> None:
-        deadline = time.monotonic() + self._silence_s
+        deadline = time.monotonic() + self._children.silence_s
         while child.exit_reason() is None:
             if time.monotonic() > deadline:
                 raise LoadgenLost(
                     f"{child.name} did not end after its test; log {child.log}{child.log_tail()}"
                 )
-            self._turn(expected_to_end=child.name)
+            self._turn()
 
-    # ------------------------------------------------------------------ watching
+    # ------------------------------------------------------------------ what children say
 
-    def _turn(self, expected_to_end: str = "") -> None:
-        """Hear what came, look whether everybody lives, show it."""
-        self._hear(_POLL_MS)
-        for child in list(self._children.values()):
-            if child.name != expected_to_end:
-                self._check(child)
+    def _turn(self) -> None:
+        self._children.turn()
         self._view.tick(self._stage_text(), self._progress)
-
-    def _hear(self, timeout_ms: int) -> None:
-        if self._control is None:  # nothing was started: every test was complete before
-            time.sleep(timeout_ms / 1000)
-            return
-        for name, message in self._control.receive(timeout_ms):
-            if name in self._children:
-                self._children[name].hear()
-                self._take(name, message)
 
     def _take(self, name: str, message: ControlMessage) -> None:
         match message:
@@ -266,46 +245,12 @@ class Supervisor:
                     self._stages[name] = message.text
             case Done():
                 self._done = message.report
-            case Failed():
-                raise _error_of(name, message, self._children[name])
-
-    def _check(self, child: Child) -> None:
-        lost = LoadgenLost if child.name.startswith("loadgen-") else ReplicaLost
-        reason = child.exit_reason()
-        if reason is not None:
-            if lost is LoadgenLost and self._done is not None:
-                return
-            self._hear(0)  # its last words may have come meanwhile
-            if lost is LoadgenLost and self._done is not None:
-                return
-            child.signal_group(signal.SIGKILL)  # what it started must not go on
-            raise lost(f"{child.name} {reason}; log {child.log}{child.log_tail()}")
-        silent = time.monotonic() - child.last_heard
-        if silent > (self._silence_s if child.has_spoken else _FIRST_WORD_S):
-            child.signal_group(signal.SIGKILL)  # it would not hear a request to stop
-            raise lost(f"{child.name} has been silent for {silent:.1f} s; log {child.log}{child.log_tail()}")
 
     def _stage_text(self) -> str:
         if self._progress is not None:
             return self._progress.name
-        waiting = [name for name in self._children if name not in self._ready]
+        waiting = [name for name in self._children.names if name not in self._ready]
         if waiting:
             stages = {self._stages.get(name, "starting") for name in waiting}
             return f"{len(waiting)} replica{'s' * (len(waiting) > 1)}: {', '.join(sorted(stages))}"
         return self._following or "between tests"
-
-    def _stop_all(self) -> None:
-        for name in self._children:
-            if name in self._ready and self._control is not None:
-                self._control.shut_down(name)
-        unready = [child for name, child in self._children.items() if name not in self._ready]
-        end_all(unready, 0)
-        end_all([child for name, child in self._children.items() if name in self._ready], _GRACE_S)
-        self._children.clear()
-        self._ready.clear()
-        self._stages.clear()
-
-
-def _error_of(name: str, message: Failed, child: Child) -> HarnessError:
-    kind = getattr(errors, message.kind, EngineError)
-    return kind(f"{name}: {message.message}\n  log: {child.log}", message.remedy)

@@ -1,7 +1,12 @@
-"""The live view: one table while stdout is a terminal, plain lines otherwise; never silent for 10 s."""
+"""The live view: one table while stdout is a terminal, plain lines otherwise.
+
+It is never silent for 10 s. Where there is nothing to count, as while a model loads, a plain line says how
+long that has taken.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PlainView", "RichView", "View", "describe", "make_view"]
 
-_PLAIN_INTERVAL_S = 8.0
+_PLAIN_INTERVAL_S = 8.0  # between lines on a running test
+_STAGE_INTERVALS_S = (2.0, 8.0)  # before the first and every further line on another stage
 _QUIET_WORTH_SAYING_S = 15.0
 
 
@@ -92,17 +98,27 @@ class PlainView:
         self._started = time.monotonic()
         self._last = 0.0
         self._stage = ""
+        self._stage_began = 0.0
+        self._stage_lines = 0
 
     def say(self, line: str) -> None:
         """Print it."""
         self._print(line)
 
     def tick(self, stage: str, progress: TestProgress | None) -> None:
-        """Print the state if it is new or 8 s have passed."""
-        due = time.monotonic() - self._last >= _PLAIN_INTERVAL_S
-        if stage != self._stage or due:
-            self._stage = stage
-            self._print(stage if progress is None else describe(progress) + self._marker)
+        """Print the state if it is time for it."""
+        now = time.monotonic()
+        is_new = stage != self._stage
+        if is_new:
+            self._stage, self._stage_began, self._stage_lines = stage, now, 0
+        if progress is not None:
+            if is_new or now - self._last >= _PLAIN_INTERVAL_S:
+                self._print(describe(progress) + self._marker)
+            return
+        interval = _STAGE_INTERVALS_S[min(self._stage_lines, len(_STAGE_INTERVALS_S) - 1)]
+        if now - max(self._last, self._stage_began) >= interval:
+            self._stage_lines += 1
+            self._print(f"{stage}, {_duration(now - self._stage_began)} so far")
 
     def close(self) -> None:
         """Nothing to undo."""
@@ -110,8 +126,10 @@ class PlainView:
     def _print(self, line: str) -> None:
         self._last = time.monotonic()
         elapsed = _duration(self._last - self._started)
-        self._out.write(f"[{elapsed:>6}] {line}\n")
-        self._out.flush()
+        # Whoever listened may be gone (a closed pipe, a full disk): no reason to lose a measurement.
+        with contextlib.suppress(OSError):
+            self._out.write(f"[{elapsed:>6}] {line}\n")
+            self._out.flush()
 
 
 class RichView:

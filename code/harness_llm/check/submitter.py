@@ -1,0 +1,234 @@
+"""Checks of one submitter's folder in a tree: its shape, its documents, and which results it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.check.case import Case, relative
+from harness_llm.check.documents import documentation_checks, read_object, source_checks, system_checks
+from harness_llm.check.files import folders
+from harness_llm.check.model import INFERENCE, POLICIES, Check, guarded
+from harness_llm.core import Scenario
+from harness_llm.logs.accuracy_log import file_hash
+from harness_llm.logs.source import file_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["Submitter", "collect_cases", "distinct_run_check", "submitter_checks"]
+
+_CHECKER = f"{INFERENCE} tools/submission/submission_checker"
+_FOLDERS = {
+    "v5": frozenset({"code", "systems", "documentation", "results", "measurements", "compliance"}),
+    "v6": frozenset({"src", "systems", "documentation", "results"}),
+}
+_EDGE_SCENARIOS = frozenset({"SingleStream", "MultiStream"})
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """One submitter's folder in one division.
+
+    Attributes:
+        root: The tree.
+        folder: The submitter's folder.
+        division: `closed`, `open` or `network`.
+        round: Round whose rules and layout apply.
+    """
+
+    root: Path
+    folder: Path
+    division: str
+    round: str
+
+    @property
+    def layout(self) -> str:
+        """Which of the two tree layouts the round uses."""
+        return rules.round_rules(self.round).layout
+
+    def check(
+        self, name: str, passed: bool | None, found: str, required: str, remedy: str, path: Path
+    ) -> Check:
+        """A check of the tree's shape; the remedy is dropped where there is nothing to remedy."""
+        source = f"{_CHECKER}/constants.py lines 2029-2193"
+        shown = relative(path, self.root)
+        return Check(name, passed, found, required, source, "" if passed is not False else remedy, shown)
+
+
+def submitter_checks(submitter: Submitter) -> Iterator[Check]:
+    """The folders of a submitter, and what stands in them once: source, documentation, systems."""
+    folder, layout = submitter.folder, submitter.layout
+    wrong = [entry.name for entry in folders(folder) if entry.name not in _FOLDERS[layout]]
+    yield submitter.check(
+        "tree.layout",
+        not wrong,
+        ", ".join(wrong) or "the round's folders",
+        ", ".join(sorted(_FOLDERS[layout])),
+        f"Package for {submitter.round}: rounds before v6.0 have other folders than later ones.",
+        folder,
+    )
+    yield from source_checks(folder / ("src" if layout == "v6" else "code"), submitter.root)
+    yield from documentation_checks(
+        folder / "documentation", submitter.root, is_required=submitter.division != "open"
+    )
+    yield from _mapping_check(submitter)
+    results = folder / "results"
+    if not folders(results):
+        yield submitter.check("tree.results", False, "none", "results", "Package a run.", results)
+
+
+def _mapping_check(submitter: Submitter) -> Iterator[Check]:
+    mapping = submitter.folder / "model_mapping.json"
+    if mapping.exists() or mapping.is_symlink():
+        found, problem = read_object(mapping)
+        yield submitter.check(
+            "tree.model-mapping",
+            found is not None and submitter.division == "open",
+            problem or f"in {submitter.division}",
+            "a JSON object, in open only",
+            "Remove it, or correct it.",
+            mapping,
+        )
+
+
+def collect_cases(submitter: Submitter, checks: list[Check]) -> Iterator[Case]:
+    """The results of one submitter that can be judged; what is wrong around them goes to `checks`."""
+    for system in folders(submitter.folder / "results"):
+        checks.extend(_system_checks(submitter, system))
+        for benchmark in folders(system):
+            yield from _benchmark_cases(submitter, benchmark, checks)
+
+
+def _system_checks(submitter: Submitter, system: Path) -> Iterator[Check]:
+    described = submitter.folder / "systems" / f"{system.name}.json"
+    yield from guarded(
+        "system",
+        relative(described, submitter.root),
+        lambda: system_checks(
+            described, submitter.root, submitter=submitter.folder.name, division=submitter.division
+        ),
+    )
+    if not folders(system):
+        yield submitter.check(
+            "tree.benchmark", False, "none", "a benchmark's folder", "Package a run.", system
+        )
+
+
+def _benchmark_cases(submitter: Submitter, folder: Path, checks: list[Check]) -> Iterator[Case]:
+    known = rules.lookup(folder.name, submitter.round)
+    checks.append(_benchmark_check(submitter, folder, known))
+    if known is None and rules.is_other_official(folder.name, submitter.round):
+        return  # its metric, scenarios and accuracy are other ones; the official checker judges them
+    scenarios = {entry.name: entry for entry in folders(folder)}
+    checks.append(_scenario_check(submitter, folder, known, frozenset(scenarios)))
+    for name, place in scenarios.items():
+        if name in set(Scenario):
+            yield _case(submitter, folder, known, Scenario(name), place)
+
+
+def _benchmark_check(submitter: Submitter, folder: Path, known: rules.BenchmarkRules | None) -> Check:
+    name, round_name = folder.name, submitter.round
+    wanted = f"an LLM benchmark of {round_name}"
+    if known:
+        return submitter.check("tree.benchmark", True, name, wanted, "", folder)
+    if rules.is_other_official(name, round_name):
+        found = f"{name}: official in {round_name}, not judged here: check it with the official checker"
+        return submitter.check("tree.benchmark", None, found, wanted, "", folder)
+    return submitter.check(
+        "tree.benchmark",
+        None if submitter.division == "open" else False,
+        f"{name}: unofficial in {round_name}",
+        wanted,
+        _benchmark_remedy(name),
+        folder,
+    )
+
+
+def _benchmark_remedy(name: str) -> str:
+    elsewhere = [
+        round_name
+        for round_name in rules.rounds()
+        if rules.lookup(name, round_name) or rules.is_other_official(name, round_name)
+    ]
+    if elsewhere:
+        return f"It is official in {', '.join(elsewhere)}: give that round, or move it to open/."
+    near = rules.nearest(name)
+    return f"Did you mean {near}?" if near else "Unofficial benchmarks go under open/."
+
+
+def _scenario_check(
+    submitter: Submitter, folder: Path, known: rules.BenchmarkRules | None, names: frozenset[str]
+) -> Check:
+    unknown = names - set(Scenario)
+    missing: list[str] = []
+    strict = known if submitter.division != "open" else None
+    if strict:
+        unknown = names - {str(scenario) for scenario in strict.row.allowed}
+        missing = [str(scenario) for scenario in strict.row.required if scenario not in names]
+        if strict.row.one_of and not names & set(strict.row.one_of):
+            missing.append("one of " + " and ".join(strict.row.one_of))
+    passed: bool | None = not unknown and not missing and bool(names)
+    if not strict and unknown and unknown <= _EDGE_SCENARIOS:
+        passed = None  # scenarios of MLPerf that this project does not run
+    return Check(
+        "tree.scenarios",
+        passed,
+        f"{', '.join(sorted(names)) or 'none'}; missing: {', '.join(missing) or 'none'}; "
+        f"unknown: {', '.join(sorted(unknown)) or 'none'}",
+        "the scenarios that the round asks for" if strict else "Offline, Server or Interactive",
+        rules.expand_source(known.row.source) if known else "",
+        "Run and package what is missing; remove the rest." if passed is False else "",
+        relative(folder, submitter.root),
+    )
+
+
+def _case(
+    submitter: Submitter,
+    benchmark: Path,
+    known: rules.BenchmarkRules | None,
+    scenario: Scenario,
+    place: Path,
+) -> Case:
+    below = (benchmark.parent.name, benchmark.name, scenario)
+    is_v6 = submitter.layout == "v6"
+    documents = place if is_v6 else submitter.folder.joinpath("measurements", *below)
+    compliance = place if is_v6 else submitter.folder.joinpath("compliance", *below)
+    return Case(
+        root=submitter.root,
+        benchmark=benchmark.name,
+        scenario=scenario,
+        round=submitter.round,
+        division=submitter.division,
+        rules=known,
+        layout="tree",
+        folder=place,
+        performance=place / "performance" / "run_1",
+        accuracy=place / "accuracy",
+        user_conf=documents / "user.conf",
+        tests={entry.name: entry for entry in folders(compliance) if entry.name.startswith("TEST")},
+    )
+
+
+def distinct_run_check(submitter: Submitter, cases: Iterable[Case]) -> Iterator[Check]:
+    """Two systems, or two scenarios, cannot have the same performance log; two accuracy levels may."""
+    places: dict[str, list[Case]] = {}
+    for case in cases:
+        if file_problem(case.detail.path) is None:
+            places.setdefault(file_hash(case.detail.path), []).append(case)
+    copies = [
+        " = ".join(relative(case.folder, submitter.folder) for case in same)
+        for same in places.values()
+        if len({(case.folder.parent.parent, case.scenario) for case in same}) > 1
+    ]
+    yield Check(
+        "tree.distinct-runs",
+        not copies,
+        "; ".join(copies) or f"{len(places)} different performance logs",
+        "a run of its own for each system and scenario",
+        f"{POLICIES} inference_rules.adoc lines 391-392",
+        "Put the log of each system's own run there." if copies else "",
+        relative(submitter.folder, submitter.root),
+    )

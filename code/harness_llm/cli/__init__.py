@@ -1,0 +1,64 @@
+"""The command line: `harness-llm`, also `python -m harness_llm`; one module a verb.
+
+A verb reads its options, calls one function of the package, and writes what came of it. It imports what it
+needs when it is called, so that `--help` is there at once.
+
+Exit codes: 0 good; 1 an INVALID run or a failed check; 2 wrong usage or configuration; 3 the run broke.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+
+from harness_llm.cli.check import check_verb
+from harness_llm.cli.package import package_verb
+from harness_llm.cli.prepare import prepare_verb
+from harness_llm.cli.run import run_verb
+from harness_llm.cli.show import show_verb
+from harness_llm.cli.system import system_verb
+from harness_llm.errors import HarnessError, UsageError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="MLPerf-style benchmarks of LLM inference: LoadGen drives vLLM; results are checked and packaged.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage, 3 the run broke.",
+)
+app.command("prepare", short_help="Read and check all that a run needs; start nothing.")(prepare_verb)
+app.command("run", short_help="Measure and score, then give the verdict.")(run_verb)
+app.command("show", short_help="Show the results of a run folder.")(show_verb)
+app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
+app.command("package", short_help="Write results into a submission tree.")(package_verb)
+app.command("system", short_help="Detect this system and write its description.")(system_verb)
+
+
+def main() -> None:
+    """Run the command line; every error that is ours ends as one message and its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _end_in_good_order()
+    try:
+        app(prog_name="harness-llm")
+    except HarnessError as error:
+        kind = "error" if isinstance(error, UsageError) else "the run broke"
+        sys.stderr.write(f"{kind}: {error}\n")
+        sys.exit(error.exit_code)
+
+
+def _end_in_good_order() -> None:
+    """Make SIGTERM and the end of the terminal mean what Ctrl-C means, unless they are ignored (nohup)."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stopped)
+
+
+def _stopped(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

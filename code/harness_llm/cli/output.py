@@ -1,0 +1,51 @@
+"""What verbs write to stdout, and the exit code that goes with a bad result."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["EXIT_BROKEN", "EXIT_INVALID", "print_json", "print_text", "show_run"]
+
+EXIT_INVALID = 1
+EXIT_BROKEN = 3
+_WIDTH = 110  # of tables, where stdout is no terminal
+
+
+def print_text(text: str) -> None:
+    """Write a text and a line end."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Write one JSON document."""
+    json.dump(document, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def show_run(folder: Path, *, as_json: bool) -> None:
+    """Write the results of a run folder.
+
+    Raises:
+        FolderError: It is no run folder.
+        typer.Exit: With 1, after writing, if the run is INVALID.
+    """
+    from harness_llm.summary import summarize
+
+    summary = summarize(folder)
+    if as_json:
+        print_json({**summary.to_json(), "run": str(folder)})
+    else:
+        Console(highlight=False, width=_WIDTH if not sys.stdout.isatty() else None).print(summary.table())
+        for reason in summary.reasons():
+            print_text(f"  {reason}")
+        print_text(f"run folder: {folder}")
+    if not summary.is_valid:
+        raise typer.Exit(EXIT_INVALID)

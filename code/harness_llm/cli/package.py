@@ -1,0 +1,71 @@
+"""`harness-llm package`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness_llm.cli.options import AsJson, Division, RoundName, RunDirectory, existing, known_round
+from harness_llm.cli.output import print_json, print_text
+
+__all__ = ["package_verb"]
+
+
+def package_verb(
+    run_folder: RunDirectory,
+    company: Annotated[str, typer.Option(help="Submitter.", show_default=False)],
+    system_name: Annotated[str, typer.Option(help="Name of the system in the tree.", show_default=False)],
+    division: Annotated[Division, typer.Option(help="Where the result is to count.")] = Division.OPEN,
+    round_name: RoundName = None,
+    output: Annotated[Path, typer.Option(help="Folder for inference_results_<round>.")] = Path("submission"),
+    system_yaml: Annotated[
+        Path | None,
+        typer.Option(help="What the machine cannot tell; see `system`.", show_default=False),
+    ] = None,
+    documentation: Annotated[
+        Path | None, typer.Option(help="Folder with documents to submit.", show_default=False)
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="File the result under this name.", show_default=False),
+    ] = None,
+    maps_to: Annotated[
+        str | None,
+        typer.Option(
+            "--maps-to", help="Open: the official benchmark that a model of your own is checked as."
+        ),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's results into a submission tree, or add them to one."""
+    from harness_llm.package.submission import package
+
+    result = package(
+        existing(run_folder),
+        round=known_round(round_name),
+        division="closed" if division is Division.CLOSED else "open",
+        company=company,
+        system_name=system_name,
+        output=output,
+        system_yaml=system_yaml,
+        benchmark=benchmark,
+        documentation=documentation,
+        maps_to=maps_to,
+        replace=replace,
+    )
+    if as_json:
+        print_json(
+            {
+                "tree": result.tree,
+                "results": result.results,
+                "marks": result.marks,
+                "warnings": result.warnings,
+            }
+        )
+        return
+    lines = [*(f"note: {warning}" for warning in result.warnings), *(f"  {path}" for path in result.results)]
+    marks = f" ({', '.join(result.marks)})" if result.marks else ""
+    print_text("\n".join([*lines, f"submission tree{marks}: {result.tree}"]))

@@ -1,0 +1,77 @@
+"""`harness-llm run`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_configs
+from harness_llm.cli.output import EXIT_BROKEN, show_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness_llm.config.model import RunConfig
+    from harness_llm.run import Prepared
+    from harness_llm.supervise.view import View
+
+__all__ = ["run_verb"]
+
+_RESULTS = Path("results")
+
+
+def run_verb(
+    config: Configs,
+    overrides: Overrides = None,
+    test: Tests = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Run folder. By default results/<benchmark>_<time>.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the unfinished run in --output; without --output, the newest unfinished run of "
+            "the same configuration under results/, or begin a new one.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure: every scenario and test given, then scores, then the verdict."""
+    from harness_llm.run import TESTS, execute, find_unfinished, prepare
+    from harness_llm.supervise.view import make_view
+
+    configs = read_configs(config, overrides)
+    prepared = prepare(configs, tuple(test or TESTS))
+    unfinished = find_unfinished(prepared, _RESULTS) if resume and output is None else None
+    folder = output or unfinished or _RESULTS / f"{prepared.benchmark}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    view = make_view(prepared.marker, quiet=as_json)
+    try:
+        if unfinished is not None:
+            view.say(f"continuing {unfinished}")
+        execute(prepared, folder, view, resume=resume, after_test=_scorer(configs, prepared, view))
+    except KeyboardInterrupt:  # here, because click would make it exit code 130
+        sys.stderr.write(f"stopped; what was measured is kept in {folder}, --resume continues it\n")
+        raise typer.Exit(EXIT_BROKEN) from None
+    finally:
+        view.close()
+    show_run(folder, as_json=as_json)
+
+
+def _scorer(configs: Sequence[RunConfig], prepared: Prepared, view: View) -> Callable[[Path], None]:
+    """What follows each test: its score or verdict, told in a line."""
+    from harness_llm.scoring import finish_test
+
+    by_scenario = {str(item.harness_config.scenario): item for item in configs}
+
+    def after_test(folder: Path) -> None:
+        line = finish_test(folder, by_scenario[folder.parent.name], prepared.table)
+        if line:
+            view.say(line)
+
+    return after_test

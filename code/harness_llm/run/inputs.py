@@ -1,0 +1,193 @@
+"""Checks of what a run is made from, before it starts: configurations, LoadGen, checkpoint, reference."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness_llm
+from harness_llm import datasets, rules
+from harness_llm.accuracy.checkpoint import weights_digest
+from harness_llm.accuracy.reference_file import Reference
+from harness_llm.core import Scenario
+from harness_llm.errors import ConfigError, HostError, ModelError
+from harness_llm.scoring import gates_of, rules_of
+from harness_llm.supervise.launcher import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness_llm.config.model import RunConfig
+    from harness_llm.datasets.table import SampleTable
+
+__all__ = [
+    "check_decoding",
+    "check_fit",
+    "check_loadgen",
+    "check_model",
+    "check_reference",
+    "check_same_benchmark",
+    "model_config",
+    "shipped_models",
+]
+
+_SAME_IN_ALL = (
+    "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed", "tests",
+    "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
+)  # fmt: skip
+
+
+def shipped_models() -> set[str]:
+    """LoadGen's model names of the benchmarks under models/: one user.conf may name several of them."""
+    models = Path(harness_llm.__file__).parent / "models"
+    folders = (path.name for path in models.iterdir() if path.is_dir())
+    return {rules.loadgen_model(name, scenario) for name in folders for scenario in Scenario}
+
+
+def check_same_benchmark(configs: Sequence[RunConfig]) -> None:
+    """One run is one benchmark over one data set, each scenario once.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not configs:
+        raise ConfigError("no configuration given", "Give one --config FILE for each scenario.")
+    seen: set[Scenario] = set()
+    first = configs[0].harness_config
+    for config in configs:
+        harness = config.harness_config
+        if harness.scenario in seen:
+            raise ConfigError(
+                f"scenario {harness.scenario} is configured twice", "Give one --config a scenario."
+            )
+        seen.add(harness.scenario)
+        for name in _SAME_IN_ALL:
+            if getattr(harness, name) != getattr(first, name):
+                raise ConfigError(
+                    f"harness_config.{name} differs between {first.scenario} ({getattr(first, name)}) and "
+                    f"{harness.scenario} ({getattr(harness, name)})",
+                    "One run is one benchmark over one data set; run them apart, or make them equal.",
+                )
+
+
+def check_loadgen(config: RunConfig) -> None:
+    """Hold the rules table against the mlperf.conf inside LoadGen, before LoadGen decides by it.
+
+    Raises:
+        ConfigError: They differ.
+        HostError: LoadGen does not load.
+    """
+    harness = config.harness_config
+    if not rules.is_official(harness.benchmark):
+        return
+    model = rules.loadgen_model(harness.benchmark, harness.scenario)
+    answer = subprocess.run(
+        [sys.executable, "-m", "harness_llm.loadgen.embedded", model, harness.scenario],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment({}),
+    )
+    if answer.returncode:
+        raise HostError(
+            f"LoadGen does not load: {answer.stderr.strip()[-500:]}", "Set the environment up again."
+        )
+    settings = json.loads(answer.stdout.splitlines()[-1])
+    differences = rules.compare_with_loadgen(settings, harness.benchmark, harness.scenario)
+    if differences:
+        raise ConfigError(
+            "\n".join(differences), "Install the LoadGen release of the round, or update the rules."
+        )
+
+
+def check_decoding(config: RunConfig) -> None:
+    """Whether answers are decoded as the rules ask: greedily, or for gpt-oss-120b sampled at temperature 1.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    official = rules_of(config.harness_config.benchmark)
+    if official is None or config.harness_config.engine == "simulated":
+        return
+    given = config.llm_config.get("override_generation_config") or {}
+    temperature = given.get("temperature", 0) if isinstance(given, dict) else None
+    if official.generation.greedy and temperature != 0:
+        raise ConfigError(
+            f"llm_config.override_generation_config sets temperature {temperature!r}; the rules of "
+            f"{official.name} ask for greedy decoding ({rules.expand_source(official.generation.source)})",
+            "Remove it.",
+        )
+    if not official.generation.greedy and temperature != 1:
+        raise ConfigError(
+            f"the rules of {official.name} ask for sampling at temperature 1 "
+            f"({rules.expand_source(official.generation.source)}), llm_config sets {temperature!r}",
+            "Set llm_config.override_generation_config: {temperature: 1.0, top_p: 1.0, top_k: 0}.",
+        )
+
+
+def check_model(config: RunConfig) -> None:
+    """Look at the checkpoint folder: what is plainly missing is said now, not after a load of minutes.
+
+    Raises:
+        ModelError: The folder, its configuration or its weights are missing.
+    """
+    if config.harness_config.engine == "simulated":
+        return
+    path = config.model_path
+    assert path is not None
+    if not path.is_dir():
+        raise ModelError(
+            f"{path}: no such checkpoint folder (llm_config.model)",
+            "Run download_model.py, or set LAB_MODEL to where the models are.",
+        )
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{path}: holds no config.json, so it is no Hugging Face checkpoint")
+    has_weights = any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
+    if not has_weights and config.llm_config.get("load_format") != "dummy":
+        raise ModelError(f"{path}: holds no weights (*.safetensors)", "Download the model again.")
+
+
+def check_reference(config: RunConfig, table: SampleTable) -> None:
+    """Refuse a reference made for other samples or weights now, not after the test.
+
+    Raises:
+        ConfigError: It was.
+    """
+    reference = gates_of(config)
+    if isinstance(reference, Reference) and config.model_path is not None:
+        reference.gates(table, weights_digest(config.model_path))
+
+
+def check_fit(config: RunConfig, table: SampleTable) -> None:
+    """Whether every sample fits the context and the vocabulary of the model.
+
+    Raises:
+        DatasetError: One does not.
+        ModelError: The checkpoint's config.json cannot be read.
+    """
+    model = model_config(config)
+    asked = config.llm_config.get("max_model_len")
+    limit = asked if isinstance(asked, int) else model.get("max_position_embeddings")
+    if isinstance(limit, int) and config.harness_config.engine != "simulated":
+        datasets.validate_fit(table, limit, vocab_size=model.get("vocab_size"))
+
+
+def model_config(config: RunConfig) -> dict[str, Any]:
+    """The checkpoint's config.json; empty where there is no checkpoint.
+
+    Raises:
+        ModelError: It is not valid JSON.
+    """
+    path = config.model_path
+    if path is None or not (path / "config.json").is_file():
+        return {}
+    try:
+        found = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(
+            f"{path / 'config.json'}: not valid JSON: {error}", "Download the model again."
+        ) from error
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,91 @@
+"""Take over a score that MLCommons' own script computed, for benchmarks that the harness does not score.
+
+::
+
+    python -m harness_llm.run.official_score RUN/Offline/accuracy OUTPUT.txt
+
+OUTPUT.txt is what that script printed; scores are its `'name': number`, the last of each name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness_llm.accuracy.result import AccuracyResult, Gates
+from harness_llm.config.load import load_config
+from harness_llm.core import Mode
+from harness_llm.errors import FolderError, HarnessError, UsageError
+from harness_llm.logs.accuracy_log import AccuracyLog
+from harness_llm.logs.source import read_text
+from harness_llm.scoring import gates_of, unscored_note
+from harness_llm.supervise.folder import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main", "take_over_score"]
+
+_SCORE = re.compile(r"'(\w+)':\s*'?(\d+(?:\.\d+)?)\b")
+
+
+def take_over_score(folder: Path, output: Path) -> AccuracyResult:
+    """Judge an accuracy test by the scores that MLCommons' script printed, and write them into its folder.
+
+    Args:
+        folder: The test's folder, `<run>/<Scenario>/accuracy`.
+        output: What the script printed.
+
+    Raises:
+        FolderError: The test did not end well, was simulated, or its log is not whole.
+        UsageError: The harness scores this benchmark itself, or the output lacks a score that judges it.
+    """
+    test, run = read_json(folder / "test.json"), read_json(folder.parent.parent / "run.json")
+    if test.get("state") != "complete" or test.get("mode") != Mode.ACCURACY:
+        raise FolderError(
+            f"{folder}: no accuracy test that ended by itself", "Name <run>/<Scenario>/accuracy."
+        )
+    if run.get("simulated") is not False:
+        raise FolderError(f"{folder}: its answers are simulated, so no score can be a result")
+    config = load_config(folder.parent.parent / "config" / f"{test['scenario']}.yaml")
+    gates = gates_of(config)
+    if not unscored_note(config) or not isinstance(gates, Gates):
+        raise UsageError(f"{config.harness_config.benchmark}: the harness scores this benchmark itself")
+    text, problem = read_text(output)
+    if problem:
+        raise UsageError(f"{output}: {problem}", "Keep what the script prints: … | tee OUTPUT.txt")
+    found = {name: float(value) for name, value in _SCORE.findall(text) if name in gates.minimum}
+    if missing := [name for name in gates.minimum if name not in found]:
+        raise UsageError(f"{output}: holds no score '{missing[0]}': number", "Give the whole output.")
+    log = AccuracyLog.read(folder / "mlperf_log_accuracy.json")
+    if log.problems or log.is_truncated or not log.samples or log.tokens is None:
+        raise FolderError(f"{log.path}: {log.problems[0] if log.problems else 'holds no whole answers'}")
+    result = AccuracyResult(found, len(log.samples), log.tokens, None, gates)
+    result.write(folder)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 1 where a gate is not met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness_llm.run.official_score",
+        description="Record the score that MLCommons' own accuracy script computed for a run.",
+    )
+    parser.add_argument("folder", type=Path, help="<run>/<Scenario>/accuracy")
+    parser.add_argument("output", type=Path, help="what the script printed")
+    options = parser.parse_args(arguments)
+    try:
+        result = take_over_score(options.folder, options.output)
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    verdict = "all gates met" if result.passed else "; ".join(result.failures)
+    sys.stdout.write(f"{options.folder}: {dict(result.scores)}: {verdict}\n")
+    return 0 if result.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Read and check every input of a run; nothing is started."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.config.load import dump_config
+from harness_llm.config.user_conf import UserConf
+from harness_llm.run.inputs import (
+    check_decoding,
+    check_loadgen,
+    check_model,
+    check_same_benchmark,
+    shipped_models,
+)
+from harness_llm.run.plan import TESTS, plan_test
+from harness_llm.run.samples import load_tables
+from harness_llm.scoring import unscored_note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness_llm.config.model import RunConfig
+    from harness_llm.datasets.table import SampleTable
+    from harness_llm.supervise.plan import PlannedTest
+
+__all__ = ["TESTS", "Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run whose every input was read and checked; nothing is started.
+
+    Attributes:
+        configs: One for each scenario, in the order given.
+        table: The samples of every test that has none of its own.
+        user_conf: LoadGen's user.conf.
+        tests: What will run, in order.
+        own_tables: By the name of a test, `accuracy` or `TEST07`, the samples that it runs on instead.
+        notes: What people should know before it starts, a sentence each.
+    """
+
+    configs: tuple[RunConfig, ...]
+    table: SampleTable
+    user_conf: UserConf
+    tests: tuple[PlannedTest, ...]
+    own_tables: Mapping[str, SampleTable] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def benchmark(self) -> str:
+        """The benchmark's name."""
+        return self.configs[0].harness_config.benchmark
+
+    @property
+    def is_official(self) -> bool:
+        """Whether MLPerf knows the benchmark; if not, every number is marked unofficial."""
+        return rules.is_official(self.benchmark)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether any answer is made up."""
+        return any(config.harness_config.engine == "simulated" for config in self.configs)
+
+    @property
+    def marker(self) -> str:
+        """What to write beside every number; empty for an official benchmark on a real engine."""
+        if self.is_simulated:
+            return "simulated, not a result"
+        return "" if self.is_official else "unofficial"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides what is measured: two runs with one can be joined."""
+        state = hashlib.sha256(self.table.digest.encode())
+        for name, table in sorted(self.own_tables.items()):
+            state.update(f"{name} {table.digest}".encode())
+        for config in self.configs:
+            state.update(dump_config(config).encode())
+        state.update(self.user_conf.path.read_bytes())
+        return state.hexdigest()
+
+
+def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepared:
+    """Read and check everything that a run needs.
+
+    Args:
+        configs: One for each scenario, of one benchmark.
+        tests: Which of `performance`, `accuracy` and the benchmark's compliance tests.
+
+    Raises:
+        UsageError: Something cannot work; says what and what would do.
+    """
+    check_same_benchmark(configs)
+    first = configs[0].harness_config
+    user_conf = UserConf.read(first.user_conf)
+    scenarios = [config.harness_config.scenario for config in configs]
+    user_conf.validate(first.benchmark, scenarios, models=shipped_models())
+    for config in configs:
+        check_model(config)
+        check_decoding(config)
+    for config in configs:
+        check_loadgen(config)
+    asked = tuple(dict.fromkeys(tests))
+    table, own = load_tables(configs, asked)
+    planned = tuple(
+        plan_test(config, test, user_conf, len(own.get(test, table)))
+        for key in dict.fromkeys(config.engine_key for config in configs)
+        for config in configs
+        if config.engine_key == key
+        for test in asked
+    )
+    note = unscored_note(configs[0]) if "accuracy" in asked else ""
+    return Prepared(tuple(configs), table, user_conf, planned, own, (note,) if note else ())

@@ -1,0 +1,95 @@
+"""The samples of a run: one table that most tests share, and one of its own for a test that asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harness_llm import datasets, rules
+from harness_llm.datasets.options import DatasetOptions
+from harness_llm.errors import ConfigError
+from harness_llm.run.inputs import check_fit, check_reference, model_config
+from harness_llm.scoring import check_scorable, unscored_note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
+    from harness_llm.datasets.table import SampleTable
+
+__all__ = ["load_tables"]
+
+_VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
+
+
+def load_tables(
+    configs: Sequence[RunConfig], tests: Sequence[str]
+) -> tuple[SampleTable, dict[str, SampleTable]]:
+    """Load and check the samples of every test.
+
+    Args:
+        configs: One for each scenario, of one benchmark.
+        tests: The tests that will run.
+
+    Returns:
+        The table that tests share, and by test the table of each that has its own.
+
+    Raises:
+        UsageError: Samples that cannot be read, do not fit the model, or cannot be scored.
+    """
+    harness = configs[0].harness_config
+    table = _load(
+        configs[0],
+        harness,
+        DatasetOptions(
+            samples=harness.dataset_samples,
+            official=rules.is_official(harness.benchmark) and harness.dataset_samples is None,
+        ),
+    )
+    own = {
+        name: _load(configs[0], given, DatasetOptions())
+        for name, given in harness.tests.items()
+        if name in tests
+    }
+    for config in configs:
+        for each in (table, *own.values()):
+            check_fit(config, each)
+    for name in tests:
+        _check_scorable(configs, name, own.get(name, table))
+    return table, own
+
+
+def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: DatasetOptions) -> SampleTable:
+    """One table, as the harness configuration or an entry of its `tests` describes it."""
+    harness = config.harness_config
+    max_tokens = given.max_tokens or harness.max_tokens
+    return datasets.load(
+        given.dataset,
+        given.dataset_path,
+        model_path=config.model_path,
+        max_tokens=max_tokens,
+        min_tokens=min(harness.min_tokens, max_tokens),
+        options=replace(
+            options,
+            chat_template=harness.chat_template,
+            shape=given.dataset_shape or "",
+            seed=harness.dataset_seed,
+            vocab_size=int(model_config(config).get("vocab_size") or _VOCABULARY),
+        ),
+    )
+
+
+def _check_scorable(configs: Sequence[RunConfig], test: str, table: SampleTable) -> None:
+    """Find now what would make a finished test impossible to score."""
+    if any(config.harness_config.engine == "simulated" for config in configs):
+        if test == "accuracy" and table.references is not None:
+            check_reference(configs[0], table)
+        return
+    if test == "accuracy" and not unscored_note(configs[0]):
+        if table.references is None:
+            raise ConfigError(
+                f"the data set {table.name} has no reference answers, so accuracy cannot be scored",
+                "Run with --test performance only, or add references to the data set.",
+            )
+        check_reference(configs[0], table)
+    check_scorable(configs[0], test, table)

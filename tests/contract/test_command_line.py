@@ -1,0 +1,43 @@
+"""What a user may type is a promise: a verb or an option that comes or goes must be written down here."""
+
+from __future__ import annotations
+
+import typer
+
+from harness_llm.cli import app
+
+PROMISED = {
+    "prepare": {"--config", "-c", "--set", "--test", "--json"},
+    "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--json"},
+    "show": {"--json"},
+    "check": {"--round", "--division", "--failures", "--json"},
+    "package": {
+        "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",
+        "--benchmark", "--maps-to", "--replace", "--json",
+    },
+    "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
+}  # fmt: skip
+
+
+def test_the_command_line_is_as_promised() -> None:
+    group = typer.main.get_command(app)
+    commands = group.commands  # type: ignore[attr-defined]
+    found = {
+        name: {
+            option
+            for parameter in command.params
+            if parameter.param_type_name == "option"
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        - {"--help"}
+        for name, command in commands.items()
+    }
+    assert found == PROMISED
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert command.help, name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name} {parameter.name}"

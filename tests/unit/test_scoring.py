@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import yaml
+
+from harness_llm import scoring
+from harness_llm.accuracy.result import Gates
+from harness_llm.config.load import load_config
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import FolderError, UsageError
+from harness_llm.run.official_score import main, take_over_score
+from harness_llm.scoring import finish_test, gates_of, unscored_note
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness_llm.config.model import RunConfig
+
+FINAL, RETURN, A, B = 0, 1, 2, 3
+
+
+class _Words:
+    """Stands in for a tokenizer whose text keeps its markers."""
+
+    texts = ("<|channel|>final<|message|>", "<|return|>", "A", "B")
+
+    def __init__(self, _: Path) -> None: ...
+
+    def decode(self, answers: Any) -> list[str]:
+        return ["".join(self.texts[int(token)] for token in answer) for answer in answers]
+
+
+def _config(folder: Path, benchmark: str = "gpt-oss-120b", engine: str = "vllm") -> RunConfig:
+    path = folder / "config" / "Offline.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    harness = {
+        "benchmark": benchmark, "scenario": "Offline", "engine": engine, "dataset": "synthetic",
+        "dataset_shape": "3:4:4", "max_tokens": 8,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump({"llm_config": {"model": "/m"}, "harness_config": harness}))
+    return load_config(path)
+
+
+def _log(folder: Path, answers: list[list[int]]) -> None:
+    lines = [
+        json.dumps({
+            "seq_id": index, "qsl_idx": index, "data": np.array(tokens, "<i4").tobytes().hex(),
+            "token_count": len(tokens),
+        })
+        for index, tokens in enumerate(answers)
+    ]  # fmt: skip
+    (folder / "mlperf_log_accuracy.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def _own_samples(run: Path, references: list[str]) -> dict[str, Any]:
+    table = SampleTable.from_prompts(
+        "gpqa", [[1]] * len(references), max_tokens=9, min_tokens=2, references=references
+    )
+    table.save(run / "samples_TEST07.npz")
+    return {"file": "samples_TEST07.npz", "digest": table.digest, "samples": len(table), "name": "gpqa"}
+
+
+SHARED = SampleTable.from_prompts("perf", [[1]], max_tokens=9, min_tokens=2)
+
+
+def _test07(run: Path, right: int, samples: int = 990) -> Path:
+    folder = run / "Offline" / "TEST07"
+    folder.mkdir(parents=True)
+    _log(folder, [[FINAL, A if index < right else B, RETURN] for index in range(samples)])
+    record = {
+        "format": 1, "scenario": "Offline", "mode": "PerformanceOnly", "state": "complete",
+        "dataset": _own_samples(run, ["A"] * 990),
+    }  # fmt: skip
+    (folder / "test.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("right", "samples", "passed"), [(601, 990, True), (600, 990, False), (989, 989, False)]
+)
+def test_test07_is_scored_by_its_own_samples_and_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: int, samples: int, passed: bool
+) -> None:
+    """601 of 990 is 60.707 %, 600 is 60.606 %; the rule asks for 60.698 %."""
+    monkeypatch.setattr(scoring, "TextWithMarkers", _Words)
+    folder = _test07(tmp_path, right, samples)
+    line = finish_test(folder, _config(tmp_path), SHARED)
+    assert line.startswith("Offline/TEST07: " + ("passed" if passed else "FAILED"))
+    verdict = json.loads((folder / "test.json").read_text())["compliance"]
+    assert verdict["passed"] is passed
+    text = (folder / "verify_accuracy.txt").read_text()
+    assert ("TEST PASS" in text) is passed
+    assert f"'exact_match': {round(100 * right / samples, 3)}" in text
+
+
+def test_made_up_answers_never_pass_test07(tmp_path: Path) -> None:
+    folder = _test07(tmp_path, 990)
+    line = finish_test(folder, _config(tmp_path, engine="simulated"), SHARED)
+    assert "FAILED: The answers are made up" in line
+    assert "TEST PASS" not in (folder / "verify_accuracy.txt").read_text()
+
+
+def test_an_accuracy_test_that_cannot_be_scored_says_so_and_writes_no_score(tmp_path: Path) -> None:
+    """A benchmark that is judged by exact match must not pass by ROUGE, or by having no ROUGE gate."""
+    folder = _accuracy_test(tmp_path)
+    table = SampleTable.from_prompts(
+        "acc", [[1]] * 2, max_tokens=9, min_tokens=2, references=["A", "def f(): pass"]
+    )
+    line = finish_test(folder, _config(tmp_path), table)
+    assert "exact_match" in line and "docs/accuracy.md" in line
+    assert not (folder / "accuracy.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "foreign"),
+    [
+        ("gpt-oss-120b", "exact_match"), ("deepseek-r1", "exact_match"), ("llama3.1-405b", "exact_match"),
+        ("mixtral-8x7b", "gsm8k, mbxp"), ("llama2-70b-99.9", None), ("llama2-70b-99", None),
+        ("llama3.1-8b", None), ("mine", None),
+    ],
+)  # fmt: skip
+def test_which_benchmarks_are_scored_here(tmp_path: Path, benchmark: str, foreign: str | None) -> None:
+    note = unscored_note(_config(tmp_path, benchmark))
+    assert (f"judged by {foreign}," in note) if foreign else not note
+
+
+def test_gates_are_all_of_the_rules(tmp_path: Path) -> None:
+    gates = gates_of(_config(tmp_path, "llama3.1-8b"))
+    assert isinstance(gates, Gates)
+    assert set(gates.minimum) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
+    assert gates.characters == (7350879.6, 8984408.4) and gates.tokens_per_sample is None
+    gates = gates_of(_config(tmp_path, "gpt-oss-120b"))
+    assert isinstance(gates, Gates)
+    assert gates.minimum == {"exact_match": pytest.approx(82.2987)}
+    assert gates.tokens_per_sample == (0, 10998.9) and gates.characters is None
+    assert gates_of(_config(tmp_path, "mine")) is None
+
+
+# ---------------------------------------------------------------------------- MLCommons' own score
+
+
+def _accuracy_test(run: Path, *, simulated: bool = False, state: str = "complete") -> Path:
+    folder = run / "Offline" / "accuracy"
+    folder.mkdir(parents=True)
+    _log(folder, [[FINAL, A, RETURN], [FINAL, B]])
+    record = {"format": 1, "scenario": "Offline", "mode": "AccuracyOnly", "state": state}
+    (folder / "test.json").write_text(json.dumps(record))
+    (run / "run.json").write_text(json.dumps({"format": 1, "simulated": simulated}))
+    _config(run)
+    return folder
+
+
+OUTPUT = "gpqa_diamond 700 990\n\nPrinting for submission_checker:\n\n'exact_match': {}\n"
+
+
+@pytest.mark.parametrize(("score", "code"), [("82.299", 0), ("82.298", 1)])
+def test_the_score_of_mlcommons_script_is_taken_over_and_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], score: str, code: int
+) -> None:
+    folder, output = _accuracy_test(tmp_path), tmp_path / "out.txt"
+    output.write_text(OUTPUT.format(score))
+    assert main([str(folder), str(output)]) == code
+    record = json.loads((folder / "accuracy.json").read_text())
+    assert record["metric"] == "exact_match" and record["scores"] == {"exact_match": float(score)}
+    assert (record["passed"], record["samples"], record["tokens_per_sample"]) == (code == 0, 2, 2.5)
+    assert f"'exact_match': {score}" in (folder / "accuracy.txt").read_text()
+    assert "gen_len" not in (folder / "accuracy.txt").read_text()
+    assert ("all gates met" in capsys.readouterr().out) is (code == 0)
+
+
+def test_a_score_is_not_taken_from_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = _accuracy_test(tmp_path), tmp_path / "out.txt"
+    assert main([str(folder), str(output)]) == 2
+    assert "is missing" in capsys.readouterr().err
+    output.write_text("'rouge1': 44.0\n")
+    with pytest.raises(UsageError, match="holds no score 'exact_match'"):
+        take_over_score(folder, output)
+    output.write_text(OUTPUT.format("83.0"))
+    (folder / "mlperf_log_accuracy.json").write_text("[\n")
+    with pytest.raises(FolderError, match="ends in the middle"):
+        take_over_score(folder, output)
+    _config(tmp_path, "llama2-70b-99.9")
+    with pytest.raises(UsageError, match="scores this benchmark itself"):
+        take_over_score(folder, output)
+    assert not (folder / "accuracy.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"), [({"simulated": True}, "simulated"), ({"state": "broken"}, "no accuracy test")]
+)
+def test_a_score_is_not_given_to_a_run_that_has_no_result(
+    tmp_path: Path, facts: dict[str, Any], named: str
+) -> None:
+    folder, output = _accuracy_test(tmp_path, **facts), tmp_path / "out.txt"
+    output.write_text(OUTPUT.format("83.0"))
+    with pytest.raises(FolderError, match=named):
+        take_over_score(folder, output)

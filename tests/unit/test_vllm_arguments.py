@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import importlib.util
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problem, installed_arguments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KNOWN = {"model", "max_num_seqs", "max_model_len", *SET_BY_HARNESS}
+
+
+def test_known_arguments_are_no_problem() -> None:
+    assert argument_problem({"model": "m", "max_num_seqs": 4}, KNOWN, "1") == ("", "")
+    assert argument_problem(dict(SET_BY_HARNESS), KNOWN, "1") == ("", "")
+
+
+def test_an_unknown_one_is_named_with_the_nearest() -> None:
+    problem, remedy = argument_problem({"model": "m", "max_model_length": 4}, KNOWN, "0.1")
+    assert problem == "llm_config.max_model_length: vLLM 0.1 has no such argument"
+    assert "Did you mean max_model_len?" in remedy
+    assert "Did you mean" not in argument_problem({"zzz": 1}, KNOWN, "0.1")[1]
+
+
+@pytest.mark.parametrize("name", SET_BY_HARNESS)
+def test_what_a_result_depends_on_is_not_the_users_choice(name: str) -> None:
+    problem, remedy = argument_problem({name: "other"}, KNOWN, "1")
+    assert problem.startswith(f"llm_config.{name} is set by the harness to {SET_BY_HARNESS[name]!r}")
+    assert remedy == "Remove it."
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str | None) -> None:
+    (folder / "engine").mkdir()
+    if source is not None:
+        (folder / "engine/arg_utils.py").write_text(source)
+    spec = SimpleNamespace(origin=str(folder / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "vllm" else None)
+
+
+def test_fields_are_read_from_the_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = """
+@dataclass
+class Other:
+    not_this: int
+@dataclass
+class EngineArgs:
+    model: str = "m"
+    max_num_seqs: int | None = None
+    limit = 3
+    def method(self):
+        local: int = 4
+class AsyncEngineArgs(EngineArgs):
+    enable_log_requests: bool = False
+"""
+    _install(monkeypatch, tmp_path, source)
+    assert installed_arguments() == {"model", "max_num_seqs", "enable_log_requests"}
+
+
+@pytest.mark.parametrize("source", [None, "class Elsewhere: ...", "not Python at all ("])
+def test_a_source_that_says_nothing_gives_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str | None
+) -> None:
+    _install(monkeypatch, tmp_path, source)
+    assert installed_arguments() is None
+
+
+def test_no_vllm_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert installed_arguments() is None
