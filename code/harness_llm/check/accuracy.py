@@ -158,7 +158,7 @@ def _hash(case: Case) -> Iterator[Check]:
 
 
 def _is_unscored(case: Case) -> bool:
-    """Whether nobody scored the answers: an unofficial benchmark may have no references, a simulated run has none."""
+    """Whether nobody scored the answers: simulated ones, or an own benchmark without references."""
     if case.rules is not None and not case.is_simulated:
         return False
     text, problem = read_text(case.accuracy / "accuracy.txt")
