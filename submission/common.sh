@@ -11,6 +11,7 @@ source setup/environment.sh
 run_and_package() {
     local benchmark=$1 run_status=0 check_status=0 folder
     shift
+    is_folder_name COMPANY "$COMPANY" && is_folder_name SYSTEM_NAME "$SYSTEM_NAME" || return 2
     harness-llm run --resume "$@" || run_status=$?
     [[ $run_status -le 1 ]] || return "$run_status"
     folder=$(newest_run "$benchmark")
@@ -19,6 +20,14 @@ run_and_package() {
     harness-llm package "$folder" --division "${DIVISION:-open}" --round "${ROUND:-v6.1}" --company "$COMPANY" \
         --system-name "$SYSTEM_NAME" --replace ${SYSTEM_YAML:+--system-yaml "$SYSTEM_YAML"} || return $?
     return $((run_status > check_status ? run_status : check_status))
+}
+
+# is_folder_name VARIABLE VALUE: whether VALUE can name a folder of the tree; said before the run, not after it.
+is_folder_name() {
+    [[ "$2" =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]] && return
+    echo "error: $1 \"$2\" cannot be a folder of a submission" >&2
+    echo "  remedy: use letters, digits and ._+- only, starting with a letter or digit" >&2
+    return 1
 }
 
 # newest_run BENCHMARK: the run folder that was begun last.

@@ -2,7 +2,7 @@
 # SmolLM2-135M-Instruct on HumanEval, from nothing to a checked submission tree. Unofficial: no MLPerf benchmark.
 #
 #   bash submission/smollm2_135m.sh
-#   COMPANY="Your company" SYSTEM_NAME="8xCPU" bash submission/smollm2_135m.sh
+#   COMPANY="YourCompany" SYSTEM_NAME="8xCPU" bash submission/smollm2_135m.sh
 #
 # Needs Linux, Python 3.11 or newer and a package index; no GPU. Run it again after an interruption: what is
 # there is reused. Further arguments go to `harness-llm run`.
