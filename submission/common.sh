@@ -18,7 +18,8 @@ run_and_package() {
     harness-llm check --failures --round "${ROUND:-v6.1}" "$folder" || check_status=$?
     [[ $check_status -le 1 ]] || return "$check_status"
     harness-llm package "$folder" --division "${DIVISION:-open}" --round "${ROUND:-v6.1}" --company "$COMPANY" \
-        --system-name "$SYSTEM_NAME" --replace ${SYSTEM_YAML:+--system-yaml "$SYSTEM_YAML"} || return $?
+        --system-name "$SYSTEM_NAME" --output "${LAB_SUBMISSION:-submission}" --replace \
+        ${SYSTEM_YAML:+--system-yaml "$SYSTEM_YAML"} || return $?
     return $((run_status > check_status ? run_status : check_status))
 }
 

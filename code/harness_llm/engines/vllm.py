@@ -172,7 +172,7 @@ class VllmEngine:
             from vllm.sampling_params import RequestOutputKind
 
             parameters = SamplingParams(
-                temperature=0.0,
+                **{"temperature": 0.0, **(self._given.get("override_generation_config") or {})},
                 min_tokens=request.min_tokens,
                 max_tokens=request.max_tokens,
                 detokenize=False,

@@ -51,7 +51,9 @@ def write_source(commit: str | None, repository: Path, folder: Path) -> Path:
                 "Package from the checkout that ran, or fetch that commit into this one.",
             )
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(target, members=_plain(tar), filter="data")
+            # The attribute, because `filter=` is unknown to Python 3.11 before 3.11.4, as on Debian 12.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(target, members=_plain(tar))
     return target
 
 
