@@ -130,6 +130,6 @@ def test_all_of_it_belongs_to_an_ordinary_user_and_can_be_read_and_removed_here(
 
 def test_no_process_of_the_run_is_left_inside(host: Host, run: Path) -> None:
     (container,) = host.client.containers.list(filters={"name": CONTAINER})
-    commands = [process[-1] for process in container.top()["Processes"]]
+    commands = [process[-1] for process in container.top(ps_args="-eww -o pid,args")["Processes"]]
     assert commands, run
     assert not [command for command in commands if "sleep infinity" not in command]

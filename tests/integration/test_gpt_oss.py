@@ -43,6 +43,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     own = "harness_config.tests={TEST07: {dataset: synthetic, dataset_shape: '990:8:40'}}"
     code, errors = run.complete("--set", own, seconds=200)
     assert code == 1, errors + run.out
+    loads = (run.out + errors).count(" ready after ")
+    assert loads == 1, "tests of equal engine arguments share the loaded model, whatever their samples"
     yield run
     run.end()
 

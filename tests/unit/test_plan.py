@@ -27,7 +27,7 @@ def _test(name: str, **llm: Any) -> PlannedTest:
 
 
 def _plan(*tests: PlannedTest, samples: int = 100, tokens: int = 1000) -> RunPlan:
-    return RunPlan(tests, Path("samples.npz"), Path("user.conf"), samples, tokens)
+    return RunPlan(tests, Path("user.conf"), samples, tokens)
 
 
 def test_tests_with_equal_engine_arguments_share_replicas() -> None:

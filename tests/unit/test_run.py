@@ -191,6 +191,13 @@ def test_the_fingerprint_changes_with_whatever_decides_the_result(setup: _Setup)
     assert len(others | {first}) == 4
 
 
+def test_a_run_can_go_on_with_more_patience_or_another_port(setup: _Setup) -> None:
+    """The remedy that an engine's late start is answered with must not cost what was measured."""
+    first = setup.prepared().fingerprint
+    waits = {"engine_start_timeout_s": 9.0, "silence_timeout_s": 7.0, "port": 2048}
+    assert setup.prepared(**waits).fingerprint == first
+
+
 OFFICIAL = "gpt-oss-120b.Offline.target_qps = 10\ngpt-oss-120b.Server.target_qps = 10\n"
 TEST07 = {"TEST07": {"dataset": "synthetic", "dataset_shape": "9:4:5"}}
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import harness_llm
 from harness_llm.config.load import dump_config
 from harness_llm.errors import FolderError, HarnessError, HostError
+from harness_llm.run.samples import samples_file
 from harness_llm.supervise.folder import RunFolder, TestFolder, is_in_use, read_json, utc_now
-from harness_llm.supervise.plan import RunPlan
+from harness_llm.supervise.plan import SHARED_SAMPLES, RunPlan
 from harness_llm.supervise.supervisor import Supervisor
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
@@ -17,13 +18,10 @@ from harness_llm.system.detect import detect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness_llm.datasets.table import SampleTable
     from harness_llm.run.prepare import Prepared
     from harness_llm.supervise.view import View
 
 __all__ = ["execute", "find_unfinished"]
-
-_SHARED = "samples.npz"
 
 
 def execute(
@@ -49,23 +47,22 @@ def execute(
     """
     with RunFolder(output) as folder:
         _check_state(folder, prepared, resume=resume)
-        plans = _plans(prepared, folder.path)
-        for plan, _ in plans:
-            plan.check_disk(folder.path)
+        plan = _plan(prepared)
+        plan.check_disk(folder.path)
         _record_start(folder, prepared)
         for note in prepared.notes:
             view.say(f"note: {note}")
         try:
+            prepared.table.save(folder.path / SHARED_SAMPLES)
+            for name, table in prepared.own_tables.items():
+                table.save(folder.path / samples_file(name, prepared.own_tables))
+
+            def follow_up(test: Path) -> None:
+                TestFolder(test).record(dataset=_described(prepared, test.name))
+                after_test(test)
+
             with Supervisor(folder, view) as supervisor:
-                for plan, table in plans:
-                    table.save(plan.samples)
-                    described = _described(table, plan.samples.name)
-
-                    def follow_up(test: Path, described: dict[str, Any] = described) -> None:
-                        TestFolder(test).record(dataset=described)
-                        after_test(test)
-
-                    supervisor.run(plan, follow_up)
+                supervisor.run(plan, follow_up)
         except OSError as error:
             folder.record(state="broken", reason=str(error), finished_utc=utc_now())
             raise HostError(
@@ -100,39 +97,24 @@ def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-def _samples_file(prepared: Prepared, test: str) -> str:
-    """File in the run folder that holds the samples of a test, `performance` or `TEST07`."""
-    return f"samples_{test}.npz" if test in prepared.own_tables else _SHARED
+def _plan(prepared: Prepared) -> RunPlan:
+    largest = max((prepared.table, *prepared.own_tables.values()), key=lambda table: table.max_tokens.sum())
+    return RunPlan(
+        tests=prepared.tests,
+        user_conf=prepared.user_conf.path,
+        sample_count=len(largest),
+        answer_tokens=int(largest.max_tokens.sum()),
+    )
 
 
-def _plans(prepared: Prepared, folder: Path) -> list[tuple[RunPlan, SampleTable]]:
-    """One plan for each sample table, the shared one first; a plan has one table."""
-    plans = []
-    for own in (None, *prepared.own_tables):
-        table = prepared.table if own is None else prepared.own_tables[own]
-        name = _SHARED if own is None else _samples_file(prepared, own)
-        tests = tuple(
-            test for test in prepared.tests if _samples_file(prepared, test.name.rpartition("/")[2]) == name
-        )
-        if tests:
-            plan = RunPlan(
-                tests=tests,
-                samples=folder / name,
-                user_conf=prepared.user_conf.path,
-                sample_count=len(table),
-                answer_tokens=int(table.max_tokens.sum()),
-            )
-            plans.append((plan, table))
-    return plans
-
-
-def _described(table: SampleTable, file: str) -> dict[str, Any]:
+def _described(prepared: Prepared, test: str) -> dict[str, Any]:
+    table = prepared.own_tables.get(test, prepared.table)
     return {
         "name": table.name,
         "samples": len(table),
         "digest": table.digest,
         "source": table.source,
-        "file": file,
+        "file": samples_file(test, prepared.own_tables),
     }
 
 
@@ -173,11 +155,8 @@ def _record_start(folder: RunFolder, prepared: Prepared) -> None:
         packages=provenance.packages(),
         host=host.host_json(),
         accelerators=host.accelerators_json(),
-        dataset=_described(prepared.table, _SHARED),
-        test_datasets={
-            name: _described(table, _samples_file(prepared, name))
-            for name, table in prepared.own_tables.items()
-        },
+        dataset=_described(prepared, "performance"),
+        test_datasets={name: _described(prepared, name) for name in prepared.own_tables},
         tests=[test.name for test in prepared.tests],
         fingerprint=prepared.fingerprint,
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
-from harness_llm.config.load import dump_config
 from harness_llm.config.user_conf import UserConf
 from harness_llm.run.inputs import (
     check_decoding,
@@ -17,7 +17,7 @@ from harness_llm.run.inputs import (
     shipped_models,
 )
 from harness_llm.run.plan import TESTS, plan_test
-from harness_llm.run.samples import load_tables
+from harness_llm.run.samples import load_tables, samples_file
 from harness_llm.scoring import unscored_note
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from harness_llm.supervise.plan import PlannedTest
 
 __all__ = ["TESTS", "Prepared", "prepare"]
+
+_NOT_MEASURED = {"engine_start_timeout_s", "silence_timeout_s", "port"}
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,17 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides what is measured: two runs with one can be joined."""
+        """SHA-256 of everything that decides what is measured: two runs with one can be joined.
+
+        How long to wait for an engine and where processes meet decide nothing, so that a run that ended for
+        one of those can go on with another.
+        """
         state = hashlib.sha256(self.table.digest.encode())
         for name, table in sorted(self.own_tables.items()):
             state.update(f"{name} {table.digest}".encode())
         for config in self.configs:
-            state.update(dump_config(config).encode())
+            deciding = config.model_dump(mode="json", exclude={"harness_config": _NOT_MEASURED})
+            state.update(json.dumps(deciding, sort_keys=True).encode())
         state.update(self.user_conf.path.read_bytes())
         return state.hexdigest()
 
@@ -107,7 +114,9 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     asked = tuple(dict.fromkeys(tests))
     table, own = load_tables(configs, asked)
     planned = tuple(
-        plan_test(config, test, user_conf, len(own.get(test, table)))
+        replace(
+            plan_test(config, test, user_conf, len(own.get(test, table))), samples=samples_file(test, own)
+        )
         for key in dict.fromkeys(config.engine_key for config in configs)
         for config in configs
         if config.engine_key == key

@@ -10,14 +10,15 @@ from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
 from harness_llm.run.inputs import check_fit, check_reference, model_config
 from harness_llm.scoring import check_scorable, unscored_note
+from harness_llm.supervise.plan import SHARED_SAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
     from harness_llm.datasets.table import SampleTable
 
-__all__ = ["load_tables"]
+__all__ = ["load_tables", "samples_file"]
 
 _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 
@@ -57,6 +58,11 @@ def load_tables(
     for name in tests:
         _check_scorable(configs, name, own.get(name, table))
     return table, own
+
+
+def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
+    """Name, in the run folder, of the file with the samples of a test, `performance` or `TEST07`."""
+    return f"samples_{test}.npz" if test in own else SHARED_SAMPLES
 
 
 def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: DatasetOptions) -> SampleTable:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from harness_llm.config.model import RunConfig
     from harness_llm.core import Mode
 
-__all__ = ["PlannedTest", "RunPlan"]
+__all__ = ["SHARED_SAMPLES", "PlannedTest", "RunPlan"]
+
+SHARED_SAMPLES = "samples.npz"
+"""File in the run folder with the samples of every test that has none of its own."""
 
 _BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
 _LOG_BYTES_A_TOKEN = 8  # hexadecimal int32 in LoadGen's accuracy log
@@ -36,6 +39,7 @@ class PlannedTest:
         ttft_limit_ms: p99 limit; None where LoadGen does not judge it.
         tpot_limit_ms: p99 limit; None where LoadGen does not judge it.
         audit_conf: Text of audit.config for a compliance test; None otherwise.
+        samples: Name, in the run folder, of the file with the test's samples.
     """
 
     name: str
@@ -47,22 +51,21 @@ class PlannedTest:
     ttft_limit_ms: float | None
     tpot_limit_ms: float | None
     audit_conf: str | None = None
+    samples: str = SHARED_SAMPLES
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """All tests of a run, over one sample table and one user.conf.
+    """All tests of a run, over one user.conf.
 
     Attributes:
         tests: In the order in which they run; tests that share engine arguments stand together.
-        samples: The sample table's file, in the run folder.
         user_conf: The user.conf to copy to every test.
-        sample_count: Samples in the table.
-        answer_tokens: Sum of the output limits, tokens.
+        sample_count: Samples in the largest table.
+        answer_tokens: Sum of that table's output limits, tokens.
     """
 
     tests: tuple[PlannedTest, ...]
-    samples: Path
     user_conf: Path
     sample_count: int
     answer_tokens: int

@@ -203,7 +203,7 @@ class Supervisor:
             scenario=harness.scenario,
             mode=test.mode,
             folder=str(folder.resolve()),
-            samples=str(plan.samples.resolve()),
+            samples=str((self._folder.path / test.samples).resolve()),
             user_conf=str((folder / "user.conf").resolve()),
             audit_conf=None if audit is None else str(audit.resolve()),
             replicas=[ready.endpoint for _, ready in replicas],
