@@ -40,7 +40,7 @@ HEALTHCHECK --interval=5m --timeout=10s --start-period=1m \
 ENTRYPOINT []
 CMD ["bash"]
 # What the environment depends on, and nothing else, so that a change of the source does not install it again.
-COPY setup/environment.sh setup/
+COPY setup/environment.sh setup/host.sh setup/
 COPY requirements/ requirements/
 
 FROM system AS cpu

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from harness_llm.system.facts import Accelerator
+
 __all__ = ["INTERRUPTED", "Figure", "Machine", "report", "write_conf"]
 
 INTERRUPTED = 130
@@ -78,7 +80,7 @@ class Machine:
             "cpu": host.cpu.model or platform.machine(),
             "cores": len(os.sched_getaffinity(0)),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "accelerators": [f"{device.vendor} {device.name}" for device in host.accelerators],
+            "accelerators": [_full_name(device) for device in host.accelerators],
             "python": platform.python_version(),
             "started_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "load_average_before": os.getloadavg()[0],
@@ -90,6 +92,11 @@ class Machine:
         after = _cores_busy()
         is_quiet = max(float(self._facts["cores_busy_before"]), after) <= _QUIET_CORES
         return {**self._facts, "cores_busy_after": after, "is_quiet": is_quiet}
+
+
+def _full_name(device: Accelerator) -> str:
+    """Vendor and name; most libraries give a name that begins with the vendor's."""
+    return device.name if device.name.startswith(device.vendor) else f"{device.vendor} {device.name}"
 
 
 def _cores_busy() -> float:

@@ -18,7 +18,7 @@ fi
 lock() {
     local name=$1
     shift
-    uv pip compile pyproject.toml --extra "$name" --extra quantize --extra docker --extra test \
+    uv pip compile pyproject.toml --extra "$name" --extra quantize --extra parquet --extra docker --extra test \
         --override requirements/overrides.txt --excludes "requirements/excludes_$name.txt" \
         --universal --python-version 3.11 --no-annotate --no-emit-index-url --no-emit-find-links \
         --custom-compile-command "bash requirements/lock.sh" --output-file "requirements/$name.txt" --quiet "$@"

@@ -16,8 +16,8 @@
 export LAB_MODEL="${LAB_MODEL:-/data/inference/model/}"
 export LAB_DATASET="${LAB_DATASET:-/data/inference/data/}"
 
-# shellcheck source=environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" # which platform this host is
+# shellcheck source=host.sh
+source "$(dirname "${BASH_SOURCE[0]}")/host.sh"
 
 _containers_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _containers_inside=/lab-mlperf-inference
@@ -26,12 +26,10 @@ _containers_rocm_base=vllm/vllm-openai-rocm:v0.25.1
 _containers_pip=(PIP_CERT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST)
 # What a command in the container is given from this host's environment.
 _containers_passed=(COMPANY SYSTEM_NAME GPU_NAME BENCHMARK DIVISION ENGINE ROUND SCENARIOS SHAPE SYSTEM_YAML TESTS
-    USER_CONF HUGGINGFACE_ACCESS_TOKEN HF_ENDPOINT "${_containers_pip[@]}")
+    TEST07_SHAPE USER_CONF HUGGINGFACE_ACCESS_TOKEN HF_ENDPOINT "${_containers_pip[@]}")
 
 _containers_fail() { # STATUS MESSAGE [REMEDY]
-    echo "error: $2" >&2
-    [[ -z "${3:-}" ]] || echo "  remedy: $3" >&2
-    exit "$1"
+    tell_error "$@" || exit
 }
 
 # Ends with the reason if docker cannot be used by this user.
@@ -82,7 +80,7 @@ containers_gpu_options() {
 # containers_build NAME: builds this host's target of the Dockerfile and tags it lab-mlperf-inference/NAME:PLATFORM.
 containers_build() {
     local platform argument arguments=()
-    platform=$(_environment_platform) || exit
+    platform=$(host_platform) || exit
     containers_require_docker
     [[ "$platform" != rocm ]] || export BASE_IMAGE=${BASE_IMAGE:-$_containers_rocm_base}
     for argument in BASE_IMAGE "${_containers_pip[@]}"; do
@@ -125,7 +123,7 @@ _containers_output() {
 containers_start() {
     local name=$1 platform image container terminal=() variables=() variable
     shift
-    platform=$(_environment_platform) || exit
+    platform=$(host_platform) || exit
     containers_require_docker
     image=lab-mlperf-inference/$name:$platform
     container=${LAB_CONTAINER:-lab-mlperf-inference-$name-$(id -un)}

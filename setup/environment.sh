@@ -8,12 +8,14 @@
 # interrupted set-up is noticed and made again; a second one started meanwhile waits for the first.
 #
 # Read from the environment:
-#   HARNESS_VENV      where the virtual environment lies (default: .venv in the repository)
-#   HARNESS_PYTHON    the Python to make it from, 3.11 to 3.14 (default: the first such of python3, python3.13, …)
-#   HARNESS_PLATFORM  cpu, cuda or rocm (default: what this host has)
-#   PIP_*             pip's own settings: index, proxy, certificates
+#   HARNESS_VENV  where the virtual environment lies (default: .venv in the repository)
+#   PIP_*         pip's own settings: index, proxy, certificates
+# and HARNESS_PYTHON, HARNESS_PLATFORM by setup/host.sh.
 #
 # Returns 2 where the host lacks something that the user must name or install, 3 where setting up broke.
+
+# shellcheck source=host.sh
+source "$(dirname "${BASH_SOURCE[0]}")/host.sh"
 
 _environment_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _environment_format=1
@@ -33,48 +35,6 @@ for name in ("transformers.models.llama.modeling_llama", "transformers.models.au
 
 _environment_say() {
     echo "setup: $*" >&2
-}
-
-# _environment_fail STATUS MESSAGE [REMEDY]
-_environment_fail() {
-    echo "error: $2" >&2
-    [[ -z "${3:-}" ]] || echo "  remedy: $3" >&2
-    return "$1"
-}
-
-# Prints cpu, cuda or rocm.
-_environment_platform() {
-    if [[ -n "${HARNESS_PLATFORM:-}" ]]; then
-        [[ "$HARNESS_PLATFORM" =~ ^(cpu|cuda|rocm)$ ]] || {
-            _environment_fail 2 "HARNESS_PLATFORM is $HARNESS_PLATFORM" "Set it to cpu, cuda or rocm, or leave it out."
-            return
-        }
-        echo "$HARNESS_PLATFORM"
-    elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
-        echo cuda
-    elif [[ -e /dev/kfd ]]; then
-        echo rocm
-    else
-        echo cpu
-    fi
-}
-
-# Prints the path of the base Python that is used.
-_environment_python() {
-    local candidate found seen=""
-    for candidate in ${HARNESS_PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
-        # The base, also where `python3` is that of a virtual environment, this project's own perhaps.
-        found=$("$candidate" -c 'import os, sys
-base = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-print(base if (3, 11) <= sys.version_info[:2] <= (3, 14) else "")' 2>/dev/null) || continue
-        if [[ -n "$found" ]]; then
-            echo "$found"
-            return 0
-        fi
-        seen+=" $candidate is $("$candidate" --version 2>&1);"
-    done
-    _environment_fail 2 "no Python 3.11 to 3.14 was found.${seen}" \
-        "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it in HARNESS_PYTHON."
 }
 
 # _environment_stamp PLATFORM PYTHON VENV: one line that changes with everything that a set-up depends on.
@@ -107,18 +67,18 @@ _environment_explain() {
     local missing
     missing=$(grep -oE 'No matching distribution found for [^ ]+' "$1" | tail -1 | sed 's/.* for //')
     if grep -qE 'No space left on device|Errno 28' "$1"; then
-        _environment_fail 3 "$2: the disk is full" "Free some space and run the same command again."
+        tell_error 3 "$2: the disk is full" "Free some space and run the same command again."
     elif grep -qE 'NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|Network is unreachable|Read timed out|Connection (refused|reset|aborted)' "$1"; then
-        _environment_fail 3 "$2: the package index cannot be reached" \
+        tell_error 3 "$2: the package index cannot be reached" \
             "Check the network, or pip's settings for index and proxy, and run the same command again."
     elif grep -qE 'CERTIFICATE_VERIFY_FAILED|SSLError' "$1"; then
-        _environment_fail 3 "$2: the package index's certificate is not trusted here" \
+        tell_error 3 "$2: the package index's certificate is not trusted here" \
             "Name your certificate bundle in PIP_CERT."
     elif [[ -n "$missing" ]]; then
-        _environment_fail 3 "$2: no build of $missing for this Python and machine was found" \
+        tell_error 3 "$2: no build of $missing for this Python and machine was found" \
             "Use Linux on x86-64 or ARM64 with Python 3.11 to 3.13 (HARNESS_PYTHON), or an index that has it."
     else
-        _environment_fail 3 "$2 failed: $(grep -E '^(ERROR|error|.*Error)' "$1" | tail -1)" "The whole output is in $1."
+        tell_error 3 "$2 failed: $(grep -E '^(ERROR|error|.*Error)' "$1" | tail -1)" "The whole output is in $1."
     fi
 }
 
@@ -129,7 +89,7 @@ _environment_space() {
     [[ "$2" != cuda ]] || need=20000
     [[ "$2" != rocm ]] || need=500
     free=$(df -Pm "$1" | awk 'NR == 2 {print $4}')
-    [[ "$free" -ge "$need" ]] || _environment_fail 3 "$1: $free MB free, setting up needs about $need MB" \
+    [[ "$free" -ge "$need" ]] || tell_error 3 "$1: $free MB free, setting up needs about $need MB" \
         "Free some space, or put the environment elsewhere with HARNESS_VENV."
 }
 
@@ -176,11 +136,11 @@ _environment_link() {
 # _environment_check_python PLATFORM PYTHON: whether an environment for that platform can be made from that Python.
 _environment_check_python() {
     if ! "$2" -c 'import ensurepip, venv' 2>/dev/null; then
-        _environment_fail 2 "$2 cannot make virtual environments" \
+        tell_error 2 "$2 cannot make virtual environments" \
             "Install its venv module (Debian, Ubuntu: apt-get install python3-venv) or name another in HARNESS_PYTHON."
     elif [[ "$1" == rocm ]] &&
         ! "$2" -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("vllm") and u.find_spec("torch")))'; then
-        _environment_fail 2 "this host has an AMD GPU, but $2 has no vLLM for ROCm" \
+        tell_error 2 "this host has an AMD GPU, but $2 has no vLLM for ROCm" \
             "Work in the container (setup/start_submission_env.sh), or set HARNESS_PLATFORM=cpu."
     fi
 }
@@ -188,12 +148,12 @@ _environment_check_python() {
 # _environment_clear VENV LOG: empties what an interrupted set-up left, and nothing that anybody else made.
 _environment_clear() {
     if [[ ! -w "$1" ]]; then
-        _environment_fail 3 "$1 is not what this version of the project needs, and cannot be written" \
+        tell_error 3 "$1 is not what this version of the project needs, and cannot be written" \
             "Make it writable, or set HARNESS_VENV."
     elif [[ -n "$(ls -A "$1")" && ! -e "$2" ]]; then
-        _environment_fail 2 "$1 exists and was not made by this script" "Move it away, or set HARNESS_VENV."
+        tell_error 2 "$1 exists and was not made by this script" "Move it away, or set HARNESS_VENV."
     elif ! { find "$1" -mindepth 1 ! -path "$2" -delete && : >"$2"; } 2>/dev/null; then
-        _environment_fail 3 "$1 cannot be emptied" "Remove it, or set HARNESS_VENV."
+        tell_error 3 "$1 cannot be emptied" "Remove it, or set HARNESS_VENV."
     fi
 }
 
@@ -206,7 +166,7 @@ _environment_build() {
     _environment_say "$("$base" --version) for $platform in $venv"
     [[ "$platform" != rocm ]] || options+=(--system-site-packages)
     "$base" -m venv "${options[@]}" "$venv" >>"$log" 2>&1 || {
-        _environment_fail 3 "$base -m venv $venv failed: $(tail -1 "$log")" \
+        tell_error 3 "$base -m venv $venv failed: $(tail -1 "$log")" \
             "Install python3-venv, or name another Python in HARNESS_PYTHON."
         return
     }
@@ -220,7 +180,7 @@ _environment_build() {
     _environment_link "$venv" || return 3
     _environment_run "$log" "checking and compiling" \
         env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c "$_environment_check" || {
-        _environment_fail 3 "the packages are installed but cannot be imported: $(tail -1 "$log")" \
+        tell_error 3 "the packages are installed but cannot be imported: $(tail -1 "$log")" \
             "The whole output is in $log."
         return
     }
@@ -245,10 +205,10 @@ _environment_build_once() {
 # Makes or finds the environment, then puts it first on PATH.
 prepare_environment() {
     local platform base stamp venv=${HARNESS_VENV:-$_environment_root/.venv}
-    platform=$(_environment_platform) || return
-    base=$(_environment_python) || return
+    platform=$(host_platform) || return
+    base=$(host_python) || return
     mkdir -p "$venv" 2>/dev/null || {
-        _environment_fail 3 "$venv cannot be made" "Make its folder writable, or set HARNESS_VENV."
+        tell_error 3 "$venv cannot be made" "Make its folder writable, or set HARNESS_VENV."
         return
     }
     venv=$(cd "$venv" && pwd)

@@ -15,12 +15,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-prepare_environment
-
-export LAB_MODEL=${LAB_MODEL:-$PWD/.cache/model} LAB_DATASET=${LAB_DATASET:-$PWD/.cache/data}
 COMPANY=${COMPANY:-Unnamed} SYSTEM_NAME=${SYSTEM_NAME:-$(nproc)xCPU} GPU_NAME=${GPU_NAME:-cpu}
+models=code/harness_llm/models/smollm2-135m
+require_names
+require_profiles "$models" offline server
 
+prepare_environment
+export LAB_MODEL=${LAB_MODEL:-$PWD/.cache/model} LAB_DATASET=${LAB_DATASET:-$PWD/.cache/data}
 python download_model.py --model smollm2-135m
 python download_model.py --dataset humaneval
-models=code/harness_llm/models/smollm2-135m
 run_and_package smollm2-135m --config "$models/offline_$GPU_NAME.yaml" --config "$models/server_$GPU_NAME.yaml" "$@"

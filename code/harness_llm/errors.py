@@ -20,7 +20,12 @@ An INVALID result or a failed check is data, never an exception (exit 1).
 
 from __future__ import annotations
 
+import zlib
+from tokenize import TokenError
+from zipfile import BadZipFile
+
 __all__ = [
+    "BROKEN_INPUT",
     "ConfigError",
     "DatasetError",
     "EngineError",
@@ -101,3 +106,23 @@ class LoadgenLost(RunBroken):
 
 class ProtocolError(RunBroken):
     """A message was lost, doubled, malformed, or of another protocol version."""
+
+
+BROKEN_INPUT = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    AssertionError,
+    EOFError,
+    SyntaxError,  # numpy reads the header of an array as Python source
+    TokenError,
+    BadZipFile,
+    zlib.error,
+)
+"""What numpy, zipfile, json and our own readers may raise over a file whose content is damaged."""

@@ -48,7 +48,8 @@ def read_events(path: Path) -> npt.NDArray[np.void]:
         OSError: It cannot be read.
         ValueError: It is no events file.
     """
-    rows = np.load(path, allow_pickle=False)
+    with path.open("rb") as file:  # not np.load, which would try archives and pickles too
+        rows = np.lib.format.read_array(file, allow_pickle=False)
     if rows.dtype != EVENT_DTYPE or rows.ndim != 1:
         raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
     used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]

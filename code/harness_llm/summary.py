@@ -9,7 +9,9 @@ from rich.table import Table
 
 from harness_llm.core import NANOSECONDS_PER_MS, Scenario
 from harness_llm.errors import FolderError
+from harness_llm.events import EventStatus
 from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.recompute import read_events
 from harness_llm.logs.summary import SummaryLog
 from harness_llm.supervise.folder import is_in_use, read_json
 
@@ -28,6 +30,8 @@ class ScenarioSummary:
         samples: Samples of the performance test.
         seconds: Length of the performance test.
         tokens_per_s: LoadGen's metric for the scenario.
+        tokens_per_s_events: Only where LoadGen has no such metric, Offline without use_token_latencies: its
+            samples/s times the mean tokens of an answer in our events.
         ttft_p99_ms: LoadGen's p99 TTFT.
         tpot_p99_ms: LoadGen's p99 TPOT.
         accuracy: Scores of the accuracy test.
@@ -40,6 +44,7 @@ class ScenarioSummary:
     samples: int | None = None
     seconds: float | None = None
     tokens_per_s: float | None = None
+    tokens_per_s_events: float | None = None
     ttft_p99_ms: float | None = None
     tpot_p99_ms: float | None = None
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -103,7 +108,7 @@ class RunSummary:
             table.add_row(
                 row.scenario,
                 _number(row.samples, ",d"),
-                _number(row.tokens_per_s, ",.1f"),
+                _rate(row),
                 _number(row.ttft_p99_ms, ",.1f", " ms"),
                 _number(row.tpot_p99_ms, ",.1f", " ms"),
                 _accuracy(row),
@@ -131,18 +136,22 @@ def summarize(run: Path) -> RunSummary:
     if state == "running" and not is_in_use(run):
         state, reason = "broken", "its process was killed; continue it with `run --resume --output`"
     tests = [str(name) for name in record["tests"]]
-    scenarios = dict.fromkeys(name.partition("/")[0] for name in tests)
+    by_scenario: dict[str, list[str]] = {}
+    for name in tests:
+        by_scenario.setdefault(name.partition("/")[0], []).append(name.partition("/")[2])
+    try:
+        rows = tuple(_scenario(run, scenario, names) for scenario, names in by_scenario.items())
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolderError(
+            f"{run}: a record in it is damaged or of another version: {error!r}",
+            f"See which with `harness-llm check {run}`.",
+        ) from error
     return RunSummary(
         benchmark=str(record.get("benchmark")),
         marker=str(record.get("marker", "")),
         state=state,
         reason=reason,
-        scenarios=tuple(
-            _scenario(
-                run, scenario, [name.partition("/")[2] for name in tests if name.startswith(f"{scenario}/")]
-            )
-            for scenario in scenarios
-        ),
+        scenarios=rows,
     )
 
 
@@ -178,9 +187,27 @@ def _performance(
         "samples": state.get("samples"),
         "seconds": state.get("seconds"),
         "tokens_per_s": log.tokens_per_second,
+        "tokens_per_s_events": _rate_of_events(folder / "events.npy", log),
         "ttft_p99_ms": _ms(log.ttft_p99_ns) if is_timed else None,
         "tpot_p99_ms": _ms(log.tpot_p99_ns) if is_timed else None,
     }
+
+
+def _rate_of_events(path: Path, log: DetailLog) -> float | None:
+    """Tokens/s as LoadGen would report them, where it counts samples only and our events fit its count.
+
+    With use_token_latencies LoadGen divides tokens by the same time as it divides samples by without
+    (loadgen/results.cc lines 767 and 821, @b66003e1), so its samples/s times our tokens a sample is that.
+    """
+    samples_per_s = log.samples_per_second
+    if log.tokens_per_second is not None or not samples_per_s:
+        return None
+    events, _ = read_events(path)
+    if events is None or not len(events) or len(events) != log.integer("generated_samples_per_query"):
+        return None
+    if (events["status"] != EventStatus.FINISHED).any():
+        return None
+    return samples_per_s * float(events["tokens"].mean())
 
 
 def _accuracy_test(folder: Path, reasons: list[str]) -> dict[str, Any]:
@@ -207,6 +234,12 @@ def _ms(nanoseconds: int | None) -> float | None:
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _rate(row: ScenarioSummary) -> str:
+    if row.tokens_per_s is None and row.tokens_per_s_events is not None:
+        return f"{row.tokens_per_s_events:,.1f} (events)"
+    return _number(row.tokens_per_s, ",.1f")
 
 
 def _accuracy(row: ScenarioSummary) -> str:

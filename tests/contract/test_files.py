@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from harness_llm import rules
 from harness_llm.config.load import dump_config, load_config
 from harness_llm.config.user_conf import UserConf
 from harness_llm.run import shipped_models
@@ -47,6 +49,44 @@ def test_every_yaml_loads_and_fits_its_name_and_its_user_conf(path: Path, tmp_pa
     assert harness.reference is None or (ROOT / harness.reference).is_file()
     (tmp_path / "again.yaml").write_text(dump_config(config))
     assert load_config(tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=_id)
+def test_every_profile_says_whether_it_ran_and_why_each_value_is_what_it_is(path: Path) -> None:
+    """Names and paths speak for themselves; so does a value under a line of comment."""
+    text = path.read_text()
+    status = re.search(r"^# Status: (.*)$", text, re.MULTILINE)
+    assert status, "no status"
+    assert re.search(r"\bran\b", status[1]) is None or re.search(
+        r"\d{4}-\d\d-\d\d", text.split("llm_config:")[0]
+    )
+    plain = {
+        "benchmark",
+        "scenario",
+        "dataset",
+        "dataset_path",
+        "user_conf",
+        "reference",
+        "override_generation_config",
+    }
+    lines = text.splitlines()
+    for before, line in pairwise(lines):
+        key = re.match(r" +(\w+): *\S", line)
+        if key and key[1] not in plain:
+            assert "#" in line or before.strip().startswith("#"), line
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=_id)
+def test_the_limits_in_a_profiles_head_are_the_rules(path: Path) -> None:
+    harness = load_config(path, environment={}).harness_config
+    said = re.search(r"Limits at p99: TTFT ([\d,]+) ms, TPOT ([\d,]+) ms", path.read_text())
+    official = rules.lookup(harness.benchmark)
+    if official is None or not harness.scenario.is_timed_per_token:
+        assert said is None
+        return
+    assert said is not None
+    limits = official.latency[harness.scenario]
+    assert [int(number.replace(",", "")) for number in said.groups()] == [limits.ttft_ms, limits.tpot_ms]
 
 
 @pytest.mark.parametrize("path", CONFS, ids=_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -97,3 +98,15 @@ def test_the_source_root_is_no_package() -> None:
 def test_every_package_folder_is_a_package() -> None:
     for folder in {path.parent for path in MODULES}:
         assert (folder / "__init__.py").exists(), folder
+
+
+def test_the_documents_name_every_module_in_the_order_of_imports() -> None:
+    table = (SOURCE.parent / "docs" / "structure.md").read_text().split("## Modules")[1].split("\n## ")[0]
+    names = re.findall(r"^\| `(\w+)(/?)` \|", table, re.MULTILINE)
+    folder = SOURCE / PACKAGE
+    for name, slash in names:
+        assert (folder / name).is_dir() if slash else (folder / f"{name}.py").is_file(), name
+    layer = {unit: number for number, units in enumerate(LAYERS) for unit in units}
+    order = [layer[name] for name, _ in names]
+    assert order == sorted(order)
+    assert {name for name, _ in names} == set(layer) - {"__main__"}

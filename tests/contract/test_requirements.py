@@ -12,7 +12,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-LOCKS = {"cpu": ("cpu", "quantize", "docker", "test"), "cuda": ("cuda", "quantize", "docker", "test")}
+EXTRAS = ("quantize", "docker", "parquet", "test")
+LOCKS = {"cpu": ("cpu", *EXTRAS), "cuda": ("cuda", *EXTRAS)}
+# What a Python with torch and vLLM for ROCm holds anyway: vLLM itself asks for them.
+WITH_VLLM = {"huggingface-hub", "numpy", "requests", "torch", "transformers"}
 # Names of indexes and mirrors; PyTorch's own is named where it is needed, in setup/environment.sh.
 PLACES = re.compile(r"https?://|--(extra-)?index-url|--find-links|@ file:")
 
@@ -41,6 +44,15 @@ def test_a_lock_satisfies_pyproject(name: str) -> None:
         for pin in found:
             version = next(iter(pin.specifier)).version
             assert requirement.specifier.contains(Version(version), prereleases=True), f"{pin} against {line}"
+
+
+def test_a_rocm_host_gets_what_a_run_needs_beside_its_vllm() -> None:
+    """Parquet among it, in which MLCommons publishes the samples of gpt-oss-120b."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["parquet"]]
+    lines = (ROOT / "requirements" / "rocm.in").read_text().splitlines()
+    named = {canonicalize_name(Requirement(line).name) for line in lines if line and not line.startswith("#")}
+    assert {canonicalize_name(Requirement(line).name) for line in asked} - named == WITH_VLLM
 
 
 @pytest.mark.parametrize("name", list(LOCKS))

@@ -156,21 +156,23 @@ _RECORDING = """case "$1 $2" in
 esac"""
 
 
-def test_nvidia_gpus_and_names_are_passed(tmp_path: Path) -> None:
+def recorded(tmp_path: Path, script: str, **environment: str) -> list[str]:
+    """The docker commands by which a script starts a container and runs a command in it."""
     record = tmp_path / "record"
-    done = run(
+    done = run(tmp_path, script, docker=_RECORDING, RECORD=str(record), **environment, **folders(tmp_path))
+    assert done.returncode == 0, done.stderr
+    return record.read_text().splitlines()
+
+
+def test_nvidia_gpus_and_names_are_passed(tmp_path: Path) -> None:
+    started, attached = recorded(
         tmp_path,
         "start_submission_env.sh",
-        docker=_RECORDING,
         HARNESS_PLATFORM="cuda",
-        RECORD=str(record),
         GPU_NAME="h200",
         LAB_GPUS='"device=0,1"',
         LAB_CONTAINER="second",
-        **folders(tmp_path),
     )
-    assert done.returncode == 0, done.stderr
-    started, attached = record.read_text().splitlines()
     assert "--name second " in started
     assert '--gpus "device=0,1"' in started
     assert "--ulimit memlock=-1" in started
@@ -192,20 +194,24 @@ def test_folder_that_the_containers_user_may_not_write_to(tmp_path: Path) -> Non
 
 
 def test_pips_settings_and_another_hub_are_passed_to_commands(tmp_path: Path) -> None:
-    record = tmp_path / "record"
-    done = run(
+    started, attached = recorded(
         tmp_path,
         "start_model_and_dataset_env.sh",
-        docker=_RECORDING,
-        RECORD=str(record),
         HF_ENDPOINT="https://hub.example",
         PIP_INDEX_URL="https://index.example/simple",
         HUGGINGFACE_ACCESS_TOKEN="secret",
-        **folders(tmp_path),
     )
+    assert "--env HUGGINGFACE_ACCESS_TOKEN --env HF_ENDPOINT --env PIP_INDEX_URL" in attached
+    assert "secret" not in started + attached, "a process list would show it"
+
+
+def test_a_folder_for_results_is_made_and_given_to_the_containers_user(tmp_path: Path) -> None:
+    made = folders(tmp_path) | {"LAB_RESULTS": str(tmp_path / "new")}
+    record = tmp_path / "record"
+    done = run(tmp_path, "start_submission_env.sh", docker=_RECORDING, RECORD=str(record), **made)
     assert done.returncode == 0, done.stderr
-    assert "--env HUGGINGFACE_ACCESS_TOKEN --env HF_ENDPOINT --env PIP_INDEX_URL" in record.read_text()
-    assert "secret" not in record.read_text(), "a process list would show it"
+    assert (tmp_path / "new").stat().st_uid == (os.geteuid() or 10001)
+    assert f"--volume {tmp_path}/new:/lab-mlperf-inference/results" in record.read_text()
 
 
 @pytest.mark.skipif(os.path.exists("/dev/kfd"), reason="this host has an AMD GPU")  # noqa: PTH110

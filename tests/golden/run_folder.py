@@ -55,7 +55,9 @@ def build_run(folder: Path, tests: dict[str, str] | None = None) -> Path:
 
 def _finish_test(place: Path, name: str) -> None:
     log = DetailLog.read(place / "mlperf_log_detail.txt")
-    settings = {key: log.requested[key] for key in ("min_duration_ms", "min_query_count", "qsl_rng_seed")}
+    settings = {
+        key: log.value(f"requested_{key}") for key in ("min_duration_ms", "min_query_count", "qsl_rng_seed")
+    }
     (place / "test.json").write_text(
         json.dumps({"format": 1, "state": "complete", "reason": "", "requested_settings": settings})
     )

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import USER_CONF
+from runs import USER_CONF
 
 from harness_llm.events import EventStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Run
+    from runs import Run
 
 LONG = USER_CONF.replace("min_duration = 1000", "min_duration = 120000").replace(
     "target_qps = 300", "target_qps = 100"

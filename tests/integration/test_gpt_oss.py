@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import Run
+from runs import Run
 
 from harness_llm.check import check_run
 from harness_llm.datasets.table import SampleTable

@@ -33,7 +33,7 @@ class _Replica:
         self.context, self._control, self._endpoint = context, control, endpoint
 
     def open(self, session: str) -> ReplicaLink:
-        link = ReplicaLink(self.context, 0, self._endpoint, session)
+        link = ReplicaLink(self.context, 0, self._endpoint, session, silence_s=8.0)
         link.open()
         return link
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import Run
+from runs import Run
 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer

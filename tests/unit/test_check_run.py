@@ -9,7 +9,7 @@ import pytest
 from golden.recorded import unpack
 from golden.run_folder import build_run, edit, events
 
-from harness_llm.check import check_run, render_table
+from harness_llm.check import check_run
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,9 @@ def test_a_good_unofficial_run_passes_and_is_called_unofficial(good_run: Path) -
     names = {check.name for check in report.checks if check.passed}
     assert {"events.ttft", "latency.schedule", "accuracy.rouge1", "dataset.digest", "test.settings"} <= names
     assert json.loads(json.dumps(report.to_json()))["counts"]["failed"] == 0
-    assert render_table(report) == []
-    assert len(render_table(report, everything=True)) == len(report.checks)
+    lines = report.render().splitlines()
+    assert sum(line.startswith(("  pass  ", "  -     ")) for line in lines) == len(report.checks)
+    assert "  pass  test.state: complete: no reason (required: complete)" in lines
 
 
 def test_an_invalid_run_fails_with_counts(tmp_path: Path) -> None:
@@ -64,7 +65,13 @@ def test_the_text_of_a_report_names_rule_and_remedy(tmp_path: Path) -> None:
 def test_too_few_queries_for_any_verdict(tmp_path: Path) -> None:
     report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-early-stopping"}))
     found = {check.name: check for check in report.failures}
-    assert found["latency.early-stopping-tpot"].required == "at least 459 samples"
+    asked = found["latency.early-stopping-tpot"]
+    count = int(asked.found.split(" of ")[1].split()[0])
+    assert asked.required == f"at least 459 queries: {count} are too few to judge by"
+    assert asked.remedy.startswith("Run longer")
+    assert found["events.tpot"].required.endswith(asked.required)
+    assert found["events.tpot"].remedy == asked.remedy
+    assert "at most -1" not in report.render()
 
 
 def test_errors_fail_although_loadgen_says_valid(tmp_path: Path) -> None:
@@ -171,6 +178,24 @@ def test_a_compliance_run_beside_the_others(run: Path) -> None:
         "First token check pass: True\nEOS check pass: True\nSample length check pass: True\n"
     )
     assert failed(run) == {}
+
+
+def test_loadgens_own_count_of_errors_and_a_missing_log_of_a_compliance_run(run: Path) -> None:
+    place = unpack("toy-server-audit", run / "Server" / "TEST06")
+    (place / "test.json").write_text('{"state": "complete"}')
+    (place / "verify_accuracy.txt").write_text(
+        "First token check pass: True\nEOS check pass: True\nSample length check pass: True\n"
+    )
+    edit(run / "run.json", tests=["Server/performance", "Server/TEST06"])
+    log = place / "mlperf_log_detail.txt"
+    text = log.read_text()
+    counted = '"key": "num_errors", "value": 0'
+    assert counted in text
+    log.write_text(text.replace(counted, counted.replace("0", "3")))
+    assert failed(run) == {"compliance.TEST06-errors": "0 error lines, num_errors 3"}
+    log.unlink()
+    (missing,) = check_run(run).failures
+    assert (missing.name, missing.remedy) == ("compliance.TEST06-log", "Run TEST06 again.")
 
 
 def test_what_is_no_run_folder(tmp_path: Path) -> None:

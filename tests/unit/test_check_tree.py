@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from mutation.good_tree import BENCHMARK, MEASUREMENTS, SUBMITTER, SYSTEM, build, system_description
 
 from harness_llm.check import Check, Report, check_tree
-from harness_llm.check.documents import SIMULATED, UNOFFICIAL
 from harness_llm.check.model import guarded
 from harness_llm.package.documents import Marks
 
@@ -256,14 +255,23 @@ def test_a_failure_that_many_files_share_is_shown_once(tree: Path) -> None:
     assert len(report.to_json()["checks"]) == len(report.checks)
 
 
-def test_package_and_check_use_the_same_marks() -> None:
-    assert Marks(is_simulated=True, is_unofficial=True).sentences == (SIMULATED, UNOFFICIAL)
+@pytest.mark.parametrize("is_simulated", [True, False])
+@pytest.mark.parametrize("is_unofficial", [True, False])
+def test_check_knows_a_result_by_the_marks_of_package(
+    tree: Path, is_simulated: bool, is_unofficial: bool
+) -> None:
+    place = into_open(tree) / "results" / SYSTEM / BENCHMARK
+    for readme in place.rglob("README.md"):
+        readme.write_text(f"# A result\n\n{Marks(is_simulated, is_unofficial).text}\n")
+    report = check_tree(tree)
+    assert report.simulated is is_simulated
+    assert report.label == ("unofficial" if is_unofficial else "official")
 
 
 def test_a_result_that_is_marked_unofficial_is_called_so(tree: Path) -> None:
     place = into_open(tree) / "results" / SYSTEM / BENCHMARK
     for readme in place.rglob("README.md"):
-        readme.write_text(f"**{UNOFFICIAL}.**\n")
+        readme.write_text("**unofficial: no result of an MLPerf benchmark.**\n")
     assert check_tree(tree).label == "unofficial"
 
 

@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from harness_llm import cli
 from harness_llm.engines import vllm_arguments
@@ -18,44 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from own_benchmark import Setup
+
     Command = Callable[..., tuple[int, str, str]]
 
-CONF = """\
-mine.*.use_token_latencies = 1
-mine.Server.ttft_latency = 900
-mine.Server.tpot_latency = 90
-mine.Server.target_qps = 7
-mine.Offline.target_qps = 50
-"""
-
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `harness-llm ARGUMENTS` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness-llm", *map(str, arguments)])
-        monkeypatch.setattr(signal, "signal", lambda *_: None)
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int)
-        captured = capsys.readouterr()
-        return code or 0, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    (tmp_path / "user.conf").write_text(CONF)
-    path = tmp_path / "offline.yaml"
-    harness = {
-        "benchmark": "mine", "scenario": "Offline", "engine": "simulated", "dataset": "synthetic",
-        "dataset_shape": "10:4:4", "max_tokens": 8, "user_conf": str(tmp_path / "user.conf"),
-    }  # fmt: skip
-    path.write_text(yaml.safe_dump({"llm_config": {}, "harness_config": harness}))
-    return path
+def config(setup: Setup) -> Path:
+    return setup.write("Offline")
 
 
 def test_help_names_every_verb_in_a_whole_line_and_the_exit_codes(command: Command) -> None:

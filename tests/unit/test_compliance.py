@@ -152,6 +152,13 @@ def test_test07_without_a_score_says_why(tmp_path: Path) -> None:
     assert "'exact_match': 62.15" in scored.text.splitlines()
 
 
-def test_an_unknown_test_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="TEST06"):
-        audit_config("TEST99")
+@pytest.mark.parametrize(
+    ("name", "near"), [("performanc", "performance"), ("acuracy", "accuracy"), ("TEST6", "TEST06"), ("x", "")]
+)
+def test_an_unknown_test_names_all_tests_and_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: no such test") as caught:
+        audit_config(name)
+    assert caught.value.remedy.startswith(f"Did you mean {near}?" if near else "The tests are performance")
+    assert "performance, accuracy, TEST06, TEST07, TEST09" in caught.value.remedy
+    with pytest.raises(ConfigError):
+        rules.compliance_test(name)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,65 +141,3 @@ def test_latin1_file_is_refused(tmp_path: Path) -> None:
 def test_deeply_nested_line_is_an_error_not_a_crash(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="line 1"):
         _load(_write(tmp_path, "[" * 200_000 + "\n"))
-
-
-def test_parquet_without_pyarrow_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    path = tmp_path / "a.parquet"
-    path.write_bytes(b"PAR1")
-    with pytest.raises(DatasetError, match="need the package pyarrow"):
-        _load(path)
-
-
-class _Parquet:
-    """pyarrow.parquet as far as it is used."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._rows = rows
-
-    def read_table(self, _: object) -> _Parquet:
-        return self
-
-    def to_pylist(self) -> list[dict[str, Any]]:
-        return self._rows
-
-
-@pytest.mark.parametrize("column", ["tok_input", "input_tokens"])
-def test_mlcommons_own_parquet_files_are_read_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
-) -> None:
-    rows = [
-        {column: [5, 6], "ground_truth": "C", "dataset": "gpqa", "question": "?", "rubrics": None},
-        {column: [7], "ground_truth": 12, "dataset": "aime25", "question": None, "rubrics": None},
-        {column: [8], "ground_truth": None, "dataset": "x", "question": "", "rubrics": None},
-    ]
-    path = tmp_path / "acc.parquet"
-    path.write_bytes(b"PAR1")
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", _Parquet(rows))
-    table = _load(path)
-    assert [table.prompt(index).tolist() for index in range(3)] == [[5, 6], [7], [8]]
-    assert table.references == ("C", "12", "")
-    assert table.max_tokens.tolist() == [64, 64, 64]
-    for row in rows:
-        del row["ground_truth"]
-    assert _load(path).references is None
-    rows[1][column] = None
-    with pytest.raises(DatasetError, match=r"acc\.parquet, row 1"):
-        _load(path)
-
-
-def test_parquet_rows_are_samples(tmp_path: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="Parquet is optional and pyarrow is not installed")
-    from pyarrow import parquet
-
-    path = tmp_path / "a.parquet"
-    columns = {"token_ids": [[5, 6], [7]], "reference": ["a", "b"], "max_tokens": [None, 9]}
-    parquet.write_table(pyarrow.table(columns), path)
-    table = _load(path)
-    assert [table.prompt(index).tolist() for index in range(2)] == [[5, 6], [7]]
-    assert table.max_tokens.tolist() == [64, 9]
-    path.write_bytes(b"PAR1 damaged")
-    with pytest.raises(DatasetError, match="cannot be read as Parquet"):
-        _load(path)

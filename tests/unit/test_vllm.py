@@ -173,3 +173,20 @@ def test_an_engine_that_never_lets_go_is_an_error(monkeypatch: pytest.MonkeyPatc
             await engine.abort([1])
 
     _with_engine(test)
+
+
+@pytest.mark.parametrize("step", ["abort", "reset_prefix_cache"])
+def test_an_engine_core_that_answers_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        async def never(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(llm, step, never)
+        monkeypatch.setattr(vllm_module, "_LET_GO_S", 0.1)
+        async with asyncio.timeout(5):
+            with pytest.raises(EngineError, match="still works on aborted requests"):
+                await engine.abort([1])
+
+    _with_engine(test)

@@ -63,8 +63,8 @@ def final_channel(text: str) -> str:
 
 def letter(text: str) -> str | None:
     """The letter that an answer chose, `A` to `D`; None where it chose none."""
-    final = _unquoted(_BOLD.sub(r"\1", final_channel(text)))
-    found = _ALONE.match(final.strip()) or _NAMED.search(final)
+    final = _unescaped(_BOLD.sub(r"\1", final_channel(text)))
+    found = _ALONE.match(final) or _NAMED.search(final)
     if found:
         return found[1].upper()
     anywhere = _NAMED_ANYWHERE.findall(_unescaped(text.strip()))
@@ -131,13 +131,6 @@ def score_log(answers: Iterable[LoggedAnswer], table: SampleTable, tokenizer: To
         right += is_right(text, table.references[answer.sample])
         total += 1
     return round(100 * right / total, _DECIMALS) if total else None
-
-
-def _unquoted(text: str) -> str:
-    """A text without a Python list's brackets and quotes around it."""
-    if text.startswith(("['", '["')) and text.endswith(("']", '"]')):
-        text = text[2:-2].strip()
-    return _unescaped(text)
 
 
 def _unescaped(text: str) -> str:

@@ -1,28 +1,29 @@
-"""Sentences by nltk's English Punkt model, for ROUGE-Lsum; sentence_data.py gets its data."""
+"""Sentences by nltk's English Punkt model, for ROUGE-Lsum; `harness_llm.fetch.punkt` gets its data."""
 
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import zipfile
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.places import dataset_root
+from harness_llm.fetch.punkt import PUNKT_FILE, PUNKT_SHA256
 
-__all__ = ["COMMAND", "DATA_FILE", "DATA_FOLDER", "has_sentence_model", "split_sentences"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-COMMAND = "python -m harness_llm.accuracy.sentence_data"
+__all__ = ["COMMAND", "has_sentence_model", "split_sentences"]
+
+COMMAND = "python download_model.py --dataset punkt_tab"
 """Gets the data."""
-
-DATA_FOLDER = "nltk_data"
-"""Under $LAB_DATASET."""
-
-DATA_FILE = "tokenizers/punkt_tab.zip"
-"""Where nltk looks under each of its folders; it reads the archive as it is."""
 
 
 def has_sentence_model() -> bool:
-    """Whether the Punkt data is on this machine, nltk's own or fetched; nothing is fetched."""
+    """Whether the Punkt data is on this machine, fetched or nltk's own; nothing is fetched."""
     return _model() is not None
 
 
@@ -36,11 +37,31 @@ def split_sentences(text: str) -> list[str]:
 @cache
 def _model() -> Any:
     """Nltk's Punkt tokenizer for English, or None where its data is missing."""
-    data = importlib.import_module("nltk.data")
-    fetched = str(dataset_root(os.environ) / DATA_FOLDER)
-    if fetched not in data.path:
-        data.path.append(fetched)
+    punkt = importlib.import_module("nltk.tokenize.punkt")
+    archive = dataset_root(os.environ) / PUNKT_FILE
+    if archive.is_file() and sha256(archive) == PUNKT_SHA256:
+        return punkt.PunktSentenceTokenizer(_parameters(archive))
     try:
-        return importlib.import_module("nltk.tokenize.punkt").PunktTokenizer("english")
+        return punkt.PunktTokenizer("english")
     except LookupError:
         return None
+
+
+def _parameters(archive: Path) -> Any:
+    """The model's parameters out of the archive.
+
+    Read here and not by nltk, which trusts no file that another account owns or that a group may write, as
+    data sets often are. This file is known by its digest.
+    """
+    found = importlib.import_module("nltk.tokenize.punkt").PunktParameters()
+    read = importlib.import_module("nltk.tabdata").PunktDecoder()
+    with zipfile.ZipFile(archive) as files:
+
+        def opened(name: str) -> io.TextIOWrapper:
+            return io.TextIOWrapper(files.open(f"punkt_tab/english/{name}"), encoding="utf-8")
+
+        found.collocations = set(read.tab2tups(opened("collocations.tab")))
+        found.sent_starters = read.txt2set(opened("sent_starters.txt"))
+        found.abbrev_types = read.txt2set(opened("abbrev_types.txt"))
+        found.ortho_context = read.tab2intdict(opened("ortho_context.tab"))
+    return found

@@ -5,8 +5,8 @@ An INVALID run or a broken file is a failed check, never an exception.
 
 from __future__ import annotations
 
-from harness_llm.check.model import Check, Report, render_table
+from harness_llm.check.model import Check, Report
 from harness_llm.check.run import check_run
 from harness_llm.check.tree import check_tree
 
-__all__ = ["Check", "Report", "check_run", "check_tree", "render_table"]
+__all__ = ["Check", "Report", "check_run", "check_tree"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
-from harness_llm.check.documents import read_object
+from harness_llm.check.logfile import error_check
 from harness_llm.check.model import INFERENCE
 from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import DatasetError
+from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.accuracy_log import AccuracyEntry, AccuracyLog, iterate_entries
 from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.source import LogError, read_text
+from harness_llm.logs.source import LogError, read_object, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,12 @@ def _audit(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterato
     if path is None:
         if case.layout == "run":
             yield case.check(
-                f"compliance.{name}-log", False, "is missing", "LoadGen's detail log", path=folder
+                f"compliance.{name}-log",
+                False,
+                "is missing",
+                "LoadGen's detail log",
+                remedy=f"Run {name} again.",
+                path=folder,
             )
         return
     detail = DetailLog.read(path)
@@ -122,15 +127,7 @@ def _audit(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterato
         remedy=f"Run {name} with this round's audit.config.",
         path=path,
     )
-    yield case.check(
-        f"compliance.{name}-errors",
-        detail.error_lines == 0,
-        f"{detail.error_lines} error lines",
-        "no LoadGen error",
-        source=f"{_CHECKER} lines 172-206",
-        remedy="Remove the cause that LoadGen names and run the test again.",
-        path=path,
-    )
+    yield from error_check(case, f"compliance.{name}-errors", detail)
 
 
 def _answers(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
@@ -187,16 +184,15 @@ def _dataset(case: Case, name: str, folder: Path) -> Iterator[Check]:
     if case.layout != "run" or not isinstance(described, dict):
         return
     path = case.root / str(described.get("file", "")).rpartition("/")[2]
-    found: object
     try:
         table = SampleTable.load(path)
         found = f"{len(table)} samples, digest {table.digest}"
-    except (DatasetError, EOFError, AssertionError) as error:
-        found = error
+    except (DatasetError, *BROKEN_INPUT) as error:
+        found = str(error) or type(error).__name__
     wanted = f"{described.get('samples')} samples, digest {described.get('digest')}"
     yield case.check(
         f"compliance.{name}-samples",
-        str(found) == wanted,
+        found == wanted,
         found,
         wanted,
         source="test.json",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness_llm.check.case import relative
 from harness_llm.check.model import INFERENCE, POLICIES, Check
-from harness_llm.logs.source import file_problem, read_text
+from harness_llm.logs.source import file_problem, read_object, read_text
 from harness_llm.system.description import validate
 from harness_llm.system.network_path import bandwidth_document
 
@@ -17,12 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "SIMULATED",
-    "UNOFFICIAL",
     "documentation_checks",
     "is_marked",
     "measurement_checks",
-    "read_object",
     "readme_checks",
     "source_checks",
     "system_checks",
@@ -37,24 +33,10 @@ _MEASUREMENTS = (
     "weight_transformations",
 )
 _RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
-SIMULATED = "simulated, not a result"
-UNOFFICIAL = "unofficial: no result of an MLPerf benchmark"
-
-
-def read_object(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """A JSON object from a file, or None and why not."""
-    text, problem = read_text(path)
-    if problem:
-        return None, str(problem)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return None, f"no JSON: {error}"
-    return (found, "") if isinstance(found, dict) else (None, "no JSON object")
 
 
 def is_marked(mark: str, *paths: Path) -> bool:
-    """Whether any of these text files has a mark that `package` writes: `SIMULATED` or `UNOFFICIAL`."""
+    """Whether any of these text files has a mark that `package` writes, such as `rules.SIMULATED`."""
     return any(mark in read_text(path)[0] for path in paths)
 
 

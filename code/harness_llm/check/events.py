@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from harness_llm.check.latency import over_limit_rule
 from harness_llm.check.model import INFERENCE
 from harness_llm.events import EventStatus
+from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.recompute import read_events, server_latencies
+from harness_llm.logs.schedule import is_real_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["EVENT_CHECKS"]
 
 _KINDS = ("ttft", "tpot")
-_RATES = (1e-6, 1e9)  # queries/s
-_SIX_DIGITS = 1e-5  # LoadGen writes rates with six significant digits
 _RATE_TOLERANCE = 0.02
 # LoadGen's clock starts before it hands the first query over; in Offline that is a list of all samples.
 _START_SECONDS = 0.1
@@ -43,7 +44,6 @@ def _events(case: Case) -> Iterator[Check]:
             path=path,
         )
         return
-    events = events[events["status"] != 0]
     answered = int((events["status"] == EventStatus.FINISHED).sum())
     issued = case.detail.integer(
         "result_query_count" if case.scenario.is_timed_per_token else "generated_samples_per_query"
@@ -63,18 +63,20 @@ def _events(case: Case) -> Iterator[Check]:
 
 def _event_tokens(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
     total = int(events["tokens"].sum())
-    rate = case.detail.tokens_per_second
+    rate, unit, counted = case.detail.tokens_per_second, "tokens", total
+    if rate is None:  # Offline without use_token_latencies
+        rate, unit, counted = case.detail.samples_per_second, "samples", len(events)
     # Server's rate ends with the query that was issued last, not with the one that ended last.
     finished = events["finished_ns"][-1] if case.scenario.is_timed_per_token else events["finished_ns"].max()
     seconds = (int(finished) - int(events["issued_ns"].min())) / 1e9
     ours = total / seconds if seconds > 0 else math.inf
-    logged = total / rate if rate else math.inf
+    logged = counted / rate if rate else math.inf
     yield case.check(
         "events.tokens",
         int(events["tokens"].min()) > 1
         and math.isclose(seconds, logged, rel_tol=_RATE_TOLERANCE, abs_tol=_START_SECONDS),
         f"{total} tokens in {seconds:.3f} s: {ours:.2f} tokens/s, shortest answer {events['tokens'].min()}",
-        f"LoadGen's {rate} tokens/s within 2 % or {_START_SECONDS:g} s, no answer below 2 tokens",
+        f"LoadGen's {rate} {unit}/s within 2 % or {_START_SECONDS:g} s, no answer below 2 tokens",
         source=f"{INFERENCE} loadgen/results.cc lines 445-455, 601",
         remedy="Run the test again; events and log are not of one run.",
         path=case.performance / "events.npy",
@@ -87,9 +89,9 @@ def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
         case.detail.number("effective_target_qps"),
     )
     exact = case.settings.get("target_qps")
-    if exact and rate and math.isclose(exact, rate, rel_tol=_SIX_DIGITS):
+    if exact and rate and math.isclose(exact, rate, rel_tol=SIX_DIGITS):
         rate = float(exact)
-    if case.limits_ns is None or seed is None or not rate or not _RATES[0] <= rate <= _RATES[1]:
+    if case.limits_ns is None or seed is None or not rate or not is_real_rate(rate):
         return
     latencies = server_latencies(events, seed & (2**64 - 1), rate)
     logged = (case.detail.ttft_p99_ns, case.detail.tpot_p99_ns)
@@ -97,13 +99,14 @@ def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
     for kind, count, value, limit in zip(_KINDS, counts, logged, case.limits_ns, strict=True):
         near = value is not None and abs(count.p99_ns - value) <= 2_000_000 + value // 50
         shown = "none" if value is None else f"{value / 1e6:.3f} ms"
+        required, remedy = over_limit_rule(len(events), count.allowed)
         yield case.check(
             f"events.{kind}",
             near and count.is_met,
             f"99th percentile {count.p99_ns / 1e6:.3f} ms, {count.over} over {limit / 1e6:g} ms",
-            f"LoadGen's {shown} within 2 ms + 2 %, at most {count.allowed} over",
+            f"LoadGen's {shown} within 2 ms + 2 %, {required}",
             source=f"{INFERENCE} loadgen/results.cc lines 110-136, 227-247",
-            remedy="Lower target_qps; if the percentiles differ, events and log are not of one run.",
+            remedy=remedy if near else "Run the test again; events and log are not of one run.",
             path=case.performance / "events.npy",
         )
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.model import INFERENCE
+from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
-from harness_llm.logs.schedule import arrivals_ns
+from harness_llm.logs.schedule import arrivals_ns, is_real_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from harness_llm.check.case import Case
     from harness_llm.check.model import Check
 
-__all__ = ["LATENCY_CHECKS", "over_limit_bounds"]
+__all__ = ["LATENCY_CHECKS", "over_limit_bounds", "over_limit_rule"]
 
 _MORE = re.compile(r"run at least (\d+) more queries")
 _FAMILIES = {
@@ -25,9 +26,7 @@ _FAMILIES = {
     "tpot": ("result_time_per_output_token_{}_percentile_ns", "result_time_to_output_token_max"),
 }
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
-_SIX_DIGITS = 1e-5  # LoadGen writes rates with six significant digits
 _MOST_QUERIES = 10**7  # a day at 100 queries/s; beyond that the log is no run's
-_RATES = (1e-6, 1e9)  # queries/s
 
 
 def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] | None:
@@ -55,6 +54,21 @@ def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] |
         if exact is not None:
             low, high = max(low, exact), min(high, exact)
     return low, high
+
+
+def over_limit_rule(count: int, allowed: int) -> tuple[str, str]:
+    """What early stopping asks of a run, and what to do where it is not met.
+
+    Args:
+        count: Queries of the run.
+        allowed: How many of them may be over a limit; -1 where they are too few to judge by.
+    """
+    if allowed < 0:
+        needed = min_queries(0)
+        required = f"at least {needed} queries: {count} are too few to judge by"
+        return required, f"Run longer: min_duration or min_query_count must give {needed} queries or more."
+    remedy = "Lower target_qps, or run longer: more queries allow a larger share over the limit."
+    return f"at most {allowed} of {count}", remedy
 
 
 def _over_for(needed: int) -> int | None:
@@ -117,6 +131,7 @@ def _early_stopping(case: Case) -> Iterator[Check]:
     detail = case.detail
     count = detail.integer("result_query_count") or 0
     allowed = max_over_limit(count) if count <= _MOST_QUERIES else -1
+    required, remedy = over_limit_rule(count, allowed)
     for kind, limit in zip(_FAMILIES, case.limits_ns, strict=True):
         bounds = over_limit_bounds(case, kind, limit)
         verdict = detail.value("early_stopping_met") is True
@@ -131,10 +146,10 @@ def _early_stopping(case: Case) -> Iterator[Check]:
             f"latency.early-stopping-{kind}",
             passed if case.is_strict or case.rules is None else (passed or None),
             found,
-            f"at most {allowed} of {count}" if allowed >= 0 else f"at least {min_queries(0)} samples",
+            required,
             source=f"{INFERENCE} loadgen/early_stopping.cc lines 58-84; "
             f"{INFERENCE} loadgen/results.cc lines 227-247",
-            remedy="Lower target_qps, or run longer: more samples allow a larger share over the limit.",
+            remedy=remedy,
             path=detail.path,
         )
 
@@ -148,11 +163,11 @@ def _schedule(case: Case) -> Iterator[Check]:
     rate, logged = detail.number("effective_target_qps"), detail.integer("generated_query_duration")
     if seed is None or count is None or rate is None or logged is None:
         passed, found, wanted = False, "seed, rate, count or duration missing", "all of them in the log"
-    elif not 0 < count <= _MOST_QUERIES or not _RATES[0] <= rate <= _RATES[1]:
+    elif not 0 < count <= _MOST_QUERIES or not is_real_rate(rate):
         passed, found, wanted = False, f"{count} queries at {rate}/s", "a count and a rate of a real run"
     else:
         due = int(arrivals_ns(seed & (2**64 - 1), rate, count + 1)[-1])
-        passed = math.isclose(due, logged, rel_tol=_SIX_DIGITS)
+        passed = math.isclose(due, logged, rel_tol=SIX_DIGITS)
         found, wanted = f"{logged / 1e9:.6f} s", f"{due / 1e9:.6f} s for {count} queries at {rate:g}/s"
     yield case.check(
         "latency.schedule",

@@ -60,12 +60,12 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
     )
 
 
-def error_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
-    """No line that LoadGen marked as an error, and its own count agrees."""
+def error_check(case: Case, name: str, detail: DetailLog) -> Iterator[Check]:
+    """No line that LoadGen marked as an error, and its own count agrees; `name` is the check's whole name."""
     counted = detail.value("num_errors")
     first = f", first: {detail.errors[0].text} (line {detail.errors[0].line})" if detail.errors else ""
     yield case.check(
-        f"{area}.errors",
+        name,
         detail.error_lines == 0 and counted in (0, None),
         f"{detail.error_lines} error lines, num_errors {counted}{first}",
         "no LoadGen error",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+
+from harness_llm.errors import BROKEN_INPUT
+from harness_llm.rules import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["BROKEN_INPUT", "INFERENCE", "POLICIES", "Check", "Report", "guarded", "render_table"]
+__all__ = ["INFERENCE", "POLICIES", "Check", "Report", "guarded"]
 
 INFERENCE = "mlcommons/inference @b66003e1"
 POLICIES = "mlcommons/inference_policies @ac93e89c"
@@ -113,34 +113,12 @@ class Report:
 
     def _verdict(self) -> str:
         counts = self.to_json()["counts"]
-        simulated = "; simulated, not a result" if self.simulated else ""
+        simulated = f"; {SIMULATED}" if self.simulated else ""
         verdict = "PASSED" if self.passed else "FAILED"
         return (
             f"{verdict} by the rules of {self.round} ({self.label}{simulated}): "
             f"{counts['passed']} passed, {counts['failed']} failed, {counts['not_judged']} not judged"
         )
-
-
-def render_table(report: Report, *, everything: bool = False) -> list[tuple[str, str, str, str, str, str]]:
-    """Rows for a table: verdict, check, path, found, required, what to do (with the source).
-
-    Args:
-        report: The report.
-        everything: Also rows that passed or could not be judged; failures alone otherwise.
-    """
-    words = {True: "pass", False: "FAIL", None: "-"}
-    return [
-        (
-            words[check.passed],
-            check.name,
-            check.path,
-            check.found,
-            check.required,
-            " ".join(filter(None, (check.remedy, f"[{check.source}]" if check.source else ""))),
-        )
-        for check in report.checks
-        if everything or check.passed is False
-    ]
 
 
 def _shown_paths(paths: list[str]) -> list[str]:
@@ -149,9 +127,10 @@ def _shown_paths(paths: list[str]) -> list[str]:
 
 
 def _lines(check: Check) -> list[str]:
-    """One line for what passed; a block with the rule and the remedy for what failed."""
+    """One line for what passed or was not judged; a block with the rule and the remedy for what failed."""
     if check.passed is not False:
-        return [f"  {'pass' if check.passed else '-   '}  {check.name}: {check.found}"]
+        required = f" (required: {check.required})" if check.required not in ("", check.found) else ""
+        return [f"  {'pass' if check.passed else '-   '}  {check.name}: {check.found}{required}"]
     parts = {
         "found": check.found,
         "required": check.required,
@@ -159,25 +138,6 @@ def _lines(check: Check) -> list[str]:
         "rule": check.source,
     }
     return [f"  FAIL  {check.name}", *(f"        {key:<9} {text}" for key, text in parts.items() if text)]
-
-
-BROKEN_INPUT = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    AssertionError,
-    EOFError,
-    SyntaxError,  # numpy reads the header of an array as Python source
-    TokenError,
-    BadZipFile,
-    zlib.error,
-)
 
 
 def guarded(name: str, path: str, run: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
-from harness_llm.check.model import BROKEN_INPUT, Check
+from harness_llm.check.model import Check
 from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import DatasetError
+from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.source import file_problem
 
 if TYPE_CHECKING:
@@ -122,13 +122,13 @@ def _official_data_check(
     described: dict[str, Any], known: rules.BenchmarkRules, *, is_simulated: bool
 ) -> Check:
     name, count = str(described.get("name")), described.get("samples")
-    sizes = (known.samples.accuracy, known.samples.performance)
-    can_be = count in sizes and name.partition(":")[0] != "synthetic"
+    sizes = dict.fromkeys((known.samples.accuracy, known.samples.performance))
+    can_be = known.can_be_data_set(name, count)
     return Check(
         "dataset.official",
         True if can_be else (None if is_simulated else False),
         f"{name}, {count} samples",
-        f"the data set of {known.name}: {' or '.join(map(str, dict.fromkeys(sizes)))} samples, none made up",
+        f"the data set of {known.name}: {' or '.join(map(str, sizes))} samples, none made up",
         rules.expand_source(known.samples.source),
         "" if can_be or is_simulated else "Run over the official data set, or package for open.",
         "run.json",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
-from harness_llm.check.documents import read_object
 from harness_llm.check.model import Check, Report, guarded
 from harness_llm.check.record import dataset_checks, record_checks, recorded_tests
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.core import Mode, Scenario
-from harness_llm.logs.source import file_problem
+from harness_llm.logs.source import file_problem, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
     checks = list(guarded("run", "run.json", lambda: record_checks(run_dir, record, known, round_name)))
     checks.extend(guarded("dataset", "samples.npz", lambda: dataset_checks(run_dir, record, known)))
     for case in _cases(run_dir, record, benchmark, known, round_name):
-        checks.extend(guarded("test", relative(case.folder, run_dir), lambda case=case: _test_checks(case)))  # type: ignore[misc]
+        checks.extend(guarded("test", relative(case.folder, run_dir), partial(_test_checks, case)))
         checks.extend(scenario_checks(case))
     whole = any(check.name == "dataset.official" and check.passed for check in checks)
     label = "official" if known and whole else "unofficial"

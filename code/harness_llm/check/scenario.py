@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness_llm.check.accuracy import ACCURACY_CHECKS
@@ -11,6 +12,7 @@ from harness_llm.check.events import EVENT_CHECKS
 from harness_llm.check.latency import LATENCY_CHECKS
 from harness_llm.check.model import guarded
 from harness_llm.check.performance import PERFORMANCE_CHECKS
+from harness_llm.check.scores import SCORE_CHECKS
 from harness_llm.check.settings import SETTINGS_CHECKS
 from harness_llm.core import Mode
 
@@ -33,8 +35,8 @@ def scenario_checks(case: Case) -> Iterator[Check]:
         areas.append(("latency", LATENCY_CHECKS if readable else ()))
         areas.append(("events", EVENT_CHECKS if readable else ()))
     if Mode.ACCURACY in case.modes:
-        areas.append(("accuracy", ACCURACY_CHECKS))
+        areas.append(("accuracy", (*ACCURACY_CHECKS, *SCORE_CHECKS)))
     areas.append(("compliance", COMPLIANCE_CHECKS))
     for area, functions in areas:
         for function in functions:
-            yield from guarded(area, relative(case.folder, case.root), lambda run=function: run(case))  # type: ignore[misc]
+            yield from guarded(area, relative(case.folder, case.root), partial(function, case))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness_llm import rules
 from harness_llm.check.model import INFERENCE
 from harness_llm.core import Mode, Scenario
+from harness_llm.logs.detail import SIX_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS_CHECKS"]
 
 _READER = f"{INFERENCE} loadgen/test_settings_internal.cc"
-_SIX_DIGITS = 1e-5
 # user.conf key -> key in the detail log, and what one unit of user.conf is there.
 _LOGGED: dict[str, tuple[str, float]] = {
     "min_duration": ("requested_min_duration_ms", 1),
@@ -151,7 +151,7 @@ def _differences(case: Case, detail: DetailLog, area: str) -> Iterator[str]:
             continue  # the rate does not matter to accuracy, and submitters do change it
         name, unit = logged[key]
         found = detail.value(name)
-        if not isinstance(found, int | float) or not math.isclose(found, value * unit, rel_tol=_SIX_DIGITS):
+        if not isinstance(found, int | float) or not math.isclose(found, value * unit, rel_tol=SIX_DIGITS):
             origin = "user.conf" if key in case.settings else "LoadGen's default"
             yield f"{name} {found} against {value * unit:g} ({origin})"
 

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.case import relative
-from harness_llm.check.documents import (
-    SIMULATED,
-    UNOFFICIAL,
-    is_marked,
-    measurement_checks,
-    readme_checks,
-)
+from harness_llm.check.documents import is_marked, measurement_checks, readme_checks
 from harness_llm.check.files import file_checks, folders
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
 from harness_llm.check.scenario import scenario_checks
@@ -102,7 +96,7 @@ def _result(submitter: Submitter, case: Case) -> Iterator[Check]:
         yield submitter.check(
             "tree.simulated",
             None if submitter.division == "open" else False,
-            "marked: simulated, not a result",
+            f"marked: {rules.SIMULATED}",
             "answers of a real engine",
             "Run it with a real engine; a simulated run is never a result.",
             case.folder,
@@ -137,7 +131,7 @@ def _measurements(submitter: Submitter, case: Case) -> Path:
 def _is_simulated(submitter: Submitter, case: Case) -> bool:
     system = case.folder.parent.parent.name
     return is_marked(
-        SIMULATED,
+        rules.SIMULATED,
         case.user_conf,
         case.user_conf.with_name("README.md"),
         _measurements(submitter, case),
@@ -148,4 +142,4 @@ def _is_simulated(submitter: Submitter, case: Case) -> bool:
 
 def _is_official(case: Case) -> bool:
     """Whether a result is one of an MLPerf benchmark, and does not say that it answered other data."""
-    return case.rules is not None and not is_marked(UNOFFICIAL, case.user_conf.with_name("README.md"))
+    return case.rules is not None and not is_marked(rules.UNOFFICIAL, case.user_conf.with_name("README.md"))

@@ -21,9 +21,11 @@ from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.run import run_verb
 from harness_llm.cli.show import show_verb
 from harness_llm.cli.system import system_verb
-from harness_llm.errors import HarnessError, UsageError
+from harness_llm.errors import HarnessError, RunBroken, UsageError
 
 __all__ = ["app", "main"]
+
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="MLPerf-style benchmarks of LLM inference: LoadGen drives vLLM; results are checked and packaged.",
@@ -51,6 +53,9 @@ def main() -> None:
         kind = "error" if isinstance(error, UsageError) else "the run broke"
         sys.stderr.write(f"{kind}: {error}\n")
         sys.exit(error.exit_code)
+    except Exception:  # noqa: BLE001 - the command line's edge: Python would end with 1, which means INVALID
+        _log.exception("an error in harness-llm itself; please report it with these lines")
+        sys.exit(RunBroken.exit_code)
 
 
 def _end_in_good_order() -> None:

@@ -15,27 +15,18 @@ __all__ = ["package_verb"]
 
 def package_verb(
     run_folder: RunDirectory,
-    company: Annotated[str, typer.Option(help="Submitter.", show_default=False)],
-    system_name: Annotated[str, typer.Option(help="Name of the system in the tree.", show_default=False)],
+    company: Annotated[str, typer.Option(help="Submitter.")],
+    system_name: Annotated[str, typer.Option(help="Name of the system in the tree.")],
     division: Annotated[Division, typer.Option(help="Where the result is to count.")] = Division.OPEN,
     round_name: RoundName = None,
     output: Annotated[Path, typer.Option(help="Folder for inference_results_<round>.")] = Path("submission"),
     system_yaml: Annotated[
-        Path | None,
-        typer.Option(help="What the machine cannot tell; see `system`.", show_default=False),
+        Path | None, typer.Option(help="What the machine cannot tell; see `system`.")
     ] = None,
-    documentation: Annotated[
-        Path | None, typer.Option(help="Folder with documents to submit.", show_default=False)
-    ] = None,
-    benchmark: Annotated[
-        str | None,
-        typer.Option(help="File the result under this name.", show_default=False),
-    ] = None,
+    documentation: Annotated[Path | None, typer.Option(help="Folder with documents to submit.")] = None,
+    benchmark: Annotated[str | None, typer.Option(help="File the result under this name.")] = None,
     maps_to: Annotated[
-        str | None,
-        typer.Option(
-            "--maps-to", help="Open: the official benchmark that a model of your own is checked as."
-        ),
+        str | None, typer.Option(help="Open: the official benchmark that a model of your own is checked as.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result.")] = False,
     as_json: AsJson = False,

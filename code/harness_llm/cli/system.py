@@ -14,16 +14,9 @@ __all__ = ["system_verb"]
 
 
 def system_verb(
-    output: Annotated[
-        Path | None, typer.Option(help="Write the system description here (JSON).", show_default=False)
-    ] = None,
-    template: Annotated[
-        Path | None,
-        typer.Option(help="Write a system YAML to fill in.", show_default=False),
-    ] = None,
-    system_yaml: Annotated[
-        Path | None, typer.Option("--yaml", help="The filled-in system YAML.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the system description here (JSON).")] = None,
+    template: Annotated[Path | None, typer.Option(help="Write a system YAML to fill in.")] = None,
+    system_yaml: Annotated[Path | None, typer.Option("--yaml", help="The filled-in system YAML.")] = None,
     company: Annotated[str, typer.Option(help="Submitter.")] = "",
     division: Annotated[Division, typer.Option(help="Where results of it are to count.")] = Division.OPEN,
     as_json: AsJson = False,

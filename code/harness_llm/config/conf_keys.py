@@ -29,6 +29,7 @@ class ConfKey:
         not_here: Why the key does nothing, or does harm, in user.conf; empty where it may stand there.
         is_open_only: Whether setting it for an official model confines the result to the open division.
         unit: Unit of the value, empty where it has none.
+        needs: A flag without which LoadGen does not look at the key; empty where it needs none.
     """
 
     kind: Literal["integer", "number", "flag"]
@@ -37,6 +38,7 @@ class ConfKey:
     not_here: str = ""
     is_open_only: bool = False
     unit: str = ""
+    needs: str = ""
 
 
 _FROM_MLPERF_CONF = "LoadGen ignores it in user.conf: it comes from LoadGen's embedded mlperf.conf"
@@ -52,14 +54,18 @@ KEYS: dict[str, ConfKey] = {
         "number", ("Server", "SingleStream", "MultiStream"), 100, is_open_only=True, unit="percent"
     ),
     "use_token_latencies": ConfKey("flag", is_open_only=True),
-    "ttft_latency": ConfKey("integer", ("Server",), _LARGEST_MS, is_open_only=True, unit="ms"),
-    "tpot_latency": ConfKey("integer", ("Server",), _LARGEST_MS, is_open_only=True, unit="ms"),
+    "ttft_latency": ConfKey(
+        "integer", ("Server",), _LARGEST_MS, is_open_only=True, unit="ms", needs="use_token_latencies"
+    ),
+    "tpot_latency": ConfKey(
+        "integer", ("Server",), _LARGEST_MS, is_open_only=True, unit="ms", needs="use_token_latencies"
+    ),
     "infer_token_latencies": ConfKey("flag", is_open_only=True),
-    "token_latency_scaling_factor": ConfKey("integer", is_open_only=True),
+    "token_latency_scaling_factor": ConfKey("integer", is_open_only=True, needs="infer_token_latencies"),
     "samples_per_query": ConfKey("integer", ("MultiStream",), is_open_only=True),
     "performance_issue_unique": ConfKey("flag"),
     "performance_issue_same": ConfKey("flag"),
-    "performance_issue_same_index": ConfKey("integer"),
+    "performance_issue_same_index": ConfKey("integer", needs="performance_issue_same"),
     "sample_concatenate_permutation": ConfKey("flag"),
     "coalesce_queries": ConfKey("flag", ("Server",)),
     "max_async_queries": ConfKey("integer", ("Server",), 2**31 - 1),

@@ -20,11 +20,12 @@ from pydantic import (
 )
 
 from harness_llm import rules
-from harness_llm.core import GenerationLimits, Scenario
+from harness_llm.core import Scenario
 
 __all__ = ["DatasetKind", "EngineName", "HarnessConfig", "RunConfig", "SimulatedLatency", "TestDataset"]
 
 EngineName = Literal["vllm", "simulated"]
+_LAST_PORT = 65535
 DatasetKind = Literal["humaneval", "jsonl", "openorca", "synthetic"]
 
 
@@ -110,10 +111,12 @@ class HarnessConfig(_Strict):
         replicas: Engine instances; None means one for each group of devices that the host has.
         devices_per_replica: GPUs of one replica; None means tensor x pipeline parallel size.
         reference: JSON file with the reference accuracy of your own benchmark; None scores without a gate.
-        engine_env: Environment variables for the engine's process.
+        engine_env: Environment variables for the engine's process: text; a number is taken as its text.
         engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
         port: First TCP port for control and replicas, on 127.0.0.1; None uses Unix sockets.
         silence_timeout_s: A replica or loadgen process silent for this long is lost, seconds.
+        stall_timeout_s: A test in which nothing is asked, begun or answered for this long is ended, seconds;
+            above the time of the longest answer.
         offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
             many again as it works on at once.
         simulated: Latencies of the simulated engine.
@@ -137,8 +140,9 @@ class HarnessConfig(_Strict):
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)
     engine_start_timeout_s: PositiveFloat = 1800.0
-    port: Annotated[int, Field(ge=1024, le=65535)] | None = None
+    port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
     silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
+    stall_timeout_s: Annotated[float, Field(ge=2)] = 1800.0
     offline_backlog: PositiveInt | None = None
     simulated: SimulatedLatency = SimulatedLatency()
 
@@ -146,8 +150,35 @@ class HarnessConfig(_Strict):
     def _is_consistent(self) -> Self:
         if self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens {self.min_tokens} is above max_tokens {self.max_tokens}")
+        for name, test in self.tests.items():
+            if test.max_tokens is not None and self.min_tokens > test.max_tokens:
+                raise ValueError(
+                    f"min_tokens {self.min_tokens} is above max_tokens {test.max_tokens} of test {name}"
+                )
+        if self.port is not None and self.port + (self.replicas or 1) > _LAST_PORT:
+            raise ValueError(
+                f"port {self.port} leaves no port for every replica: control takes it, each replica one above"
+            )
         _check_source(self.dataset, self.dataset_path, self.dataset_shape)
         return self
+
+    @field_validator("engine_env", mode="before")
+    @classmethod
+    def _takes_numbers_as_text(cls, variables: object) -> object:
+        """`X: 2048` is plain; `X: true` is not, as a program may look for true, True or 1."""
+        if not isinstance(variables, dict):
+            return variables
+        for name, value in variables.items():
+            if isinstance(value, bool):
+                text = str(value).lower()
+                raise ValueError(
+                    f"{name} is {text}, and a variable holds text: write what the engine reads in quotes, "
+                    f'{name}: "{int(value)}" or {name}: "{text}" '
+                    f"(--set 'harness_config.engine_env.{name}=\"{int(value)}\"')"
+                )
+        return {
+            name: str(value) if isinstance(value, int | float) else value for name, value in variables.items()
+        }
 
     @field_validator("tests")
     @classmethod
@@ -157,11 +188,6 @@ class HarnessConfig(_Strict):
             if name not in known:
                 raise ValueError(f"no test {name!r} has samples of its own; known: {', '.join(known)}")
         return tests
-
-    @property
-    def limits(self) -> GenerationLimits:
-        """Output limits of a sample whose data set does not set its own."""
-        return GenerationLimits(min_tokens=self.min_tokens, max_tokens=self.max_tokens)
 
 
 class RunConfig(_Strict):

@@ -207,11 +207,16 @@ class UserConf:
             )
         elif found["target_qps"] <= 0:
             problems.append(f"{place}.target_qps is 0. Give the samples per second to aim for.")
-        latency = sorted(found.keys() & {"ttft_latency", "tpot_latency"})
-        if latency and model not in rules.conf_names() and found.get("use_token_latencies") != 1:
+        # mlperf.conf switches token latencies on for every model that it names.
+        on = {"use_token_latencies": int(model in rules.conf_names())} | found
+        for key in found:
+            needs = KEYS[key].needs
+            if needs and on.get(needs) != 1:
+                problems.append(f"{place}.{key} does nothing without {needs}. Add `{model}.*.{needs} = 1`.")
+        if "target_latency" in found and on["use_token_latencies"] == 1:
             problems.append(
-                f"{place}.{latency[0]} does nothing without use_token_latencies. "
-                f"Add `{model}.*.use_token_latencies = 1`."
+                f"{place}.target_latency does nothing with use_token_latencies: LoadGen judges TTFT, TPOT. "
+                "Remove the line."
             )
         for what in ("duration", "query_count"):
             low, high = found.get(f"min_{what}", 0), found.get(f"max_{what}", 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness_llm.datasets.parquet import read_rows
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.textfile import read_objects
 from harness_llm.datasets.tokenizer import Tokenizer
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from harness_llm.datasets.options import DatasetOptions
 
 __all__ = ["load_jsonl"]
-
-_TOKEN_COLUMNS = ("tok_input", "input_tokens")
-_REFERENCE_COLUMN = "ground_truth"
-"""Columns of MLCommons' own Parquet files, older and newer name of the first (language/gpt-oss-120b:
-utils/tokenization.py lines 121-124, eval_mlperf_accuracy.py line 384, @b66003e1)."""
 
 _REMEDY = (
     "A sample is an object with one of prompt (text), messages (list of role and content) or token_ids "
@@ -107,8 +102,7 @@ def load_jsonl(
 ) -> SampleTable:
     """Read a `.jsonl`, `.jsonl.gz` or `.parquet` file of prompts, conversations or token ids.
 
-    A Parquet file with a column `tok_input` or `input_tokens` is one of MLCommons': that column holds the
-    token ids, `ground_truth` the references, and other columns are left alone.
+    Of MLCommons' own Parquet files, token ids and references are read and other columns are left alone.
 
     Plain prompts are wrapped in the model's chat template as one user message, if `options.chat_template` is
     true and the tokenizer has one; otherwise they are tokenized as they are. References are for all samples
@@ -157,48 +151,14 @@ def load_jsonl(
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if path.suffix == ".parquet":
-        yield from _parquet_rows(path)
-        return
-    for number, found in read_objects(path):
-        yield f"{path}, line {number}", found
+    if not path.exists():
+        from harness_llm.fetch.official import command_for
 
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise DatasetError(
-            f"{path}: Parquet files need the package pyarrow, which is not installed",
-            "Install pyarrow, or save the samples as .jsonl.",
-        ) from error
-    try:
-        with path.open("rb") as file:
-            rows = parquet.read_table(file).to_pylist()
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise DatasetError(
-            f"{path}: cannot be read as Parquet: {error}", "Check the path and the file."
-        ) from error
-    for number, row in enumerate(rows):
-        yield f"{path}, row {number}", _from_official(row) if _is_official(row) else _present(row)
-
-
-def _present(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if value is not None}
-
-
-def _is_official(row: dict[str, Any]) -> bool:
-    return any(name in row for name in _TOKEN_COLUMNS)
-
-
-def _from_official(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of one of MLCommons' files as a line of ours; a missing ground truth is an empty reference."""
-    tokens = next(row[name] for name in _TOKEN_COLUMNS if name in row)
-    sample: dict[str, Any] = {"token_ids": tokens}
-    if _REFERENCE_COLUMN in row:
-        truth = row[_REFERENCE_COLUMN]
-        sample["reference"] = "" if truth is None else str(truth)
-    return sample
+        if (command := command_for(path)) is not None:
+            raise DatasetError(f"{path}: cannot be read: no such file", f"Get it: {command}")
+    kind, rows = ("row", read_rows(path)) if path.suffix == ".parquet" else ("line", read_objects(path))
+    for number, found in rows:
+        yield f"{path}, {kind} {number}", found
 
 
 def _validated(where: str, found: dict[str, Any]) -> _Line:

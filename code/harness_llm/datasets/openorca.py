@@ -40,8 +40,10 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
     Args:
         path: The pickle file, e.g. open_orca_gpt4_tokenized_llama.sampled_24576.pkl.
         limits: Output limits of every sample (officially at most 1,024 tokens).
-        official: The file must be the official one: 24,576 samples and its md5. Otherwise a difference is
-            logged as a warning.
+        official: The file must be the official one: 24,576 samples and its md5. Otherwise another file is
+            taken, with a warning where it has as many samples, so that nobody takes it for the official one.
+            The 1,000 samples for calibration are such another file; nobody published a digest of them
+            unpacked, so they are known by the digest of what was fetched (fetch/openorca.py).
 
     Raises:
         DatasetError: The file cannot be read, is not such a data set, or breaks a rule of it.
@@ -55,15 +57,16 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
     prompts = [_prompt(path, sample, cell) for sample, cell in enumerate(columns["tok_input"])]
     _check_lengths(path, prompts, columns.get("tok_input_length"))
     _check_references(path, columns["output"])
-    if digest != MD5:
-        _log.warning(
-            "%s: not the official file (%d samples, md5 %s); results from it are no official results",
-            path,
-            len(prompts),
-            digest,
-        )
-    elif len(prompts) != SAMPLES:
+    if digest == MD5 and len(prompts) != SAMPLES:
         raise DatasetError(f"{path}: found {len(prompts)} samples, expected {SAMPLES}", _REMEDY)
+    if digest != MD5 and len(prompts) == SAMPLES:
+        _log.warning(
+            "%s: as many samples as the official file, but not that file (md5 %s, not %s); "
+            "results from it are no official results",
+            path,
+            digest,
+            MD5,
+        )
     return SampleTable.from_prompts(
         "openorca",
         prompts,  # type: ignore[arg-type]  # arrays are sequences of token ids

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.errors import DatasetError
+from harness_llm.errors import BROKEN_INPUT, DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,8 @@ class SampleTable:
             DatasetError: The file is missing or is not such a table.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, for numpy leaves a file open whose archive is cut.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 if int(file["format"]) != _FORMAT:
                     raise DatasetError(
                         f"{path}: table format {int(file['format'])}, this version reads {_FORMAT}"
@@ -160,5 +161,8 @@ class SampleTable:
                     references=None if references is None else tuple(references),
                     source=file["source"].tobytes().decode(),
                 )
-        except (OSError, KeyError, ValueError) as error:
-            raise DatasetError(f"{path}: not a sample table of this project: {error}") from error
+        except DatasetError:
+            raise
+        except BROKEN_INPUT as error:
+            reason = str(error) or type(error).__name__
+            raise DatasetError(f"{path}: not a sample table of this project: {reason}") from error

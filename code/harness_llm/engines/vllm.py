@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import time
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -97,16 +96,17 @@ class VllmEngine:
         tasks = [self._tasks.pop(number) for number in request_ids if number in self._tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        # A task that was cancelled while it handed its request over has not aborted it.
-        await self._llm.abort([str(number) for number in request_ids])
-        deadline = time.monotonic() + _LET_GO_S
-        # True only when all blocks are free (vllm/v1/core/block_pool.py, reset_prefix_cache); the engine core
-        # answers between two steps, so the last step is over, too.
-        while not await self._llm.reset_prefix_cache():
-            if time.monotonic() > deadline:
-                raise EngineError(f"vLLM still works on aborted requests after {_LET_GO_S:.0f} s")
-            await asyncio.sleep(_LOOK_S)
+        try:
+            async with asyncio.timeout(_LET_GO_S):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                # A task that was cancelled while it handed its request over has not aborted it.
+                await self._llm.abort([str(number) for number in request_ids])
+                # True only when all blocks are free (vllm/v1/core/block_pool.py, reset_prefix_cache); the
+                # engine core answers between two steps, so the last step is over, too.
+                while not await self._llm.reset_prefix_cache():
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError as error:
+            raise EngineError(f"vLLM still works on aborted requests after {_LET_GO_S:.0f} s") from error
 
     def check(self) -> None:
         """Raise if vLLM's engine core is dead.

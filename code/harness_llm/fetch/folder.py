@@ -17,21 +17,26 @@ from harness_llm.errors import FolderError, HostError
 from harness_llm.fetch.digest import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 __all__ = [
     "RECORD_NAME",
+    "begin_record",
     "disk_errors",
     "exclusive",
     "is_fetched",
+    "make_folder",
     "new_folder",
+    "read_record",
     "require_space",
     "share_files",
+    "size_below",
     "write_record",
 ]
 
 RECORD_NAME = "fetched.json"
 _FORMAT = 1
+_COMPLETE, _STARTED = "complete", "started"  # a record without a state is complete
 
 _logger = logging.getLogger(__name__)
 
@@ -41,10 +46,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder, made if it is missing, against other downloads; waits for the one that has it.
 
     Raises:
-        HostError: The folder cannot be made or read.
+        FolderError: There can be no folder, because its path leads through a file or to one.
+        HostError: The folder may not be made or read.
     """
+    make_folder(folder)
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -55,6 +61,23 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those it lies in, where they are missing.
+
+    Raises:
+        FolderError: There can be no folder, because its path leads through a file or to one.
+        HostError: It may not be made.
+    """
+    try:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise FolderError(
+            f"{folder} cannot be made: {error.filename}: {error.strerror}",
+            "Set LAB_MODEL or LAB_DATASET to a folder.",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -89,14 +112,17 @@ def write_record(
     *,
     known: Mapping[str, str] | None = None,
     notes: Mapping[str, Any] | None = None,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Record every file of a folder, with size and SHA-256, and where it came from; then share the files.
+    """Record the files of a folder, with size and SHA-256, and where it came from; then share the files.
 
     Args:
         folder: The complete folder. Hidden files and folders are left out.
         source: What identifies the content; `is_fetched` compares it as a whole.
         known: SHA-256 of files, by path in the folder, where it is known already.
         notes: Kept in the record beside the source, never compared.
+        only: Paths in the folder of the files to record; None records all. Others may have put more there,
+            as a quantization does.
     """
     entries = {}
     for path in sorted(folder.rglob("*")):
@@ -105,6 +131,7 @@ def write_record(
             path.is_file()
             and name != RECORD_NAME
             and not any(part.startswith(".") for part in Path(name).parts)
+            and (only is None or name in only)
         ):
             status = path.stat()
             entries[name] = {
@@ -112,13 +139,30 @@ def write_record(
                 "mtime_ns": status.st_mtime_ns,
                 "sha256": (known or {}).get(name) or sha256(path),
             }
-    record = {"format": _FORMAT, "source": dict(source), "notes": dict(notes or {}), "files": entries}
-    text = json.dumps(record, indent=1) + "\n"
-    temporary = folder / f".{RECORD_NAME}.new"
+    record = {"source": dict(source), "notes": dict(notes or {}), "files": entries}
     with disk_errors(folder):
-        temporary.write_text(text)
+        temporary = _write_record(folder, _COMPLETE, record)
         share_files(folder, like=temporary)
         temporary.replace(folder / RECORD_NAME)
+
+
+def begin_record(folder: Path, source: Mapping[str, Any], expected: Collection[str]) -> None:
+    """Record what is about to fill a folder, so that an interrupted download is known by its owner.
+
+    Args:
+        folder: The folder; `write_record` ends what begins here, and `is_fetched` is false until then.
+        source: As given to `write_record`.
+        expected: Paths in the folder of the files that will come.
+    """
+    with disk_errors(folder):
+        record = {"source": dict(source), "notes": {}, "files": dict.fromkeys(sorted(expected), {})}
+        _write_record(folder, _STARTED, record).replace(folder / RECORD_NAME)
+
+
+def _write_record(folder: Path, state: str, record: Mapping[str, Any]) -> Path:
+    temporary = folder / f".{RECORD_NAME}.new"
+    temporary.write_text(json.dumps({"format": _FORMAT, "state": state, **record}, indent=1) + "\n")
+    return temporary
 
 
 def share_files(folder: Path, *, like: Path) -> None:
@@ -145,13 +189,35 @@ def is_fetched(folder: Path, source: Mapping[str, Any], *, rehash: bool = False)
         source: As given to `write_record`.
         rehash: Hash every file, whatever its time says.
     """
+    record = read_record(folder)
     try:
-        record = json.loads((folder / RECORD_NAME).read_text())
-        if record["format"] != _FORMAT or record["source"] != dict(source):
+        if record is None or record["source"] != dict(source):
+            return False
+        if record.get("state", _COMPLETE) != _COMPLETE:
             return False
         return all(_is_unchanged(folder / name, entry, rehash) for name, entry in record["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError):
         return False
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What was written last: `state`, `source`, `notes`, `files`; None where there is none of this format."""
+    try:
+        record = json.loads((folder / RECORD_NAME).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        return None
+    return record if all(isinstance(record.get(part), dict) for part in ("source", "files")) else None
+
+
+def size_below(folder: Path) -> int:
+    """Bytes of all files below a folder, in which another thread may work: what vanishes counts nothing."""
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size if path.is_file() else 0
+    return size
 
 
 def _is_unchanged(path: Path, entry: Mapping[str, Any], rehash: bool) -> bool:

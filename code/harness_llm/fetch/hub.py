@@ -9,30 +9,29 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness_llm.errors import ConfigError, HarnessError, HostError, ModelError
+from harness_llm.errors import FolderError, HostError, ModelError
 from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.folder import (
-    RECORD_NAME,
-    disk_errors,
+    begin_record,
     exclusive,
     is_fetched,
+    read_record,
     require_space,
+    size_below,
     write_record,
 )
+from harness_llm.fetch.hub_errors import SAME_AGAIN, explained
 from harness_llm.fetch.progress import Heartbeat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["TOKEN_VARIABLE", "HubModel", "fetch_hub_model"]
+__all__ = ["HubModel", "fetch_hub_model"]
 
-TOKEN_VARIABLE = "HUGGINGFACE_ACCESS_TOKEN"
 _WORKERS = 8
 # Other formats of the same weights, where the hub has safetensors too.
 _DUPLICATES = ("*.bin", "*.bin.index.json", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "original/*")
-_SAME_AGAIN = "Run the same command again; it goes on where it stopped."
-_REACH = f"Check the network (proxy, HF_ENDPOINT). {_SAME_AGAIN}"
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +79,7 @@ def fetch_hub_model(
 
     Raises:
         ConfigError: The token is wrong.
+        FolderError: The folder holds another repository's model.
         ModelError: The repository is gated for this user, or it or its revision does not exist.
         HostError: The download failed; what has arrived stays, and the next call goes on from it.
     """
@@ -88,18 +88,38 @@ def fetch_hub_model(
     if is_fetched(folder, source, rehash=rehash):
         _logger.info("%s is complete", folder)
         return folder
-    with exclusive(folder), _explained(model, folder, has_token=token is not None):
+    told = explained(model.repository, model.revision, folder, has_token=token is not None)
+    with exclusive(folder), told:
+        _refuse_another(model, folder)
         commit, files = _list_files(model, token, endpoint)
-        (folder / RECORD_NAME).unlink(missing_ok=True)
-        present = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        _remove_unlisted(folder, files)
+        begin_record(folder, source, files)
         total = sum(file.size for file in files.values())
-        require_space(folder, max(0, total - present))
+        require_space(folder, max(0, total - size_below(folder)))
         _logger.info("%s @%s: %d files, %.1f GB", model.repository, commit[:12], len(files), total / 1e9)
         _download_checked(model, commit, files, folder, token, endpoint)
         known = {name: file.digest.value for name, file in files.items() if file.digest.algorithm == "sha256"}
-        write_record(folder, source, known=known, notes={"commit": commit})
+        write_record(folder, source, known=known, notes={"commit": commit}, only=files)
     _logger.info("%s is complete", folder)
     return folder
+
+
+def _refuse_another(model: HubModel, folder: Path) -> None:
+    """Two owners may give their models the same name, and a mixture of two would load."""
+    record = read_record(folder)
+    held = model.repository if record is None else record["source"].get("repository", "something else")
+    if held != model.repository:
+        raise FolderError(
+            f"{folder} holds {held}, not {model.repository}",
+            "Move it away, or set LAB_MODEL to another folder.",
+        )
+
+
+def _remove_unlisted(folder: Path, files: Mapping[str, _RemoteFile]) -> None:
+    """Remove what another revision brought, whole or in part, and this one has not."""
+    record = read_record(folder)
+    for name in () if record is None else record["files"].keys() - files.keys():
+        (folder / name).unlink(missing_ok=True)
 
 
 def _list_files(
@@ -144,7 +164,7 @@ def _download_checked(
             return
         if not is_last:
             _logger.warning("%s; getting it again", "; ".join(missing))
-    raise HostError(missing[0], _SAME_AGAIN)
+    raise HostError(missing[0], SAME_AGAIN)
 
 
 def _download(
@@ -160,8 +180,7 @@ def _download(
     total = sum(file.size for file in files.values())
 
     def line() -> str:
-        done = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return f"{model.repository}: {done / 1e9:.2f} of {total / 1e9:.2f} GB"
+        return f"{model.repository}: {size_below(folder) / 1e9:.2f} of {total / 1e9:.2f} GB"
 
     # On a terminal the hub's own bars show progress.
     with contextlib.nullcontext() if sys.stderr.isatty() else Heartbeat(line):
@@ -196,60 +215,3 @@ def _remove_wrong(model: HubModel, folder: Path, files: Mapping[str, _RemoteFile
                 path.unlink()
             done += file.size
     return missing
-
-
-@contextlib.contextmanager
-def _explained(model: HubModel, folder: Path, *, has_token: bool) -> Iterator[None]:
-    """Turn what the hub's client raises into one of our errors, each with what to do."""
-    import httpx2
-    from huggingface_hub import errors
-
-    try:
-        with disk_errors(folder):
-            yield
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
-        raise _answer(model, error, has_token) from error
-    except errors.HFValidationError as error:
-        raise ModelError(f"{model.repository!r} is no name of a hub repository: {error}") from error
-    except (httpx2.HTTPError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HostError(f"{model.repository}: the connection to the hub failed: {reason}", _REACH) from error
-
-
-def _answer(model: HubModel, error: OSError, has_token: bool) -> HarnessError:
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(
-        error.__cause__, errors.HfHubHTTPError
-    ):
-        error = error.__cause__
-    if not isinstance(error, errors.HfHubHTTPError):
-        return HostError(f"{model.repository}: the hub cannot be reached", _REACH)
-    status = error.response.status_code
-    if isinstance(error, errors.RevisionNotFoundError):
-        return ModelError(f"{model.repository} has no revision {model.revision}")
-    is_gated = isinstance(error, errors.GatedRepoError) or status == 403
-    if is_gated and has_token and status != 401:
-        return ModelError(
-            f"{model.repository} is gated, and this token's owner has no access yet ({status})",
-            "Ask for access on the model's page, and use a token that may read gated repositories.",
-        )
-    if status == 401 and has_token:
-        return ConfigError(
-            f"{TOKEN_VARIABLE}: the hub does not accept this token ({status})", "Make a new one there."
-        )
-    if is_gated or status == 401:
-        return ModelError(
-            f"{model.repository} is gated, or does not exist ({status})",
-            f"Ask for access on the model's page, then set {TOKEN_VARIABLE} to your access token.",
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelError(
-            f"{model.repository} does not exist, or is not public ({status})", "Check the name."
-        )
-    if status == 429:
-        wait = error.response.headers.get("Retry-After", "some")
-        return HostError(
-            f"{model.repository}: the hub answers 429, too many requests", f"Wait {wait} s. {_SAME_AGAIN}"
-        )
-    return HostError(f"{model.repository}: the hub answers {status}", _SAME_AGAIN)

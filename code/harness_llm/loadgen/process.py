@@ -75,7 +75,10 @@ class _Test:
         settings = lib.make_settings(spec.loadgen_model, spec.scenario, spec.mode, Path(spec.user_conf))
         fields = lib.settings_fields(settings)
         session = f"{spec.name}-{os.getpid()}"
-        links = [ReplicaLink(self._context, i, endpoint, session) for i, endpoint in enumerate(spec.replicas)]
+        links = [
+            ReplicaLink(self._context, index, endpoint, session, spec.silence_s)
+            for index, endpoint in enumerate(spec.replicas)
+        ]
         for link in links:
             link.open()
         sut = Sut(

@@ -69,9 +69,9 @@ class Sut:
         self._reports_first_tokens = reports_first_tokens
         self._on_fatal = on_fatal
         self._lock = threading.Lock()
-        self._prompts = table.tokens.tobytes()
-        self._starts = (table.offsets * 4).tolist()
+        self._prompts = [table.prompt(sample).tobytes() for sample in range(len(table))]
         self._prompt_lengths = table.prompt_lengths.tolist()
+        self._costs = (table.prompt_lengths + table.max_tokens).tolist()
         self._min_tokens = table.min_tokens.tolist()
         self._max_tokens = table.max_tokens.tolist()
         self._ttft = array("f")
@@ -92,9 +92,7 @@ class Sut:
         """LoadGen asks; its callback, so nothing may be raised from here."""
         try:
             prompts = [self._prompt_lengths[sample] for sample in samples]
-            costs = [
-                length + self._max_tokens[sample] for length, sample in zip(prompts, samples, strict=True)
-            ]
+            costs = [self._costs[sample] for sample in samples]
             with self._lock:
                 ordinals = self._ledger.issue(loadgen_ids, samples, prompts)
                 self._send(self._router.issue(ordinals, costs))
@@ -122,7 +120,7 @@ class Sut:
         sample = self._ledger.ask(ordinal, replica)
         return Request(
             ordinal,
-            self._prompts[self._starts[sample] : self._starts[sample + 1]],
+            self._prompts[sample],
             self._min_tokens[sample],
             self._max_tokens[sample],
             self._reports_first_tokens,
@@ -149,7 +147,7 @@ class Sut:
             with self._lock:
                 for ordinal in events.first_ids:
                     self._ttft.append(self._ledger.first_token(ordinal, replica, now) / 1e9)
-                loadgen_ids = [self._ledger.loadgen_id(ordinal) for ordinal in events.first_ids]
+                loadgen_ids = self._ledger.loadgen_ids(events.first_ids)
             self._reporter.report_first_tokens(loadgen_ids, events.first_tokens)
         if events.finished_ids:
             self._finish(replica, events, now)
@@ -161,9 +159,9 @@ class Sut:
         with self._lock:
             for ordinal, answer in zip(events.finished_ids, events.finished_tokens, strict=True):
                 per_token = ledger.finish(ordinal, replica, len(answer) // 4, now, self._reports_first_tokens)
-                if self._reports_first_tokens:
+                if per_token is not None:
                     self._tpot.append(per_token / 1e9)
-            loadgen_ids = [ledger.loadgen_id(ordinal) for ordinal in events.finished_ids]
+            loadgen_ids = ledger.loadgen_ids(events.finished_ids)
             self._send(self._router.finish(replica, events.finished_ids))
         self._reporter.complete_samples(loadgen_ids, events.finished_tokens)
 

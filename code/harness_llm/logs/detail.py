@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["DetailLog", "LogMessage"]
+__all__ = ["SIX_DIGITS", "DetailLog", "LogMessage"]
+
+SIX_DIGITS = 1e-5
+"""Relative tolerance of a rate in the log: LoadGen writes six significant digits."""
 
 _PREFIX = ":::MLLOG "
 _KEPT_MESSAGES = 50
 _KEPT_PROBLEMS = 20
+_LARGEST = 2**64  # LoadGen's whole numbers have 64 bits; a longer one is damage, and fits no float
 
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
-    """One error or warning that LoadGen logged.
+    """One error that LoadGen logged.
 
     Attributes:
         key: E.g. `error_runtime`.
@@ -42,9 +46,7 @@ class DetailLog:
         path: The file.
         values: Last value of every key.
         errors: The first 50 lines that LoadGen marked as errors.
-        warnings: The first 50 lines that LoadGen marked as warnings.
         error_lines: Number of lines marked as errors.
-        warning_lines: Number of lines marked as warnings.
         problems: What is wrong with the file itself: missing, cut, no MLLOG line, no JSON.
         changed: Keys of results and settings that appear more than once with different values.
         processes: Number of distinct process ids: LoadGen writes one process's log.
@@ -53,9 +55,7 @@ class DetailLog:
     path: Path
     values: Mapping[str, Any]
     errors: tuple[LogMessage, ...] = ()
-    warnings: tuple[LogMessage, ...] = ()
     error_lines: int = 0
-    warning_lines: int = 0
     problems: tuple[LogError, ...] = ()
     changed: tuple[str, ...] = ()
     processes: int = 0
@@ -74,9 +74,7 @@ class DetailLog:
             path=path,
             values=reader.values,
             errors=tuple(reader.errors),
-            warnings=tuple(reader.warnings),
             error_lines=reader.error_lines,
-            warning_lines=reader.warning_lines,
             problems=tuple(named),
             changed=tuple(sorted(reader.changed)),
             processes=len(reader.pids),
@@ -87,37 +85,19 @@ class DetailLog:
         return self.values.get(key)
 
     def integer(self, key: str) -> int | None:
-        """Value of a key if it is a whole number, else None."""
+        """Value of a key if it is a whole number of 64 bits, else None."""
         found = self.values.get(key)
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+        if not isinstance(found, int) or isinstance(found, bool):
+            return None
+        return found if abs(found) < _LARGEST else None
 
     def number(self, key: str) -> float | None:
         """Value of a key if it is a number, else None."""
         found = self.values.get(key)
-        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
-
-    def _prefixed(self, prefix: str) -> dict[str, Any]:
-        return {key[len(prefix) :]: value for key, value in self.values.items() if key.startswith(prefix)}
-
-    @property
-    def requested(self) -> dict[str, Any]:
-        """Settings as the harness gave them, keys without `requested_`."""
-        return self._prefixed("requested_")
-
-    @property
-    def effective(self) -> dict[str, Any]:
-        """Settings as LoadGen used them, keys without `effective_`."""
-        return self._prefixed("effective_")
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """Result values, keys without `result_`; empty in accuracy mode."""
-        return self._prefixed("result_")
-
-    @property
-    def is_performance(self) -> bool:
-        """Whether LoadGen ran in performance mode."""
-        return bool(self.value("effective_test_mode") == "PerformanceOnly")
+        if isinstance(found, float):
+            return found
+        whole = self.integer(key)
+        return None if whole is None else float(whole)
 
     @property
     def is_valid(self) -> bool | None:
@@ -130,6 +110,11 @@ class DetailLog:
         """The official LLM metric of the scenario, tokens/s; None where the log has none."""
         key = "result_tokens_per_second"
         return self.number(key if key in self.values else "result_completed_tokens_per_second")
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Samples of an Offline run, per second; None where the log has none."""
+        return self.number("result_samples_per_second")
 
     @property
     def ttft_p99_ns(self) -> int | None:
@@ -148,9 +133,7 @@ class _Reader:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.errors: list[LogMessage] = []
-        self.warnings: list[LogMessage] = []
         self.error_lines = 0
-        self.warning_lines = 0
         self.changed: set[str] = set()
         self.pids: set[int] = set()
 
@@ -169,18 +152,16 @@ class _Reader:
         try:
             found = json.loads(line[len(_PREFIX) :])
             key, value, metadata = found["key"], found["value"], found["metadata"]
-            is_error, is_warning = metadata["is_error"], metadata["is_warning"]
+            is_error = metadata["is_error"]
             self.pids.add(int(metadata.get("pid", 0)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return LogError(None, number, f"no complete JSON record: {line[-80:]!r}")
         if not isinstance(key, str):
             return LogError(None, number, f"key is no text: {key!r}"[:120])
         if is_error:
             self.error_lines += 1
-            self._keep(self.errors, key, value, number)
-        if is_warning:
-            self.warning_lines += 1
-            self._keep(self.warnings, key, value, number)
+            if len(self.errors) < _KEPT_MESSAGES:
+                self.errors.append(LogMessage(key, str(value)[:500], number))
         if (
             key in self.values
             and self.values[key] != value
@@ -189,8 +170,3 @@ class _Reader:
             self.changed.add(key)
         self.values[key] = value
         return None
-
-    @staticmethod
-    def _keep(messages: list[LogMessage], key: str, value: object, number: int) -> None:
-        if len(messages) < _KEPT_MESSAGES:
-            messages.append(LogMessage(key, str(value)[:500], number))

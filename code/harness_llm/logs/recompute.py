@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness_llm import events
+from harness_llm.errors import BROKEN_INPUT
 from harness_llm.logs.early_stopping import max_over_limit
 from harness_llm.logs.schedule import arrivals_ns
 from harness_llm.logs.source import LogError, file_problem
@@ -105,5 +106,5 @@ def read_events(path: Path) -> tuple[npt.NDArray[Any] | None, LogError | None]:
         return None, LogError(path, 0, problem)
     try:
         return events.read_events(path), None
-    except (OSError, ValueError, EOFError, MemoryError, TypeError, SyntaxError) as error:
-        return None, LogError(path, 0, f"no events file: {error}"[:200])
+    except BROKEN_INPUT as error:
+        return None, LogError(path, 0, f"no events file: {str(error) or type(error).__name__}"[:200])

@@ -17,7 +17,14 @@ import numpy.typing as npt
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
 
-__all__ = ["arrivals_ns", "queries_generated"]
+__all__ = ["arrivals_ns", "is_real_rate"]
+
+_RATES = (1e-6, 1e9)
+
+
+def is_real_rate(target_qps: float) -> bool:
+    """Whether a run can have had this rate, queries/s; a damaged log may hold any number."""
+    return _RATES[0] <= target_qps <= _RATES[1]
 
 
 def arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int64]:
@@ -43,31 +50,3 @@ def arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int6
     arrivals = np.zeros(count, np.int64)
     np.cumsum((gaps * NANOSECONDS_PER_SECOND).astype(np.int64), out=arrivals[1:])
     return arrivals
-
-
-def queries_generated(
-    seed: int, target_qps: float, *, min_queries: int, min_duration_ms: int, loaded: int, equal_issue: bool
-) -> int:
-    """How many queries LoadGen makes for a Server performance run.
-
-    Args:
-        seed: Schedule seed.
-        target_qps: Queries per second.
-        min_queries: `effective_min_query_count`.
-        min_duration_ms: `effective_min_duration_ms`.
-        loaded: `effective_performance_sample_count`, or fewer where the data set is smaller.
-        equal_issue: `effective_sample_concatenate_permutation`: whole copies of the loaded samples only.
-
-    Returns:
-        Queries; a multiple of `loaded` under equal issue.
-    """
-    wanted_ns = min_duration_ms * 1_000_000
-    if equal_issue:
-        queries = math.ceil(max(min_queries, 1) / loaded) * loaded
-        while arrivals_ns(seed, target_qps, queries)[-1] < wanted_ns:
-            queries += loaded
-        return queries
-    size = max(min_queries, 1, int(wanted_ns / 1e9 * target_qps * 1.1) + 1000)
-    while (arrivals := arrivals_ns(seed, target_qps, size))[-1] < wanted_ns:
-        size *= 2
-    return max(min_queries, int(np.searchsorted(arrivals, wanted_ns)) + 1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["LogError", "file_problem", "read_lines", "read_text"]
+__all__ = ["LogError", "file_problem", "read_lines", "read_object", "read_text"]
 
 _LONGEST_LINE = 32 * 1024 * 1024
 _MOST_PROBLEMS = 1000
@@ -94,6 +95,18 @@ def read_text(path: Path, limit: int = 4 * 1024 * 1024) -> tuple[str, LogError |
         return "", LogError(path, 0, f"cannot be read: {_reason(error)}")
     except UnicodeDecodeError as error:
         return "", LogError(path, 0, f"no UTF-8 text: byte {error.start}")
+
+
+def read_object(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """A JSON object from a small file, or None and why not."""
+    text, problem = read_text(path)
+    if problem:
+        return None, str(problem)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return None, f"no JSON: {error}"
+    return (found, "") if isinstance(found, dict) else (None, "no JSON object")
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SummaryLog"]
 
-_ERRORS = re.compile(r"^(\d+) ERRORS? encountered")
-_WARNINGS = re.compile(r"^(\d+) WARNINGS? encountered", re.IGNORECASE)
+_ERRORS = re.compile(r"^(\d{1,18}) ERRORS? encountered")
 _PERCENTILE = re.compile(
     r"^([\d.]+) percentile (.*?)latency \(ns\)\s*$|^([\d.]+) percentile time to output token"
 )
@@ -42,7 +42,6 @@ class SummaryLog:
         parameters: Test parameters under their printed labels, as text.
         reasons: Recommendations and early-stopping texts, one line each, without bullets.
         errors: Number of LoadGen errors, or None where the file does not say.
-        warnings: Number of LoadGen warnings, or None.
         problems: What is wrong with the file itself.
     """
 
@@ -56,7 +55,6 @@ class SummaryLog:
     parameters: Mapping[str, str] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     errors: int | None = None
-    warnings: int | None = None
     problems: tuple[LogError, ...] = ()
 
     @classmethod
@@ -82,7 +80,6 @@ class SummaryLog:
             parser.parameters,
             tuple(parser.reasons),
             parser.errors,
-            parser.warnings,
             tuple(problems),
         )
 
@@ -108,7 +105,6 @@ class _Parser:
         self.parameters: dict[str, str] = {}
         self.reasons: list[str] = []
         self.errors: int | None = None
-        self.warnings: int | None = None
         self._in_parameters = False
 
     def take(self, line: str) -> None:
@@ -117,24 +113,13 @@ class _Parser:
             self._in_parameters = True
         elif line.startswith(" * "):
             self.reasons.append(line[3:].strip())
-        elif self._take_counts(line):
-            return
+        elif line.startswith("No errors encountered"):
+            self.errors = 0
+        elif found := _ERRORS.match(line):
+            self.errors = int(found.group(1))
         elif ":" in line:
             label, _, value = line.partition(":")
             self._take_pair(label.strip(), value.strip())
-
-    def _take_counts(self, line: str) -> bool:
-        if line.startswith("No errors encountered"):
-            self.errors = 0
-        elif line.startswith("No warnings encountered"):
-            self.warnings = 0
-        elif found := _ERRORS.match(line):
-            self.errors = int(found.group(1))
-        elif found := _WARNINGS.match(line):
-            self.warnings = int(found.group(1))
-        else:
-            return False
-        return True
 
     def _take_pair(self, label: str, value: str) -> None:
         if self._in_parameters:
@@ -149,6 +134,8 @@ class _Parser:
         try:
             number = float(value)
         except ValueError:
+            return
+        if not math.isfinite(number):  # LoadGen writes none
             return
         self.metrics[label] = number
         if found := _PERCENTILE.match(label):

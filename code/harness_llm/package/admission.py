@@ -58,13 +58,14 @@ def admit(
         raise ConfigError(f"division {division!r} is not known", "Give closed or open.")
     if maps_to is not None:
         _check_mapping(run, benchmark, round_name, maps_to)
-    other_data = official is not None and not _has_official_data(run, official)
+    data = run.run.dataset
+    other_data = official is not None and not official.can_be_data_set(data.name, data.samples)
     marks = Marks(run.run.simulated, not run.run.official or official is None or other_data)
     warnings = [
         f"{folder.scenario}: {problem}" for folder in run.scenarios for problem in _flaws(folder, round_name)
     ]
     if other_data:
-        warnings.append(f"the data set {run.run.dataset.name} is not that of {benchmark}: marked unofficial")
+        warnings.append(f"the data set {data.name} is not that of {benchmark}: marked unofficial")
     if official is None and maps_to is None:
         warnings.append(
             f"{benchmark} is no benchmark of {round_name}: the official checker reports NoResults for it. "
@@ -93,15 +94,15 @@ def _settings_name(benchmark: str) -> str:
 def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: BenchmarkRules | None) -> None:
     if run.run.simulated:
         raise FolderError(
-            f"{run.path}: the run is simulated, not a result, so it cannot go into closed",
+            f"{run.path}: the run is {rules.SIMULATED}, so it cannot go into closed",
             "Run it with a real engine, or rehearse the packaging with --division open.",
         )
     if official is None:
         raise ConfigError(
             f"{benchmark} is no closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
         )
-    if not run.run.official or not _has_official_data(run, official):
-        data = run.run.dataset
+    data = run.run.dataset
+    if not run.run.official or not official.can_be_data_set(data.name, data.samples):
         raise FolderError(
             f"{run.path}: the run did not answer the data set of {benchmark} "
             f"({official.samples.accuracy} samples), but {data.name} ({data.samples} samples)",
@@ -116,13 +117,6 @@ def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: Ben
                 f"{folder.path}: {'; '.join(problems)}",
                 "Closed takes valid and complete results only; run the test again, or package it for open.",
             )
-
-
-def _has_official_data(run: RunFolder, official: BenchmarkRules) -> bool:
-    """Whether a run can have answered the official data set: not a synthetic one, nor a part."""
-    data = run.run.dataset
-    whole = data.samples in (official.samples.accuracy, official.samples.performance)
-    return whole and data.name.split(":")[0] != "synthetic"
 
 
 def _closed_remedy(benchmark: str, round_name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from harness_llm import rules
 from harness_llm.core import NANOSECONDS_PER_MS
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ class Marks:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The marks as sentences; empty for an official result."""
-        simulated = "simulated, not a result" if self.is_simulated else ""
-        unofficial = "unofficial: no result of an MLPerf benchmark" if self.is_unofficial else ""
-        return tuple(filter(None, (simulated, unofficial)))
+        simulated = (rules.SIMULATED,) if self.is_simulated else ()
+        return (*simulated, *((rules.UNOFFICIAL,) if self.is_unofficial else ()))
 
     @property
     def text(self) -> str:

@@ -186,7 +186,10 @@ def _config(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FolderError(f"{path}: cannot be read: {error}") from error
-    return found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    if not isinstance(found.get("llm_config") or {}, dict):
+        raise FolderError(f"{path}: llm_config is no mapping", "Is this the configuration of the run?")
+    return found
 
 
 def _read(path: Path, kind: type[_Kind]) -> _Kind:

@@ -84,6 +84,8 @@ def package(
         raise ConfigError(f"round {round!r} is not known", f"Give one of {', '.join(rules.rounds())}.")
     check_name(company, "company")
     check_name(system_name, "system name")
+    if documentation is not None and not documentation.is_dir():
+        raise FolderError(f"{documentation}: no such folder", "Name the folder that holds the documents.")
     run = RunFolder.read(run_dir, None if scenarios is None else tuple(scenarios))
     name = check_name(benchmark or run.run.benchmark, "benchmark")
     admission = admit(run, name, round, division, maps_to)

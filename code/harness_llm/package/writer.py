@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.errors import ConfigError, FolderError
+from harness_llm.logs.source import read_object, read_text
 from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, published_numbers
 from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
 from harness_llm.package.source_code import write_source
@@ -86,7 +87,7 @@ class Writer:
     def _compliance(self, below: Path, source: Path, test: str) -> None:
         """Write a compliance test; the verdict file must say that it passed where closed needs it."""
         name = rules.compliance_test(test).result_file
-        verdict = _present(source / name).read_text(encoding="utf-8")
+        verdict = _text(_present(source / name))
         if "failed" in verdict or "FAIL" in verdict:
             message = f"{source / name}: the compliance test failed"
             if self._admission.division == "closed":
@@ -180,7 +181,7 @@ class Writer:
             )
         section = calibration_section(place, document, quantization, self._marks)
         path = target / "calibration.md"
-        existing = path.read_text(encoding="utf-8") if path.exists() else ""
+        existing = _text(path) if path.exists() else ""
         key = f"{place.system}/{place.benchmark}"
         path.write_text(merge_calibration(existing, key, section), encoding="utf-8")
 
@@ -191,7 +192,7 @@ class Writer:
         candidates += [Path(str(model)) / "calibration.md"] if model else []
         for path in candidates:
             if path.is_file():
-                return path.read_text(encoding="utf-8")
+                return _text(path.resolve())  # a model cache holds links
         return None
 
     def mapping(self, place: Place) -> None:
@@ -200,7 +201,9 @@ class Writer:
         if admission.division != "open" or admission.official is not None:
             return
         path = self._top / "model_mapping.json"
-        existing = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        existing, problem = read_object(path) if path.exists() else ({}, "")
+        if existing is None:
+            raise FolderError(f"{path.name} in the tree: {problem}", "Correct it, or remove it.")
         existing.pop(place.benchmark, None)
         if admission.maps_to is not None:
             existing[place.benchmark] = admission.maps_to
@@ -223,6 +226,13 @@ def _present(path: Path) -> Path:
     if path.is_symlink() or not path.is_file() or not path.stat().st_size:
         raise FolderError(f"{path}: is missing, empty or no plain file", "Run that test again.")
     return path
+
+
+def _text(path: Path) -> str:
+    text, problem = read_text(path)
+    if problem:
+        raise FolderError(f"{path}: {problem}", "Put a text in UTF-8 there.")
+    return text
 
 
 def _write_json(path: Path, content: Mapping[str, str]) -> None:

@@ -18,7 +18,6 @@ from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
     AutoModelForCausalLM,
-    AutoTokenizer,
     DynamicCache,
 )
 from transformers.masking_utils import sdpa_mask
@@ -26,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 from harness_llm import datasets
 from harness_llm.accuracy.rouge import score_rouge
 from harness_llm.datasets.options import DatasetOptions
+from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import HarnessError
 from harness_llm.quantize.calibration import CalibrationKind
 from harness_llm.quantize.rounded import RoundedCache, cache_scales, load_rounded
@@ -222,9 +222,7 @@ def _padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 def _rouge(source: Path, table: "SampleTable", answers: list[list[int]]) -> dict[str, float]:
     if table.references is None:
         return {}
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-    texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
-    return score_rouge(texts, table.references)
+    return score_rouge(Tokenizer(source).decode(answers), table.references)
 
 
 @_APP.command()

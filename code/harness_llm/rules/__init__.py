@@ -22,11 +22,12 @@ from harness_llm.rules.access import (
     rounds_of,
     table,
 )
+from harness_llm.rules.benchmark import BenchmarkRules
 from harness_llm.rules.compare import compare_with_loadgen
+from harness_llm.rules.marks import SIMULATED, UNOFFICIAL
 from harness_llm.rules.model import (
     AccuracyGate,
     Benchmark,
-    BenchmarkRules,
     ComplianceTest,
     Generation,
     LatencyLimits,
@@ -38,6 +39,8 @@ from harness_llm.rules.model import (
 
 __all__ = [
     "LATEST_ROUND",
+    "SIMULATED",
+    "UNOFFICIAL",
     "AccuracyGate",
     "Benchmark",
     "BenchmarkRules",

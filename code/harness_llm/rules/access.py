@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from harness_llm.core import Scenario
-from harness_llm.rules.model import BenchmarkRules, ComplianceTest, Round, Seeds, Table
+from harness_llm.core import Mode, Scenario
+from harness_llm.errors import ConfigError
+from harness_llm.rules.benchmark import BenchmarkRules
+from harness_llm.rules.model import ComplianceTest, Round, Seeds, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,9 +155,15 @@ def compliance_test(name: str) -> ComplianceTest:
     """One compliance test by name.
 
     Raises:
-        KeyError: The table has no such test.
+        ConfigError: The table has no such test; names all tests, for a mistyped `performance` ends up here.
     """
-    return table().tests[name]
+    found = table().tests.get(name)
+    if found is None:
+        known = (*(mode.folder for mode in Mode), *table().tests)
+        near = nearest(name, known)
+        hint = f"Did you mean {near}? " if near else ""
+        raise ConfigError(f"{name}: no such test", f"{hint}The tests are {', '.join(known)}.")
+    return found
 
 
 def nearest(name: str, known: Iterable[str] | None = None) -> str | None:

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness_llm.core import Scenario
-    from harness_llm.rules.model import BenchmarkRules, Seeds
+    from harness_llm.rules.benchmark import BenchmarkRules
+    from harness_llm.rules.model import Seeds
 
 __all__ = ["compare_with_loadgen"]
 
@@ -30,13 +31,17 @@ def compare_with_loadgen(
             absent is not compared. user.conf may lengthen a run: durations and counts may exceed the table's.
         benchmark: Directory name; None, or an unofficial one, compares the seeds only.
         scenario: The scenario that `FromConfig` was asked for.
-        round_name: The round to compare with; None is the newest of the table.
+        round_name: The round to compare with. None is the newest of the table, and for the values of a
+            benchmark that has left MLPerf, the last round that had it.
 
     Returns:
         One sentence a difference; empty where both agree.
     """
     wanted = round_name or rules.LATEST_ROUND
     found = _compare_seeds(settings, rules.round_seeds(wanted), wanted)
+    had = rules.rounds_of(benchmark) if benchmark else ()
+    if round_name is None and had:
+        wanted = had[-1]
     known = rules.lookup(benchmark, wanted) if benchmark else None
     if known is None or scenario is None:
         return found
@@ -71,6 +76,8 @@ def _compare_values(settings: Mapping[str, Any], known: BenchmarkRules, scenario
     }
     limits = known.latency.get(scenario)
     if limits:
+        share = rules.table().run.latency_percentile
+        exact["server_target_latency_percentile"] = (share.value, share.source)
         exact["ttft_latency"] = (limits.ttft_ns, limits.source)
         exact["tpot_latency"] = (limits.tpot_ns, limits.source)
     if known.samples.accuracy != known.samples.performance:

@@ -11,7 +11,6 @@ from harness_llm.core import NANOSECONDS_PER_MS, Scenario
 __all__ = [
     "AccuracyGate",
     "Benchmark",
-    "BenchmarkRules",
     "ComplianceTest",
     "Generation",
     "LatencyLimits",
@@ -238,40 +237,3 @@ class Table(BaseModel):
     benchmarks: dict[str, Benchmark]
     other_benchmarks: dict[RoundName, Names]
     other_conf_names: Names
-
-
-class BenchmarkRules(BaseModel):
-    """The rules of one benchmark in one round; what `lookup` gives.
-
-    Attributes:
-        name: Directory name, e.g. `llama2-70b-99.9`.
-        round: Round name, e.g. `v6.1`.
-        conf_name: Name in mlperf.conf and user.conf, e.g. `llama2-70b`.
-        min_duration_ms: Shortest legal performance run, ms.
-        seeds: Seeds of the round.
-        row: What the round asks of the benchmark.
-        tests: The compliance tests that the round asks for, by name.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    round: str
-    layout: Literal["v5", "v6"]
-    conf_name: str
-    conf_source: str
-    model: str
-    samples: SampleCounts
-    latency: dict[Scenario, LatencyLimits]
-    accuracy: tuple[AccuracyGate, ...]
-    length: LengthWindow
-    generation: Generation
-    min_duration_ms: int
-    seeds: Seeds
-    row: RoundRow
-    tests: dict[str, ComplianceTest]
-
-    @property
-    def required_scenarios(self) -> tuple[Scenario, ...]:
-        """Scenarios without which closed is refused."""
-        return self.row.required

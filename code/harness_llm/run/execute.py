@@ -47,12 +47,15 @@ def execute(
     """
     with RunFolder(output) as folder:
         _check_state(folder, prepared, resume=resume)
+        source = provenance.git_state(Path(harness_llm.__file__).parent)
+        if note := _note_on_source(folder, source):
+            view.say(f"note: {note}")
         plan = _plan(prepared)
         plan.check_disk(folder.path)
-        _record_start(folder, prepared)
         for note in prepared.notes:
             view.say(f"note: {note}")
         try:
+            _record_start(folder, prepared, source)
             prepared.table.save(folder.path / SHARED_SAMPLES)
             for name, table in prepared.own_tables.items():
                 table.save(folder.path / samples_file(name, prepared.own_tables))
@@ -131,15 +134,25 @@ def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None
         )
     if state.get("fingerprint") != prepared.fingerprint:
         raise FolderError(
-            f"{folder.path}: the run in it had another configuration, data set or user.conf",
+            f"{folder.path}: the run in it had another configuration, data set, user.conf or package version",
             "Use the same ones to continue it, or choose a new folder with --output.",
         )
 
 
-def _record_start(folder: RunFolder, prepared: Prepared) -> None:
+def _note_on_source(folder: RunFolder, source: provenance.GitState) -> str:
+    """What to say where a run goes on with another commit of this package than it began with; else empty."""
+    before = ((folder.state() or {}).get("git") or {}).get("commit")
+    if before is None or before == source["commit"]:
+        return ""
+    return (
+        f"this run began with commit {before[:12]} and goes on with {(source['commit'] or 'none')[:12]}: "
+        "tests that are complete keep what they are, run.json names the latter"
+    )
+
+
+def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitState) -> None:
     host = detect()
     earlier = folder.state() or {}
-    repository = Path(harness_llm.__file__).parent
     folder.record(
         benchmark=prepared.benchmark,
         official=prepared.is_official,
@@ -151,7 +164,7 @@ def _record_start(folder: RunFolder, prepared: Prepared) -> None:
         resumed_utc=[*earlier.get("resumed_utc", []), *([utc_now()] if earlier else [])],
         finished_utc=None,
         command=provenance.command(),
-        git=dict(provenance.git_state(repository)),
+        git=dict(source),
         packages=provenance.packages(),
         host=host.host_json(),
         accelerators=host.accelerators_json(),

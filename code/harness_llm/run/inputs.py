@@ -30,10 +30,12 @@ __all__ = [
     "check_model",
     "check_reference",
     "check_same_benchmark",
+    "check_tests",
     "model_config",
     "shipped_models",
 ]
 
+_LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
 _SAME_IN_ALL = (
     "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed", "tests",
     "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
@@ -84,13 +86,20 @@ def check_loadgen(config: RunConfig) -> None:
     if not rules.is_official(harness.benchmark):
         return
     model = rules.loadgen_model(harness.benchmark, harness.scenario)
-    answer = subprocess.run(
-        [sys.executable, "-m", "harness_llm.loadgen.embedded", model, harness.scenario],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=child_environment({}),
-    )
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", "harness_llm.loadgen.embedded", model, harness.scenario],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=child_environment({}),
+            timeout=_LOADGEN_SPEAKS_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HostError(
+            f"LoadGen does not load: no word from it within {_LOADGEN_SPEAKS_S:g} s",
+            "Look at what keeps this machine or its disk busy.",
+        ) from error
     if answer.returncode:
         raise HostError(
             f"LoadGen does not load: {answer.stderr.strip()[-500:]}", "Set the environment up again."
@@ -126,6 +135,22 @@ def check_decoding(config: RunConfig) -> None:
             f"({rules.expand_source(official.generation.source)}), llm_config sets {temperature!r}",
             "Set llm_config.override_generation_config: {temperature: 1.0, top_p: 1.0, top_k: 0}.",
         )
+
+
+def check_tests(config: RunConfig) -> None:
+    """Refuse samples for a test that the benchmark does not have, and would never run.
+
+    Raises:
+        ConfigError: harness_config.tests names one.
+    """
+    official = rules_of(config.harness_config.benchmark)
+    known = () if official is None else ("accuracy", *official.tests)
+    for name in config.harness_config.tests if known else ():
+        if name not in known:
+            raise ConfigError(
+                f"harness_config.tests.{name}: {config.harness_config.benchmark} has no such test",
+                f"Remove it; this benchmark has {', '.join(known)}.",
+            )
 
 
 def check_model(config: RunConfig) -> None:

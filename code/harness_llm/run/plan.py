@@ -22,6 +22,7 @@ __all__ = ["TESTS", "plan_test"]
 TESTS = ("performance", "accuracy")
 """The tests of every benchmark, and the ones that run where none are named."""
 
+_COUNTED = ("performance", "accuracy")
 _LOADGEN_MIN_QUERIES = 100  # loadgen/test_settings.h, min_query_count, @b66003e1
 
 
@@ -35,12 +36,13 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
         samples: Samples of the test's data set.
 
     Raises:
-        ConfigError: The benchmark has no such test.
+        ConfigError: The benchmark has no such test, or user.conf asks for samples that there are not.
     """
     harness = config.harness_config
     scenario = harness.scenario
     model = rules.loadgen_model(harness.benchmark, scenario)
     settings = user_conf.settings_for(model, scenario)
+    _check_counts(test, settings, samples, user_conf)
     official = rules_of(harness.benchmark)
     limits = official.latency.get(scenario) if official is not None else None
     planned = PlannedTest(
@@ -61,9 +63,11 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
     if official is None:
         return replace(planned, audit_conf=audit_config(test))
     if test not in official.tests:
-        known = ", ".join((*TESTS, *official.tests))
+        known = (*TESTS, *official.tests)
+        near = rules.nearest(test, known)
         raise ConfigError(
-            f"{harness.benchmark} has no test {test!r} in round {official.round}", f"It has {known}."
+            f"{harness.benchmark} has no test {test!r} in round {official.round}",
+            f"{f'Did you mean {near}? ' if near else ''}It has {', '.join(known)}.",
         )
     asks_each_once = bool(official.tests[test].audit.get("performance_issue_unique"))
     is_other_size = asks_each_once and samples != official.samples.performance
@@ -72,6 +76,23 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
         expected=samples if asks_each_once else None,
         audit_conf=audit_config(test, loaded_samples=samples if is_other_size else None),
     )
+
+
+def _check_counts(test: str, settings: dict[str, int | float], samples: int, user_conf: UserConf) -> None:
+    """Refuse counts that LoadGen would log and not keep to: it asks for no more samples than there are."""
+    loaded, asked = (int(settings.get(f"{name}_sample_count_override", 0)) for name in _COUNTED)
+    if test == "accuracy" and asked not in (0, samples):
+        raise ConfigError(
+            f"{user_conf.path}: accuracy_sample_count_override is {asked}, the data set has {samples} "
+            "samples, and an answer to each is scored",
+            "Remove it; harness_config.dataset_samples takes fewer samples.",
+        )
+    if test != "accuracy" and loaded > samples:
+        raise ConfigError(
+            f"{user_conf.path}: performance_sample_count_override is {loaded}, the data set has {samples} "
+            "samples: LoadGen would log a count that it does not load",
+            "Remove it, or lower it.",
+        )
 
 
 def _expected_queries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
@@ -14,11 +15,14 @@ from harness_llm.run.inputs import (
     check_loadgen,
     check_model,
     check_same_benchmark,
+    check_tests,
     shipped_models,
 )
+from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
 from harness_llm.run.samples import load_tables, samples_file
-from harness_llm.scoring import unscored_note
+from harness_llm.supervise.devices import replica_environments
+from harness_llm.system import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TESTS", "Prepared", "prepare"]
 
-_NOT_MEASURED = {"engine_start_timeout_s", "silence_timeout_s", "port"}
+_NOT_MEASURED = {"engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s", "port"}
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,14 @@ class Prepared:
     def marker(self) -> str:
         """What to write beside every number; empty for an official benchmark on a real engine."""
         if self.is_simulated:
-            return "simulated, not a result"
+            return rules.SIMULATED
         return "" if self.is_official else "unofficial"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is measured: two runs with one can be joined.
+
+        Versions of the engine and of what it stands on belong to it: half a run of each is a run of neither.
 
         How long to wait for an engine and where processes meet decide nothing, so that a run that ended for
         one of those can go on with another.
@@ -88,6 +94,7 @@ class Prepared:
             deciding = config.model_dump(mode="json", exclude={"harness_config": _NOT_MEASURED})
             state.update(json.dumps(deciding, sort_keys=True).encode())
         state.update(self.user_conf.path.read_bytes())
+        state.update(json.dumps(provenance.packages(), sort_keys=True).encode())
         return state.hexdigest()
 
 
@@ -109,6 +116,8 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     for config in configs:
         check_model(config)
         check_decoding(config)
+        check_tests(config)
+        replica_environments(config)  # raises where the host has too few devices
     for config in configs:
         check_loadgen(config)
     asked = tuple(dict.fromkeys(tests))
@@ -122,5 +131,6 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         if config.engine_key == key
         for test in asked
     )
-    note = unscored_note(configs[0]) if "accuracy" in asked else ""
-    return Prepared(tuple(configs), table, user_conf, planned, own, (note,) if note else ())
+    return Prepared(
+        tuple(configs), table, user_conf, planned, own, notes_on(configs, asked, table, user_conf)
+    )

@@ -68,13 +68,12 @@ def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
 def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: DatasetOptions) -> SampleTable:
     """One table, as the harness configuration or an entry of its `tests` describes it."""
     harness = config.harness_config
-    max_tokens = given.max_tokens or harness.max_tokens
     return datasets.load(
         given.dataset,
         given.dataset_path,
         model_path=config.model_path,
-        max_tokens=max_tokens,
-        min_tokens=min(harness.min_tokens, max_tokens),
+        max_tokens=given.max_tokens or harness.max_tokens,
+        min_tokens=harness.min_tokens,
         options=replace(
             options,
             chat_template=harness.chat_template,

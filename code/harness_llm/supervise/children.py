@@ -15,7 +15,7 @@ from harness_llm import errors
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ReplicaLost
 from harness_llm.supervise.launcher import end_all, start_child
 from harness_llm.transport.control import ControlServer
-from harness_llm.transport.wire import Done, Failed
+from harness_llm.transport.wire import Done, Failed, Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -63,6 +63,10 @@ class Children:
     def names(self) -> list[str]:
         """Names of the living children, in the order of their start."""
         return list(self._children)
+
+    def in_flight(self) -> dict[str, int]:
+        """Queries unfinished in each living child, by its last heartbeat."""
+        return {name: child.in_flight for name, child in self._children.items()}
 
     def listen(self, port: int | None) -> str:
         """Where children reach the supervisor; the first call decides, for one endpoint serves a whole run.
@@ -119,6 +123,8 @@ class Children:
             if isinstance(message, Failed):
                 raise _error_of(message, child)
             child.may_end = child.may_end or isinstance(message, Done)
+            if isinstance(message, Heartbeat):
+                child.in_flight = message.in_flight
             self._take(name, message)
 
     def _check(self, child: Child) -> None:

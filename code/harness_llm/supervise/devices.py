@@ -31,6 +31,11 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
         return [dict(common) for _ in range(harness.replicas or 1)]
     found = accelerators.read().accelerators
     if not found:
+        if harness.devices_per_replica is not None:
+            raise ConfigError(
+                f"harness_config.devices_per_replica is {harness.devices_per_replica}, this host has no GPU",
+                "Remove it, or make the GPUs visible.",
+            )
         return [{**cores, **common} for cores in _split_cores(harness.replicas or 1)]
     variable = _VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))

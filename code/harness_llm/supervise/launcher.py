@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -24,6 +25,9 @@ __all__ = ["Child", "child_environment", "end_all", "living", "start_child"]
 
 _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
 _LOG_TAIL_LINES = 6
+_KILL_S = 5.0  # SIGKILL takes milliseconds, unless the kernel itself waits
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Child:
         last_heard: Monotonic seconds of its last message; its start, before the first one.
         has_spoken: Whether any message came yet.
         may_end: Whether it has said that its work is done, so that its end is no loss.
+        in_flight: Queries unfinished in it, by its last heartbeat.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Child:
     last_heard: float
     has_spoken: bool = False
     may_end: bool = False
+    in_flight: int = 0
 
     def hear(self) -> None:
         """Note that a message came."""
@@ -114,6 +120,8 @@ def living(module: str) -> list[int]:
 def end_all(children: Iterable[Child], grace_s: float) -> None:
     """End children and whatever they started: SIGTERM, then SIGKILL to each group; waits for them.
 
+    One that is stuck in the kernel, as in a driver or on a lost disk, cannot be ended: the log names it.
+
     Args:
         children: Already told to stop, where that was possible.
         grace_s: Time to end by themselves, seconds, before SIGTERM, and again before SIGKILL.
@@ -129,4 +137,7 @@ def end_all(children: Iterable[Child], grace_s: float) -> None:
             time.sleep(0.05)
     for child in children:
         child.signal_group(signal.SIGKILL)  # also for engine processes whose replica is gone
-        child.process.wait()
+        try:
+            child.process.wait(_KILL_S)
+        except subprocess.TimeoutExpired:
+            _log.warning("%s (process %d) is stuck in the kernel, lives on", child.name, child.process.pid)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
+from harness_llm.core import Mode
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ProtocolError
 from harness_llm.supervise.children import Children
 from harness_llm.supervise.devices import replica_environments
@@ -76,16 +78,26 @@ class Supervisor:
                 folder = self._folder.test(test.name)
                 if not folder.is_complete:
                     self._run_test(plan, test)
+                if test is group[-1]:  # what follows needs no engine, and must not fail with one
+                    self._stop_replicas()
                 if not folder.is_followed_up:
-                    self._follow_up(folder, after_test)
-            self._stop_replicas()
+                    self._follow_up(test, folder, after_test)
 
-    def _follow_up(self, folder: TestFolder, after_test: Callable[[Path], None]) -> None:
-        self._following = f"{folder.path.parent.name}/{folder.path.name}: scoring"
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(after_test, folder.path)
-            while not future.done():
-                self._turn()
+    def _follow_up(self, test: PlannedTest, folder: TestFolder, after_test: Callable[[Path], None]) -> None:
+        future: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                after_test(folder.path)
+                future.set_result(None)
+            except BaseException as error:  # noqa: BLE001 - raised again where the future is asked
+                future.set_exception(error)
+
+        self._following = f"{test.name}: {_follow_up_words(test)}"
+        # A daemon, and not of an executor: whatever ends the run meanwhile must not wait for a score.
+        threading.Thread(target=work, name="follow-up", daemon=True).start()
+        while not future.done():
+            self._turn()
         self._following = ""
         future.result()
         folder.record(followed_up=True)
@@ -173,6 +185,7 @@ class Supervisor:
         try:
             while self._done is None:
                 self._turn()
+                self._check_progress(harness.stall_timeout_s)
             self._wait_for_end(child)
             check_written(folder.path)
         except BaseException as error:
@@ -209,9 +222,23 @@ class Supervisor:
             replicas=[ready.endpoint for _, ready in replicas],
             control=self._children.listen(harness.port),
             offline_backlog=harness.offline_backlog,
+            silence_s=harness.silence_timeout_s,
         )
         write_spec(spec, folder / "spec.json")
         return self._children.start(_LOADGEN, name, folder / "spec.json", folder / "loadgen.log")
+
+    def _check_progress(self, stall_s: float) -> None:
+        """Refuse to wait on for an answer that an engine, or LoadGen, has lost though everybody lives."""
+        if self._done is not None or self._progress is None or self._progress.quiet_s <= stall_s:
+            return
+        open_ = ", ".join(f"{name} {count}" for name, count in self._children.in_flight().items())
+        raise EngineError(
+            f"{self._progress.name}: nothing was asked, begun or answered for {stall_s:g} s, though every "
+            f"process lives; {self._progress.done} of {self._progress.issued} queries are answered; "
+            f"unfinished: {open_}",
+            "Look at the logs of the replicas that have unfinished queries; where an answer may take longer, "
+            "raise harness_config.stall_timeout_s.",
+        )
 
     def _wait_for_end(self, child: Child) -> None:
         deadline = time.monotonic() + self._children.silence_s
@@ -254,3 +281,10 @@ class Supervisor:
             stages = {self._stages.get(name, "starting") for name in waiting}
             return f"{len(waiting)} replica{'s' * (len(waiting) > 1)}: {', '.join(sorted(stages))}"
         return self._following or "between tests"
+
+
+def _follow_up_words(test: PlannedTest) -> str:
+    """What follows a test, for people."""
+    if test.audit_conf is not None:
+        return "verifying its answers"
+    return "scoring its answers" if test.mode is Mode.ACCURACY else "writing its record"

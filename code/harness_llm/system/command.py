@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.system import provenance
-from harness_llm.system.description import Problem, SystemFile, describe, detected, read_system_file, validate
+from harness_llm.system.description import Problem, SystemFile, describe, read_system_file, validate
 from harness_llm.system.detect import detect
+from harness_llm.system.detected import detected
 from harness_llm.system.fields import FIELDS
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ class TestSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         replicas: Data endpoints, by replica number.
         control: The supervisor's endpoint.
         offline_backlog: Samples queued at a replica beyond those it works on; None for as many again.
+        silence_s: A replica that is silent for longer is lost, seconds.
     """
 
     __test__ = False  # no pytest class
@@ -45,6 +46,7 @@ class TestSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: list[str]
     control: str
     offline_backlog: int | None
+    silence_s: float
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

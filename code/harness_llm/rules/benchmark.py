@@ -1,0 +1,64 @@
+"""The rules of one benchmark in one round, put together from the rows of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness_llm.core import Scenario
+    from harness_llm.rules.model import (
+        AccuracyGate,
+        ComplianceTest,
+        Generation,
+        LatencyLimits,
+        LengthWindow,
+        RoundRow,
+        SampleCounts,
+        Seeds,
+    )
+
+__all__ = ["BenchmarkRules"]
+
+
+@dataclass(frozen=True)
+class BenchmarkRules:
+    """The rules of one benchmark in one round; what `lookup` gives.
+
+    Attributes:
+        name: Directory name, e.g. `llama2-70b-99.9`.
+        round: Round name, e.g. `v6.1`.
+        conf_name: Name in mlperf.conf and user.conf, e.g. `llama2-70b`.
+        min_duration_ms: Shortest legal performance run, ms.
+        seeds: Seeds of the round.
+        row: What the round asks of the benchmark.
+        tests: The compliance tests that the round asks for, by name.
+    """
+
+    name: str
+    round: str
+    layout: Literal["v5", "v6"]
+    conf_name: str
+    conf_source: str
+    model: str
+    samples: SampleCounts
+    latency: Mapping[Scenario, LatencyLimits]
+    accuracy: tuple[AccuracyGate, ...]
+    length: LengthWindow
+    generation: Generation
+    min_duration_ms: int
+    seeds: Seeds
+    row: RoundRow
+    tests: Mapping[str, ComplianceTest]
+
+    def can_be_data_set(self, name: str, samples: object) -> bool:
+        """Whether a data set of this name and size can be the benchmark's own: whole, and not made up.
+
+        Args:
+            name: As run.json has it, e.g. `openorca`, or `synthetic:64:8` for made-up samples.
+            samples: As run.json has it, a number if it is sound.
+        """
+        sizes = (self.samples.accuracy, self.samples.performance)
+        return samples in sizes and name.partition(":")[0] != "synthetic"

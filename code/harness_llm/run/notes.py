@@ -1,0 +1,90 @@
+"""What people should know of a run before it starts: settings that do nothing, scores that are not made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness_llm import rules
+from harness_llm.config.model import HarnessConfig
+from harness_llm.core import Scenario
+from harness_llm.scoring import rules_of, unscored_note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness_llm.config.model import RunConfig
+    from harness_llm.config.user_conf import UserConf
+    from harness_llm.datasets.table import SampleTable
+
+__all__ = ["notes_on"]
+
+_LOADGEN_LIMIT_MS = (
+    100  # loadgen/test_settings.h, server_target_latency_ns and server_ttft_latency, @b66003e1
+)
+
+
+def notes_on(
+    configs: Sequence[RunConfig], tests: Sequence[str], table: SampleTable, user_conf: UserConf
+) -> tuple[str, ...]:
+    """One sentence for each thing to know.
+
+    Args:
+        configs: One for each scenario, of one benchmark.
+        tests: The tests that will run.
+        table: The samples that tests share.
+        user_conf: LoadGen's user.conf, validated.
+    """
+    notes = [unscored_note(configs[0])] if "accuracy" in tests else []
+    official = rules_of(configs[0].harness_config.benchmark)
+    if official is not None and len(table) < official.samples.performance:
+        notes.append(
+            f"the data set has {len(table):,} samples, the rules of {official.name} ask for "
+            f"{official.samples.performance:,}: LoadGen's log names the number of the rules; not a result"
+        )
+    for config in configs:
+        notes += [
+            f"{config.harness_config.scenario}: {setting} does nothing {where}"
+            for setting, where in _without_effect(config)
+        ]
+        if unset := _unset_limits(config, user_conf):
+            notes.append(
+                f"{config.harness_config.scenario}: user.conf sets no {' and no '.join(unset)}: LoadGen "
+                f"judges by its own default, {_LOADGEN_LIMIT_MS} ms"
+            )
+    return tuple(note for note in dict.fromkeys(notes) if note)
+
+
+def _without_effect(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """(setting, where) of what was set and is not looked at, so that nobody believes that it was."""
+    harness = config.harness_config
+    kinds = {harness.dataset, *(test.dataset for test in harness.tests.values())}
+    if harness.engine == "simulated":
+        if config.llm_config.keys() - {"model"}:
+            yield "llm_config (all but model)", "with the simulated engine"
+        if _is_set(harness, "devices_per_replica"):
+            yield "devices_per_replica", "with the simulated engine"
+    elif _is_set(harness, "simulated"):
+        yield "simulated", f"with engine {harness.engine}"
+    if harness.scenario is not Scenario.OFFLINE and _is_set(harness, "offline_backlog"):
+        yield "offline_backlog", "outside of Offline"
+    if "jsonl" not in kinds and _is_set(harness, "chat_template"):
+        yield "chat_template", "without a jsonl data set"
+    if "synthetic" not in kinds and _is_set(harness, "dataset_seed"):
+        yield "dataset_seed", "without a synthetic data set"
+    if rules_of(harness.benchmark) is not None and _is_set(harness, "reference"):
+        yield "reference", "for an official benchmark, which is judged by its rules"
+
+
+def _unset_limits(config: RunConfig, user_conf: UserConf) -> list[str]:
+    """Latency limits of an own benchmark that nobody chose."""
+    harness = config.harness_config
+    if rules.is_official(harness.benchmark) or not harness.scenario.is_timed_per_token:
+        return []
+    model = rules.loadgen_model(harness.benchmark, harness.scenario)
+    found = user_conf.settings_for(model, harness.scenario)
+    judged = ("ttft_latency", "tpot_latency") if found.get("use_token_latencies") else ("target_latency",)
+    return [key for key in judged if key not in found]
+
+
+def _is_set(harness: HarnessConfig, name: str) -> bool:
+    return bool(getattr(harness, name) != HarnessConfig.model_fields[name].default)

@@ -1,0 +1,88 @@
+"""Nothing is waited for without end: an answer that never comes, a score that outlives the run's end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from harness_llm.config.load import load_config
+from harness_llm.errors import ReplicaLost
+from harness_llm.run import execute, prepare
+from harness_llm.supervise.folder import read_json
+from harness_llm.supervise.view import PlainView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from runs import Run
+
+    from harness_llm.run import Prepared
+
+
+def test_an_answer_that_never_comes_ends_the_run_though_every_process_lives(
+    new_run: Callable[..., Run],
+) -> None:
+    run = new_run(
+        harness={"scenarios": ["Offline"], "simulated": {"first_token_ms": 600_000}, "stall_timeout_s": 3},
+    )
+    started = time.monotonic()
+    code, errors = run.complete(seconds=30)
+    assert time.monotonic() - started < 20
+    assert code == 3, errors
+    reason = "nothing was asked, begun or answered for 3 s"
+    assert reason in errors and "replica-0 440" in errors and "harness_config.stall_timeout_s" in errors
+    for name in ("run.json", "Offline/performance/test.json"):
+        assert run.json(name)["state"] == "broken"
+        assert reason in run.json(name)["reason"]
+    run.assert_nothing_is_left()
+
+
+def _prepared(folder: Path) -> Prepared:
+    """Two tests on one replica."""
+    (folder / "user.conf").write_text("mine.Offline.target_qps = 100\nmine.Offline.min_duration = 100\n")
+    (folder / "run.yaml").write_text(f"""
+llm_config: {{}}
+harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset: synthetic,
+  dataset_shape: 20:8:4, max_tokens: 8, user_conf: {folder / "user.conf"}}}
+""")
+    return prepare([load_config(folder / "run.yaml")], ("performance", "accuracy"))
+
+
+def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_there(tmp_path: Path) -> None:
+    prepared = _prepared(tmp_path)
+    scored = threading.Event()
+
+    def score(_: Path) -> None:
+        children = psutil.Process(os.getpid()).children()
+        next(c for c in children if "harness_llm.replica.process" in c.cmdline()).send_signal(signal.SIGKILL)
+        scored.wait(60)
+
+    started = time.monotonic()
+    try:
+        with pytest.raises(ReplicaLost, match="SIGKILL"):
+            execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=score)
+        assert time.monotonic() - started < 30
+        assert not scored.is_set()
+    finally:
+        scored.set()
+    assert read_json(tmp_path / "run/run.json")["state"] == "broken"
+    assert "followed_up" not in read_json(tmp_path / "run/Offline/performance/test.json")
+
+
+def test_the_last_score_is_made_without_an_engine_that_could_fail(tmp_path: Path) -> None:
+    prepared = _prepared(tmp_path)
+    engines: dict[str, int] = {}
+
+    def score(test: Path) -> None:
+        children = psutil.Process(os.getpid()).children()
+        engines[test.name] = sum("harness_llm.replica.process" in child.cmdline() for child in children)
+
+    execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=score)
+    assert engines == {"performance": 1, "accuracy": 0}
