@@ -49,7 +49,7 @@ def read_events(path: Path) -> npt.NDArray[np.void]:
         ValueError: It is no events file.
     """
     with path.open("rb") as file:  # not np.load, which would try archives and pickles too
-        rows = np.lib.format.read_array(file, allow_pickle=False)
+        rows = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
     if rows.dtype != EVENT_DTYPE or rows.ndim != 1:
         raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
     used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]

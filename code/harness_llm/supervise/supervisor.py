@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
-from harness_llm.core import Mode
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ProtocolError
 from harness_llm.supervise.children import Children
 from harness_llm.supervise.devices import replica_environments
 from harness_llm.supervise.folder import utc_now, write_json
+from harness_llm.supervise.follow_up import describe_follow_up, run_beside
 from harness_llm.supervise.launcher import living
 from harness_llm.supervise.progress import TestProgress
 from harness_llm.supervise.written import check_written
@@ -84,22 +82,9 @@ class Supervisor:
                     self._follow_up(test, folder, after_test)
 
     def _follow_up(self, test: PlannedTest, folder: TestFolder, after_test: Callable[[Path], None]) -> None:
-        future: Future[None] = Future()
-
-        def work() -> None:
-            try:
-                after_test(folder.path)
-                future.set_result(None)
-            except BaseException as error:  # noqa: BLE001 - raised again where the future is asked
-                future.set_exception(error)
-
-        self._following = f"{test.name}: {_follow_up_words(test)}"
-        # A daemon, and not of an executor: whatever ends the run meanwhile must not wait for a score.
-        threading.Thread(target=work, name="follow-up", daemon=True).start()
-        while not future.done():
-            self._turn()
+        self._following = f"{test.name}: {describe_follow_up(test)}"
+        run_beside(lambda: after_test(folder.path), self._turn)
         self._following = ""
-        future.result()
         folder.record(followed_up=True)
 
     # ------------------------------------------------------------------ replicas
@@ -281,10 +266,3 @@ class Supervisor:
             stages = {self._stages.get(name, "starting") for name in waiting}
             return f"{len(waiting)} replica{'s' * (len(waiting) > 1)}: {', '.join(sorted(stages))}"
         return self._following or "between tests"
-
-
-def _follow_up_words(test: PlannedTest) -> str:
-    """What follows a test, for people."""
-    if test.audit_conf is not None:
-        return "verifying its answers"
-    return "scoring its answers" if test.mode is Mode.ACCURACY else "writing its record"
