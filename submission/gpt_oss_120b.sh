@@ -3,8 +3,10 @@
 #
 #   COMPANY="<your company>" SYSTEM_NAME="8xH200" GPU_NAME="h200" bash submission/gpt_oss_120b.sh
 #
-# Settings as in llama2_70b.sh. Model and data set: python download_model.py --model gpt-oss-120b --dataset gpt-oss. The round is v6.0 or v6.1 (default). Accuracy is measured, and scored with MLCommons'
-# own script afterwards: docs/accuracy.md. With ENGINE=simulated, SHAPE and TEST07_SHAPE give the synthetic samples.
+# Settings as in llama2_70b.sh. Model and data set must be there:
+# python download_model.py --model gpt-oss-120b --dataset gpt-oss.
+# The round is v6.0 or v6.1 (default). Accuracy is measured, and scored with MLCommons' own script afterwards:
+# docs/accuracy.md. With ENGINE=simulated, SHAPE and TEST07_SHAPE give the synthetic samples.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh

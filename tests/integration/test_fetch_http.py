@@ -125,6 +125,6 @@ def test_a_full_disk_is_seen_before_the_transfer(
 ) -> None:
     site.files["/f"] = BODY
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("harness_llm.fetch.folder.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("harness_llm.fetch.disk.shutil.disk_usage", lambda _: usage)
     with pytest.raises(HostError, match="are free on that disk"):
         download(f"{site.url}/f", tmp_path / "f", md5(BODY), patience=QUICK)

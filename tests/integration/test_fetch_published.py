@@ -15,10 +15,10 @@ from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch import command
 from harness_llm.fetch.cnn_dailymail import CNN_DAILYMAIL, CNN_DAILYMAIL_CALIBRATION
 from harness_llm.fetch.command import main
-from harness_llm.fetch.folder import write_record
 from harness_llm.fetch.gpt_oss import GPT_OSS
 from harness_llm.fetch.hub import HubModel, fetch_hub_model
 from harness_llm.fetch.published import PublishedSet, fetch_published
+from harness_llm.fetch.record import write_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ ARTICLES = [
 ]
 EVAL = json.dumps(ARTICLES, indent=4, ensure_ascii=False).encode()
 """As the official script writes it: indented, not escaped."""
-PARQUET = {file.name: file.name.encode() * 5000 for file in GPT_OSS.files}
+PARQUET = {file.name: file.name.encode() * 20_000 for file in GPT_OSS.files}  # more than a block
 
 
 def publish(site: Site, wanted: PublishedSet, folder: str, bodies: dict[str, bytes]) -> PublishedSet:
@@ -100,6 +100,8 @@ def test_the_set_for_calibration_lies_below_and_neither_disturbs_the_other(
     below = fetch_published(calibration, tmp_path, patience=QUICK)
     fetch_published(cnn, tmp_path, patience=QUICK)
     assert below == tmp_path / "llama3.1-8b" / "calibration"
+    recorded = json.loads((tmp_path / "llama3.1-8b" / "fetched.json").read_text())["files"]
+    assert set(recorded) == {"cnn_eval.json", "cnn_eval.jsonl"}
     assert len((below / "cnn_dailymail_calibration.jsonl").read_text().splitlines()) == 7
     (below / "cnn_dailymail_calibration.jsonl").unlink()
     count = len(site.requests)
@@ -157,6 +159,16 @@ def test_lines_that_were_made_before_the_record_are_kept(cnn: PublishedSet, tmp_
     (folder / "fetched.json").unlink()
     fetch_published(cnn, tmp_path, patience=QUICK)
     assert (folder / "cnn_eval.jsonl").read_bytes() == lines and (folder / "fetched.json").is_file()
+
+
+def test_a_folder_of_a_release_that_made_nothing_is_completed(
+    site: Site, cnn: PublishedSet, tmp_path: Path
+) -> None:
+    folder = fetch_published(replace(cnn, made=()), tmp_path, patience=QUICK)
+    assert _files(folder) == {"cnn_eval.json", "fetched.json"}
+    fetch_published(cnn, tmp_path, patience=QUICK)
+    assert _files(folder) == {"cnn_eval.json", "cnn_eval.jsonl", "fetched.json"}
+    assert len(site.gets("/llama3.1_8b/datasets/cnn_eval.json")) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness_llm.fetch.folder import share_files
+from harness_llm.fetch.disk import share_files
 
 
 def test_only_files_of_other_permissions_are_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

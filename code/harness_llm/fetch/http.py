@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import requests
 
 from harness_llm.errors import HostError
-from harness_llm.fetch.folder import disk_errors, require_space
+from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.progress import Transfer
 
 if TYPE_CHECKING:

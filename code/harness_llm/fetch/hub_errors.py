@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from harness_llm.errors import ConfigError, HarnessError, HostError, ModelError
-from harness_llm.fetch.folder import disk_errors
+from harness_llm.fetch.disk import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

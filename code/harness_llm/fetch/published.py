@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch.digest import Digest, sha256
-from harness_llm.fetch.folder import (
-    disk_errors,
-    exclusive,
-    is_fetched,
-    make_folder,
-    read_record,
-    require_space,
-    write_record,
-)
+from harness_llm.fetch.disk import disk_errors, require_space
+from harness_llm.fetch.folder import exclusive, make_folder
 from harness_llm.fetch.r2 import read_folder
+from harness_llm.fetch.record import is_fetched, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,10 @@ import time
 from typing import TYPE_CHECKING
 
 from harness_llm.errors import HostError
-from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, require_space, write_record
+from harness_llm.fetch.disk import require_space
+from harness_llm.fetch.folder import exclusive, new_folder
 from harness_llm.fetch.progress import Heartbeat
+from harness_llm.fetch.record import is_fetched, write_record
 from harness_llm.fetch.wheel import WheelAsset, extract
 
 if TYPE_CHECKING:

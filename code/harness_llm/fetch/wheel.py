@@ -13,15 +13,10 @@ from pathlib import Path
 
 from harness_llm.errors import HostError
 from harness_llm.fetch.digest import sha256
-from harness_llm.fetch.folder import (
-    disk_errors,
-    exclusive,
-    is_fetched,
-    new_folder,
-    require_space,
-    write_record,
-)
+from harness_llm.fetch.disk import disk_errors, require_space
+from harness_llm.fetch.folder import exclusive, new_folder
 from harness_llm.fetch.progress import Heartbeat
+from harness_llm.fetch.record import is_fetched, write_record
 
 __all__ = ["WheelAsset", "extract", "fetch_asset"]
 

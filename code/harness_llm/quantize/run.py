@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
-from harness_llm.fetch.folder import share_files
+from harness_llm.fetch.disk import share_files
 from harness_llm.quantize.calibration import load_calibration
 from harness_llm.quantize.checkpoint import copy_tokenizer, inspect, is_complete
 from harness_llm.quantize.plan import Backend, Plan, checkpoint_digest
