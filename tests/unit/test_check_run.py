@@ -10,6 +10,7 @@ from golden.recorded import unpack
 from golden.run_folder import build_run, edit, events
 
 from harness_llm.check import check_run
+from harness_llm.datasets.table import SampleTable
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +226,52 @@ def test_an_unofficial_run_without_references_need_not_be_scored(run: Path) -> N
 def test_one_of_two_score_files_is_not_enough(run: Path) -> None:
     (run / "Offline" / "accuracy" / "accuracy.txt").unlink()
     assert set(failed(run)) == {"accuracy.file"}
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "limits", "accuracy_limit", "failing"),
+    [
+        ("llama2-70b-99.9", [1024, 1024], None, set()),
+        ("llama2-70b-99.9", [1023, 1023], None, {"performance", "accuracy"}),
+        ("llama2-70b-99.9", [1024, 512], None, {"performance", "accuracy"}),
+        ("llama2-70b-99.9", [1024, 1025], None, {"performance", "accuracy"}),
+        ("gpt-oss-120b", [10240, 10240], None, {"accuracy"}),
+        ("gpt-oss-120b", [10240, 10240], 32768, set()),
+        ("gpt-oss-120b", [10240, 10240], 32767, {"accuracy"}),
+    ],
+)
+def test_an_official_run_must_ask_with_the_output_limits_of_the_rules(
+    run: Path, benchmark: str, limits: list[int], accuracy_limit: int | None, failing: set[str]
+) -> None:
+    def save(name: str, limits: list[int]) -> None:
+        count = np.array(limits, np.int32)
+        SampleTable(
+            "t",
+            np.zeros(len(limits), np.int32),
+            np.arange(len(limits) + 1),
+            count,
+            np.full_like(count, 2),
+            None,
+        ).save(run / name)
+
+    save("samples.npz", limits)
+    own = {}
+    if accuracy_limit is not None:
+        save("samples_accuracy.npz", [accuracy_limit])
+        own = {"accuracy": {"file": "samples_accuracy.npz"}}
+    edit(run / "run.json", benchmark=benchmark, official=True, test_datasets=own)
+    about = "dataset.output-limits-"
+    assert {name.removeprefix(about) for name in failed(run) if name.startswith(about)} == failing
+    edit(run / "run.json", simulated=True)
+    assert not [name for name in failed(run) if name.startswith(about)], "a simulated run's are its shape's"
+
+
+def test_an_official_run_may_not_force_the_length_of_its_answers(run: Path) -> None:
+    forced = SampleTable.from_prompts("t", [[1]], max_tokens=1024, min_tokens=1024)
+    forced.save(run / "samples.npz")
+    edit(run / "run.json", benchmark="llama2-70b-99.9", official=True)
+    found = failed(run)["dataset.output-limits-performance"]
+    assert found == "max_tokens 1024, min_tokens 1024"
 
 
 def test_an_official_benchmark_needs_its_data_set_and_a_simulated_one_is_told(run: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from run_maker import Maker
 
+from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError, FolderError
 
 
@@ -36,6 +37,21 @@ def test_closed_refuses(maker: Maker, changes: dict[str, object], words: str) ->
         maker.package(run, division="closed")
     assert words in str(caught.value)
     assert not (maker.path / "out" / "inference_results_v6.1").exists()
+
+
+@pytest.mark.parametrize(("limit", "is_refused"), [(512, True), (1024, False)])
+def test_closed_refuses_other_output_limits_than_the_rules(
+    maker: Maker, limit: int, is_refused: bool
+) -> None:
+    run = maker.run(tests=["Server/performance"])
+    SampleTable.from_prompts("openorca", [[1]], max_tokens=limit, min_tokens=2).save(run / "samples.npz")
+    if not is_refused:
+        maker.package(run, division="closed")
+        return
+    with pytest.raises(FolderError, match="max_tokens 512, min_tokens 2; the rules: max_tokens 1024"):
+        maker.package(run, division="closed")
+    assert not (maker.path / "out" / "inference_results_v6.1").exists()
+    maker.package(run, division="open")
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,19 @@ def test_an_official_benchmark_on_few_samples_or_with_a_reference_says_so(setup:
     assert not _notes(setup.config("Offline", benchmark="gpt-oss-120b", dataset_shape="6396:2:2"))
 
 
+@pytest.mark.parametrize(("limit", "count"), [(1024, 0), (1000, 1)])
+def test_an_output_limit_that_is_not_the_rules_is_said(setup: Setup, limit: int, count: int) -> None:
+    setup.conf.write_text("llama2-70b.Offline.target_qps = 10\n")
+    path = setup.folder / "data.jsonl"
+    path.write_text('{"token_ids": [5, 6]}\n')
+    config = setup.config(
+        "Offline", {"model": setup.checkpoint()}, engine="vllm", benchmark="llama2-70b-99.9", dataset="jsonl",
+        dataset_path=str(path), dataset_shape=None, max_tokens=limit,
+    )  # fmt: skip
+    said = [note for note in _notes(config) if "answers may have 1,000 tokens, the rules of" in note]
+    assert len(said) == count
+
+
 @pytest.mark.parametrize(
     ("test", "line", "named"),
     [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness_llm import rules
 from harness_llm.check.model import Check
 from harness_llm.core import Scenario
+from harness_llm.datasets.limits import asked_limits
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.source import file_problem
@@ -116,6 +117,24 @@ def dataset_checks(
     )
     if known is not None:
         yield _official_data_check(described, known, is_simulated=record.get("simulated") is not False)
+        yield from _output_limit_checks(run_dir, record, known)
+
+
+def _output_limit_checks(
+    run_dir: Path, record: dict[str, Any], known: rules.BenchmarkRules
+) -> Iterator[Check]:
+    """Output limits of the samples that each test asked; those of a simulated run are its shape's."""
+    can_fail = record.get("simulated") is False
+    for asked in asked_limits(run_dir, record, known):
+        yield Check(
+            f"dataset.output-limits-{asked.test}",
+            asked.fits or (False if can_fail else None),
+            asked.found,
+            asked.required,
+            rules.expand_source(known.generation.source),
+            "" if asked.fits or not can_fail else "Set max_tokens and min_tokens to these and run it again.",
+            asked.file,
+        )
 
 
 def _official_data_check(

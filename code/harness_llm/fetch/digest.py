@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Digest", "Hasher", "git_blob_sha1", "sha256"]
+__all__ = ["Digest", "Hasher", "sha256"]
 
 _BLOCK_BYTES = 1 << 20
 
@@ -61,11 +61,6 @@ class Digest:
 def sha256(path: Path) -> str:
     """SHA-256 of a file, lower-case hexadecimal."""
     return _digest(path, hashlib.sha256())
-
-
-def git_blob_sha1(path: Path) -> str:
-    """Git's name of a file's content, lower-case hexadecimal."""
-    return Digest("git-sha1", "").of(path).value
 
 
 def _digest(path: Path, state: Hasher) -> str:

@@ -40,12 +40,17 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def require_space(folder: Path, needed: int) -> None:
+def require_space(
+    folder: Path,
+    needed: int,
+    remedy: str = "Free some space, or set LAB_MODEL or LAB_DATASET to a folder on another disk.",
+) -> None:
     """Refuse to start what cannot fit.
 
     Args:
         folder: Where it would be written; the nearest existing parent counts.
         needed: Bytes still to be written.
+        remedy: What else can be done than to free some.
 
     Raises:
         HostError: Less is free.
@@ -55,7 +60,7 @@ def require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise HostError(
             f"{folder}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free on that disk",
-            "Free some space, or set LAB_MODEL or LAB_DATASET to a folder on another disk.",
+            remedy,
         )
 
 

@@ -55,13 +55,11 @@ class ServerLatencies:
         ttft_ns: From the time the query was due to its first token, int64, shape (samples,).
         tpot_ns: Time between later tokens, mean of a sample, int64, shape (samples,).
         latency_ns: From the time the query was due to its last token, int64, shape (samples,).
-        issue_delay_ns: From the time the query was due to its issue, int64, shape (samples,).
     """
 
     ttft_ns: Integers
     tpot_ns: Integers
     latency_ns: Integers
-    issue_delay_ns: Integers
 
     def against(self, ttft_limit_ns: int, tpot_limit_ns: int) -> tuple[LimitCount, LimitCount]:
         """Count the samples over the limits of TTFT and TPOT, in that order."""
@@ -97,7 +95,7 @@ def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> 
     ttft = events["first_token_ns"] - due
     latency = events["finished_ns"] - due
     steps = np.maximum(events["tokens"] - 1, 1)
-    return ServerLatencies(ttft, (latency - ttft) // steps, latency, events["issued_ns"] - due)
+    return ServerLatencies(ttft, (latency - ttft) // steps, latency)
 
 
 def read_events(path: Path) -> tuple[npt.NDArray[Any] | None, LogError | None]:

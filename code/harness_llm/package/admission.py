@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.core import Scenario
+from harness_llm.datasets.limits import asked_limits
 from harness_llm.errors import ConfigError, FolderError
+from harness_llm.logs.source import read_object
 from harness_llm.package.documents import Marks
 
 if TYPE_CHECKING:
@@ -108,6 +110,13 @@ def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: Ben
             f"({official.samples.accuracy} samples), but {data.name} ({data.samples} samples)",
             "Package it for open, or run it with the official data set.",
         )
+    record, _ = read_object(run.path / "run.json")
+    for asked in asked_limits(run.path, record or {}, official):
+        if not asked.fits:
+            raise FolderError(
+                f"{run.path}: {asked.test} asked with {asked.found}; the rules: {asked.required}",
+                "Package it for open, or run it with the limits of the rules.",
+            )
     for folder in run.scenarios:
         problems = [*_flaws(folder, round_name), *_missing_tests(folder, official)]
         if folder.scenario not in official.row.allowed and round_name != "v5.0":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
-from harness_llm.fetch.disk import share_files
+from harness_llm.fetch.disk import require_space, share_files
 from harness_llm.quantize.calibration import load_calibration
 from harness_llm.quantize.checkpoint import copy_tokenizer, inspect, is_complete
 from harness_llm.quantize.plan import Backend, Plan, checkpoint_digest
@@ -109,7 +109,9 @@ def quantize(request: Request) -> Plan:
         _LOG.info("%s already holds this quantization", request.output)
     else:
         with _workplace(request.output) as work:
-            _check_space(request, work)
+            # FP8 takes half of bf16, plus embeddings; asked before an hour of calibration, not after.
+            needed = int(_size(request.model) * 0.6) + (64 << 20)
+            require_space(work, needed, "Free some space, or name another --output.")
             _make(request, plan, samples, work)
     if request.write_up is not None:
         request.write_up.parent.mkdir(parents=True, exist_ok=True)
@@ -235,17 +237,6 @@ def _workplace(output: Path) -> Iterator[Path]:
             raise HostError(f"{work}: another quantization is at work here", "Wait for it to end.") from error
         yield work
         shutil.rmtree(work)
-
-
-def _check_space(request: Request, work: Path) -> None:
-    """FP8 takes half of bf16, plus embeddings; asked before an hour of calibration, not after."""
-    needed = int(_size(request.model) * 0.6) + (64 << 20)
-    free = shutil.disk_usage(work).free
-    if free < needed:
-        raise HostError(
-            f"{request.output.parent}: {free / 1e9:.1f} GB free, the export needs {needed / 1e9:.1f} GB",
-            "Free some space or name another --output.",
-        )
 
 
 def _size(folder: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from harness_llm.core import Mode
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,6 +54,11 @@ class BenchmarkRules:
     seeds: Seeds
     row: RoundRow
     tests: Mapping[str, ComplianceTest]
+
+    def output_limit(self, mode: Mode) -> int:
+        """Most new tokens of an answer: every sample is to be asked with this limit."""
+        row = self.generation
+        return row.max_tokens_accuracy if mode is Mode.ACCURACY else row.max_tokens
 
     def can_be_data_set(self, name: str, samples: object) -> bool:
         """Whether a data set of this name and size can be the benchmark's own: whole, and not made up.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.config.model import HarnessConfig
-from harness_llm.core import Scenario
+from harness_llm.core import Mode, Scenario
 from harness_llm.scoring import rules_of, unscored_note
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ def notes_on(
             f"the data set has {len(table):,} samples, the rules of {official.name} ask for "
             f"{official.samples.performance:,}: LoadGen's log names the number of the rules; not a result"
         )
+    if official is not None and not any(item.harness_config.engine == "simulated" for item in configs):
+        asked, limit = int(table.max_tokens.max()), official.output_limit(Mode.PERFORMANCE)
+        if asked != limit:
+            notes.append(
+                f"answers may have {asked:,} tokens, the rules of {official.name} say {limit:,} "
+                f"({rules.expand_source(official.generation.source)}): not a result"
+            )
     for config in configs:
         notes += [
             f"{config.harness_config.scenario}: {setting} does nothing {where}"
