@@ -24,18 +24,18 @@ from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ConfigError, EngineError, HarnessError, RunBroken
-from harness_llm.events import read_events
+from harness_llm.launch.local import end_all, start_child
+from harness_llm.launch.placement import replica_environments
 from harness_llm.logs.detail import DetailLog
+from harness_llm.results.events import read_events
+from harness_llm.results.folder import read_json
 from harness_llm.run import Prepared, execute, prepare
-from harness_llm.supervise.devices import replica_environments
-from harness_llm.supervise.folder import read_json
-from harness_llm.supervise.launcher import end_all, start_child
-from harness_llm.supervise.view import make_view
+from harness_llm.views.live import make_view
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness_llm.supervise.view import View
+    from harness_llm.views.live import View
 
 _TARGET = 0.98
 _ROOT = Path(__file__).resolve().parents[1]

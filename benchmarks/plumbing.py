@@ -22,14 +22,14 @@ from harness_llm.config.model import RunConfig
 from harness_llm.core import NANOSECONDS_PER_MS
 from harness_llm.errors import ConfigError, HarnessError, RunBroken
 from harness_llm.logs.detail import DetailLog
+from harness_llm.results.folder import read_json
 from harness_llm.run import execute, prepare
-from harness_llm.supervise.folder import read_json
-from harness_llm.supervise.view import make_view
+from harness_llm.views.live import make_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness_llm.supervise.view import View
+    from harness_llm.views.live import View
 
 _MODEL = "plumbing"
 _SHAPE = "24576:100:300"  # samples of the llama2-70b data set : prompt tokens : answer tokens

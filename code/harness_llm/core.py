@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
-__all__ = ["NANOSECONDS_PER_MS", "NANOSECONDS_PER_SECOND", "GenerationLimits", "Mode", "Scenario"]
+import msgspec
+
+__all__ = [
+    "NANOSECONDS_PER_MS",
+    "NANOSECONDS_PER_SECOND",
+    "EventStatus",
+    "GenerationLimits",
+    "Mode",
+    "Request",
+    "Scenario",
+]
 
 NANOSECONDS_PER_MS = 1_000_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -56,3 +66,31 @@ class GenerationLimits:
 
     def __post_init__(self) -> None:
         assert 1 <= self.min_tokens <= self.max_tokens, (self.min_tokens, self.max_tokens)
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One prompt to answer, greedily; a msgspec struct because it crosses processes as it is.
+
+    Attributes:
+        id: Chosen by the caller, unique among unfinished requests of one engine.
+        prompt: Token ids, little-endian int32, packed.
+        min_tokens: No end of sequence before that many tokens.
+        max_tokens: The answer is cut here.
+        wants_first_token: Whether the first token must be reported as soon as it exists.
+    """
+
+    id: int
+    prompt: bytes
+    min_tokens: int
+    max_tokens: int
+    wants_first_token: bool
+
+
+class EventStatus(IntEnum):
+    """How far a query came."""
+
+    UNUSED = 0
+    ISSUED = 1
+    FIRST_TOKEN = 2
+    FINISHED = 3
+    FAILED = 4

@@ -19,7 +19,7 @@ from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import SIMULATED_END_TOKEN
 from harness_llm.errors import ConfigError
 from harness_llm.logs.accuracy_log import read_answers
-from harness_llm.supervise.folder import TestFolder, read_json
+from harness_llm.results.folder import TestFolder, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,13 +14,13 @@ PACKAGE = "harness_llm"
 
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
-    {"errors", "core", "events"},
+    {"errors", "core"},
     {"rules"},
-    {"config", "engines", "fetch", "logs", "system"},
-    {"datasets"},
-    {"accuracy", "compliance", "transport"},
-    {"check", "loadgen", "package", "quantize", "replica", "supervise"},
-    {"scoring", "summary"},
+    {"config", "engines", "fetch", "logs", "system", "transport"},
+    {"datasets", "launch", "results"},
+    {"accuracy", "compliance", "loadgen", "replica", "views"},
+    {"check", "fleet", "package", "quantize"},
+    {"scoring"},
     {"run"},
     {"cli"},
     {"__main__"},

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from host import CONTAINER, ROOT
 
-from harness_llm.events import EventStatus, read_events
+from harness_llm.core import EventStatus
 from harness_llm.logs.detail import DetailLog
+from harness_llm.results.events import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import yaml
 
-from harness_llm.events import read_events
+from harness_llm.results.events import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ import pytest
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ReplicaLost
+from harness_llm.results.folder import read_json
 from harness_llm.run import execute, prepare
-from harness_llm.supervise.folder import read_json
-from harness_llm.supervise.view import PlainView
+from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
     from collections.abc import Callable

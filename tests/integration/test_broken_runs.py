@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from runs import USER_CONF
 
-from harness_llm.events import EventStatus
+from harness_llm.core import EventStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ import pytest
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import EngineError
+from harness_llm.results.folder import read_json
 from harness_llm.run import execute, prepare
-from harness_llm.supervise.folder import read_json
-from harness_llm.supervise.view import PlainView
+from harness_llm.views.live import PlainView
 
 
 def test_a_test_whose_scoring_failed_is_scored_on_resume_without_being_run_again(tmp_path: Path) -> None:

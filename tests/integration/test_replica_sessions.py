@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 
-from harness_llm.engines.base import Request
+from harness_llm.core import Request
+from harness_llm.launch.local import end_all, start_child
 from harness_llm.loadgen.links import ReplicaLink
-from harness_llm.supervise.launcher import end_all, start_child
 from harness_llm.transport.control import ControlServer
 from harness_llm.transport.spec import ReplicaSpec, write_spec
 from harness_llm.transport.wire import Failed, Ready

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from runs import Run
 
+from harness_llm.core import EventStatus
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer
-from harness_llm.events import EventStatus
 from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.recompute import percentile, server_latencies
+from harness_llm.results.recompute import percentile, server_latencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ import psutil
 import pytest
 from runs import Run
 
+from harness_llm.core import EventStatus
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.vllm_arguments import installed_arguments
-from harness_llm.events import EventStatus
 from harness_llm.logs.detail import DetailLog
 
 if TYPE_CHECKING:

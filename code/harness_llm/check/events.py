@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm.check.latency import over_limit_rule
 from harness_llm.check.model import INFERENCE
-from harness_llm.events import EventStatus
+from harness_llm.core import EventStatus
 from harness_llm.logs.detail import SIX_DIGITS
-from harness_llm.logs.recompute import read_events, server_latencies
 from harness_llm.logs.schedule import is_real_rate
+from harness_llm.results.recompute import read_events, server_latencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -37,7 +37,7 @@ def show_run(folder: Path, *, as_json: bool) -> None:
         FolderError: It is no run folder.
         typer.Exit: With 1, after writing, if the run is INVALID.
     """
-    from harness_llm.summary import summarize
+    from harness_llm.views.summary import summarize
 
     summary = summarize(folder)
     if as_json:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from harness_llm.config.model import RunConfig
     from harness_llm.run import Prepared
-    from harness_llm.supervise.view import View
+    from harness_llm.views.live import View
 
 __all__ = ["run_verb"]
 
@@ -44,7 +44,7 @@ def run_verb(
 ) -> None:
     """Measure: every scenario and test given, then scores, then the verdict."""
     from harness_llm.run import TESTS, execute, find_unfinished, prepare
-    from harness_llm.supervise.view import make_view
+    from harness_llm.views.live import make_view
 
     configs = read_configs(config, overrides)
     prepared = prepare(configs, tuple(test or TESTS))

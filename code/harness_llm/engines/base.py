@@ -9,30 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["Engine", "EngineFacts", "Request", "Sink"]
+    from harness_llm.core import Request
 
-
-class Request(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One prompt to answer, greedily; a msgspec struct because it crosses processes as it is.
-
-    Attributes:
-        id: Chosen by the caller, unique among unfinished requests of one engine.
-        prompt: Token ids, little-endian int32, packed.
-        min_tokens: No end of sequence before that many tokens.
-        max_tokens: The answer is cut here.
-        wants_first_token: Whether the first token must be reported as soon as it exists.
-    """
-
-    id: int
-    prompt: bytes
-    min_tokens: int
-    max_tokens: int
-    wants_first_token: bool
+__all__ = ["Engine", "EngineFacts", "Sink"]
 
 
 class Sink(Protocol):

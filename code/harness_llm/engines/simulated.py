@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from harness_llm.engines.base import Request, Sink
+    from harness_llm.core import Request
+    from harness_llm.engines.base import Sink
 
 __all__ = ["SIMULATED_END_TOKEN", "SimulatedEngine", "simulated_answer"]
 

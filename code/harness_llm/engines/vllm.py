@@ -20,7 +20,8 @@ from harness_llm.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from harness_llm.engines.base import Request, Sink
+    from harness_llm.core import Request
+    from harness_llm.engines.base import Sink
 
 __all__ = ["VllmEngine"]
 
@@ -186,7 +187,7 @@ class VllmEngine:
         return self._parameters[key]
 
     async def _warm_up(self, max_sequence_tokens: int) -> None:
-        from harness_llm.engines.base import Request as EngineRequest
+        from harness_llm.core import Request as EngineRequest
 
         async def answer(place: int, length: int) -> None:
             prompt = array("i", [5 + place] * length).tobytes()

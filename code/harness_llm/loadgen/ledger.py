@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness_llm.core import EventStatus
 from harness_llm.errors import HostError, ProtocolError
-from harness_llm.events import EVENT_DTYPE, EVENT_FIELDS, EventStatus
+from harness_llm.results.events import EVENT_DTYPE, EVENT_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

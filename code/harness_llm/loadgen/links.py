@@ -27,7 +27,7 @@ from harness_llm.transport.wire import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness_llm.engines.base import Request
+    from harness_llm.core import Request
 
 __all__ = ["ReplicaLink"]
 

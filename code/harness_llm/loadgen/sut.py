@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import zmq
 
-from harness_llm.engines.base import Request
+from harness_llm.core import Request
 from harness_llm.errors import EngineError
 
 if TYPE_CHECKING:

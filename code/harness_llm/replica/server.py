@@ -15,7 +15,8 @@ from harness_llm.transport.wire import PROTOCOL_VERSION, Close, Open, Submit, We
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from harness_llm.engines.base import Engine, Request
+    from harness_llm.core import Request
+    from harness_llm.engines.base import Engine
 
 __all__ = ["Server"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import harness_llm
 from harness_llm.config.load import dump_config
 from harness_llm.errors import FolderError, HarnessError, HostError
+from harness_llm.fleet.plan import SHARED_SAMPLES, RunPlan
+from harness_llm.fleet.supervisor import Supervisor
+from harness_llm.results.folder import RunFolder, TestFolder, is_in_use, read_json, utc_now
 from harness_llm.run.samples import samples_file
-from harness_llm.supervise.folder import RunFolder, TestFolder, is_in_use, read_json, utc_now
-from harness_llm.supervise.plan import SHARED_SAMPLES, RunPlan
-from harness_llm.supervise.supervisor import Supervisor
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from harness_llm.run.prepare import Prepared
-    from harness_llm.supervise.view import View
+    from harness_llm.views.live import View
 
 __all__ = ["execute", "find_unfinished"]
 

@@ -14,8 +14,8 @@ from harness_llm.accuracy.checkpoint import weights_digest
 from harness_llm.accuracy.reference_file import Reference
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, HostError, ModelError
+from harness_llm.launch.local import child_environment
 from harness_llm.scoring import gates_of, rules_of
-from harness_llm.supervise.launcher import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,8 @@ from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, UsageError
 from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.source import read_text
+from harness_llm.results.folder import read_json
 from harness_llm.scoring import gates_of, unscored_note
-from harness_llm.supervise.folder import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

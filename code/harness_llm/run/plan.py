@@ -10,8 +10,8 @@ from harness_llm import rules
 from harness_llm.compliance.audit import audit_config
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
+from harness_llm.fleet.plan import PlannedTest
 from harness_llm.scoring import rules_of
-from harness_llm.supervise.plan import PlannedTest
 
 if TYPE_CHECKING:
     from harness_llm.config.model import RunConfig

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.config.user_conf import UserConf
+from harness_llm.launch.placement import replica_environments
 from harness_llm.run.inputs import (
     check_decoding,
     check_loadgen,
@@ -21,7 +22,6 @@ from harness_llm.run.inputs import (
 from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
 from harness_llm.run.samples import load_tables, samples_file
-from harness_llm.supervise.devices import replica_environments
 from harness_llm.system import provenance
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from harness_llm.config.model import RunConfig
     from harness_llm.datasets.table import SampleTable
-    from harness_llm.supervise.plan import PlannedTest
+    from harness_llm.fleet.plan import PlannedTest
 
 __all__ = ["TESTS", "Prepared", "prepare"]
 

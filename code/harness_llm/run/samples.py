@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from harness_llm import datasets, rules
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
+from harness_llm.fleet.plan import SHARED_SAMPLES
 from harness_llm.run.inputs import check_fit, check_reference, model_config
 from harness_llm.scoring import check_scorable, unscored_note
-from harness_llm.supervise.plan import SHARED_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

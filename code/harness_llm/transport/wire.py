@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from harness_llm.engines.base import Request  # noqa: TC001 - msgspec reads the annotations at run time
+from harness_llm.core import Request  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ProtocolError
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""The engines of a run: loaded once, measured test by test."""

@@ -1,0 +1,47 @@
+"""The events file: one row a query of one test, in the order of issue; written by the ledger, read by all.
+
+It is a numpy structured array in `.npy` form; times are nanoseconds of one monotonic clock, 0 where nothing
+happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness_llm.core import EventStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+__all__ = ["EVENT_DTYPE", "EVENT_FIELDS", "read_events"]
+
+EVENT_FIELDS = (
+    "sample",  # index into the sample table
+    "replica",  # which replica answered
+    "issued_ns",  # LoadGen's callback asked
+    "first_token_ns",  # the first token arrived; 0 if it never did or was not asked for
+    "finished_ns",  # the last token arrived; 0 if it never did
+    "tokens",  # output tokens
+    "prompt_tokens",  # prompt tokens
+    "status",  # EventStatus
+)
+EVENT_DTYPE = np.dtype([(name, "<i8") for name in EVENT_FIELDS])
+
+
+def read_events(path: Path) -> npt.NDArray[np.void]:
+    """The rows of an events file, structured by `EVENT_FIELDS`, without unused ones.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no events file.
+    """
+    with path.open("rb") as file:  # not np.load, which would try archives and pickles too
+        rows = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+    if rows.dtype != EVENT_DTYPE or rows.ndim != 1:
+        raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
+    used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]
+    return used

@@ -1,0 +1,108 @@
+"""LoadGen's verdict made again: from its own log, and from the harness's per-sample events.
+
+An event file is a structured int64 array with the fields sample, replica, issued_ns, first_token_ns,
+finished_ns, tokens, prompt_tokens and status, in the order of issue; times are of one monotonic clock, 0
+where nothing happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness_llm.results import events
+from harness_llm.errors import BROKEN_INPUT
+from harness_llm.logs.early_stopping import max_over_limit
+from harness_llm.logs.schedule import arrivals_ns
+from harness_llm.logs.source import LogError, file_problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["LimitCount", "ServerLatencies", "percentile", "read_events", "server_latencies"]
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCount:
+    """How many samples are over a limit, and how many may be.
+
+    Attributes:
+        over: Samples over the limit.
+        allowed: Most samples that may be, by early stopping; -1 where there are too few samples at all.
+        p99_ns: 99th percentile as LoadGen takes it, ns.
+    """
+
+    over: int
+    allowed: int
+    p99_ns: int
+
+    @property
+    def is_met(self) -> bool:
+        """Whether early stopping lets it pass."""
+        return self.over <= self.allowed
+
+
+@dataclass(frozen=True)
+class ServerLatencies:
+    """First-token latency and time per output token of each sample of a Server run, ns, in order of issue.
+
+    Attributes:
+        ttft_ns: From the time the query was due to its first token, int64, shape (samples,).
+        tpot_ns: Time between later tokens, mean of a sample, int64, shape (samples,).
+        latency_ns: From the time the query was due to its last token, int64, shape (samples,).
+    """
+
+    ttft_ns: Integers
+    tpot_ns: Integers
+    latency_ns: Integers
+
+    def against(self, ttft_limit_ns: int, tpot_limit_ns: int) -> tuple[LimitCount, LimitCount]:
+        """Count the samples over the limits of TTFT and TPOT, in that order."""
+        return _count(self.ttft_ns, ttft_limit_ns), _count(self.tpot_ns, tpot_limit_ns)
+
+
+def percentile(values: Integers, share: float) -> int:
+    """The value at position floor(n * share) of the sorted values, as LoadGen takes percentiles.
+
+    Source: mlcommons/inference @b66003e1 loadgen/results.cc lines 110-134.
+    """
+    return int(np.sort(values)[min(len(values) - 1, int(len(values) * share))])
+
+
+def _count(values: Integers, limit_ns: int) -> LimitCount:
+    return LimitCount(int((values > limit_ns).sum()), max_over_limit(len(values)), percentile(values, 0.99))
+
+
+def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> ServerLatencies:
+    """Latencies from the scheduled times, as LoadGen measures them.
+
+    The start of the test on the events' clock is the latest time at which no query was issued before it
+    was due; so a latency is shorter than LoadGen's own by its smallest issue delay (microseconds).
+
+    Args:
+        events: Rows of an event file, every sample finished.
+        seed: `effective_schedule_rng_seed`.
+        target_qps: `effective_target_qps`.
+    """
+    arrivals = arrivals_ns(seed, target_qps, len(events))
+    start = int((events["issued_ns"] - arrivals).min())
+    due = arrivals + start
+    ttft = events["first_token_ns"] - due
+    latency = events["finished_ns"] - due
+    steps = np.maximum(events["tokens"] - 1, 1)
+    return ServerLatencies(ttft, (latency - ttft) // steps, latency)
+
+
+def read_events(path: Path) -> tuple[npt.NDArray[Any] | None, LogError | None]:
+    """The rows of an event file, or None and why not."""
+    if problem := file_problem(path):
+        return None, LogError(path, 0, problem)
+    try:
+        return events.read_events(path), None
+    except BROKEN_INPUT as error:
+        return None, LogError(path, 0, f"no events file: {str(error) or type(error).__name__}"[:200])

@@ -1,1 +1,0 @@
-"""The supervisor: run folders, child processes, live view."""

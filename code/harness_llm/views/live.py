@@ -1,0 +1,175 @@
+"""The live view: one table while stdout is a terminal, plain lines otherwise.
+
+It is never silent for 10 s. Where there is nothing to count, as while a model loads, a plain line says how
+long that has taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from harness_llm.views.progress import TestProgress
+
+__all__ = ["PlainView", "RichView", "View", "describe", "make_view"]
+
+_PLAIN_INTERVAL_S = 8.0  # between lines on a running test
+_STAGE_INTERVALS_S = (2.0, 8.0)  # before the first and every further line on another stage
+_QUIET_WORTH_SAYING_S = 15.0
+
+
+class View(Protocol):
+    """What the supervisor shows while it runs; `tick` comes several times a second."""
+
+    def say(self, line: str) -> None:
+        """Something happened that stays worth reading."""
+
+    def tick(self, stage: str, progress: TestProgress | None) -> None:
+        """What happens now."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+def make_view(marker: str, *, quiet: bool = False) -> View:
+    """The view that suits stdout.
+
+    Args:
+        marker: Shown wherever a number is: `unofficial`, `simulated, not a result`, or empty.
+        quiet: Write to stderr, because stdout is for `--json`.
+    """
+    console = Console(stderr=quiet, highlight=False)
+    return RichView(console, marker) if console.is_terminal else PlainView(marker, quiet=quiet)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _latency(name: str, percentiles: tuple[float | None, float | None], limit: float | None) -> str:
+    median, tail = percentiles
+    if median is None or tail is None:
+        return f"{name} -"
+    text = f"{name} p50 {median * 1000:,.0f} p99 {tail * 1000:,.0f}"
+    return f"{text} of {limit * 1000:,.0f} ms" if limit else f"{text} ms"
+
+
+def _latencies(progress: TestProgress) -> list[str]:
+    if progress.ttft_limit_s is None and progress.ttft.at(50) is None:
+        return []
+    return [
+        _latency("TTFT", (progress.ttft.at(50), progress.ttft.at(99)), progress.ttft_limit_s),
+        _latency("TPOT", (progress.tpot.at(50), progress.tpot.at(99)), progress.tpot_limit_s),
+    ]
+
+
+def describe(progress: TestProgress) -> str:
+    """One line on a running test."""
+    total = f"/{progress.expected:,}" if progress.expected else ""
+    parts = [
+        f"{progress.name}: {progress.stage}" if not progress.issued else progress.name,
+        f"{progress.issued:,} issued, {progress.done:,}{total} done",
+        f"{progress.tokens_per_s:,.1f} tokens/s",
+        *_latencies(progress),
+        f"{_duration(progress.elapsed_s)} gone, about {_duration(progress.left_s)} left",
+    ]
+    if progress.quiet_s > _QUIET_WORTH_SAYING_S:
+        parts.append(f"nothing finished for {progress.quiet_s:.0f} s, processes alive")
+    return "; ".join(parts)
+
+
+class PlainView:
+    """A line for each event, and one at least every 8 s."""
+
+    def __init__(self, marker: str, *, quiet: bool = False) -> None:
+        self._marker = f" [{marker}]" if marker else ""
+        self._out = sys.stderr if quiet else sys.stdout
+        self._started = time.monotonic()
+        self._last = 0.0
+        self._stage = ""
+        self._stage_began = 0.0
+        self._stage_lines = 0
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        self._print(line)
+
+    def tick(self, stage: str, progress: TestProgress | None) -> None:
+        """Print the state if it is time for it."""
+        now = time.monotonic()
+        is_new = stage != self._stage
+        if is_new:
+            self._stage, self._stage_began, self._stage_lines = stage, now, 0
+        if progress is not None:
+            if is_new or now - self._last >= _PLAIN_INTERVAL_S:
+                self._print(describe(progress) + self._marker)
+            return
+        interval = _STAGE_INTERVALS_S[min(self._stage_lines, len(_STAGE_INTERVALS_S) - 1)]
+        if now - max(self._last, self._stage_began) >= interval:
+            self._stage_lines += 1
+            self._print(f"{stage}, {_duration(now - self._stage_began)} so far")
+
+    def close(self) -> None:
+        """Nothing to undo."""
+
+    def _print(self, line: str) -> None:
+        self._last = time.monotonic()
+        elapsed = _duration(self._last - self._started)
+        # Whoever listened may be gone (a closed pipe, a full disk): no reason to lose a measurement.
+        with contextlib.suppress(OSError):
+            self._out.write(f"[{elapsed:>6}] {line}\n")
+            self._out.flush()
+
+
+class RichView:
+    """A table that is drawn anew twice a second."""
+
+    def __init__(self, console: Console, marker: str) -> None:
+        self._marker = marker
+        self._started = time.monotonic()
+        self._drawn = 0.0
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def say(self, line: str) -> None:
+        """Print it above the table."""
+        self._live.console.print(Text(f"[{_duration(time.monotonic() - self._started):>6}] {line}"))
+
+    def tick(self, stage: str, progress: TestProgress | None) -> None:
+        """Draw the state."""
+        now = time.monotonic()
+        if now - self._drawn < 0.5:
+            return
+        self._drawn = now
+        head = Text(f"{_duration(now - self._started):>7}  {stage}", style="bold")
+        self._live.update(head if progress is None else Group(head, self._table(progress)))
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._live.stop()
+
+    def _table(self, progress: TestProgress) -> Table:
+        table = Table(title=f"{progress.name}  {self._marker}", title_justify="left", show_header=False)
+        total = f" of {progress.expected:,}" if progress.expected else ""
+        table.add_row("samples", f"{progress.issued:,} issued, {progress.done:,}{total} done")
+        table.add_row("tokens/s", f"{progress.tokens_per_s:,.1f}")
+        for text in _latencies(progress):
+            name, _, rest = text.partition(" ")
+            table.add_row(name, rest)
+        table.add_row(
+            "time", f"{_duration(progress.elapsed_s)} gone, about {_duration(progress.left_s)} left"
+        )
+        if progress.quiet_s > _QUIET_WORTH_SAYING_S:
+            table.add_row("quiet", f"nothing finished for {progress.quiet_s:.0f} s; processes alive")
+        return table

@@ -1,0 +1,250 @@
+"""A finished run on one screen: a row a scenario, with LoadGen's numbers and every reason for an INVALID."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from harness_llm.core import NANOSECONDS_PER_MS, EventStatus, Scenario
+from harness_llm.errors import FolderError
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.summary import SummaryLog
+from harness_llm.results.folder import is_in_use, read_json
+from harness_llm.results.recompute import read_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["RunSummary", "ScenarioSummary", "summarize"]
+
+
+@dataclass(frozen=True)
+class ScenarioSummary:
+    """One scenario of a run; None where a test has not been run or its log lacks the number.
+
+    Attributes:
+        scenario: The scenario.
+        samples: Samples of the performance test.
+        seconds: Length of the performance test.
+        tokens_per_s: LoadGen's metric for the scenario.
+        tokens_per_s_events: Only where LoadGen has no such metric, Offline without use_token_latencies: its
+            samples/s times the mean tokens of an answer in our events.
+        ttft_p99_ms: LoadGen's p99 TTFT.
+        tpot_p99_ms: LoadGen's p99 TPOT.
+        accuracy: Scores of the accuracy test.
+        gates: What the scores must reach; empty where there is no gate.
+        compliance: Compliance test to whether it passed.
+        reasons: Why it is INVALID, one sentence each; empty if it is VALID.
+    """
+
+    scenario: str
+    samples: int | None = None
+    seconds: float | None = None
+    tokens_per_s: float | None = None
+    tokens_per_s_events: float | None = None
+    ttft_p99_ms: float | None = None
+    tpot_p99_ms: float | None = None
+    accuracy: dict[str, float] = field(default_factory=dict)
+    gates: dict[str, float] = field(default_factory=dict)
+    compliance: dict[str, bool] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.reasons
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run.
+
+    Attributes:
+        benchmark: Its benchmark.
+        marker: What stands beside every number: `unofficial`, `simulated, not a result`, or empty.
+        state: `complete`, `broken`, `interrupted` or `running`.
+        reason: Why it is not complete.
+        scenarios: One row each.
+    """
+
+    benchmark: str
+    marker: str
+    state: str
+    reason: str
+    scenarios: tuple[ScenarioSummary, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the run is complete and every scenario VALID."""
+        return self.state == "complete" and all(row.is_valid for row in self.scenarios)
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        document = asdict(self)
+        document["valid"] = self.is_valid
+        for row, shown in zip(self.scenarios, document["scenarios"], strict=True):
+            shown["valid"] = row.is_valid
+        return document
+
+    def reasons(self) -> list[str]:
+        """Every reason against the run, one line each."""
+        why = f": {self.reason}" if self.reason else ""
+        lines = [] if self.state == "complete" else [f"the run is {self.state}{why}"]
+        return lines + [f"{row.scenario}: {reason}" for row in self.scenarios for reason in row.reasons]
+
+    def table(self) -> Table:
+        """For people; `reasons` says why a verdict is INVALID."""
+        title = f"{self.benchmark}" + (f" ({self.marker})" if self.marker else "")
+        table = Table(title=title, title_justify="left")
+        table.add_column("scenario")
+        for heading in ("samples", "tokens/s", "TTFT p99", "TPOT p99"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("accuracy (gate)", no_wrap=True)
+        table.add_column("verdict")
+        for row in self.scenarios:
+            table.add_row(
+                row.scenario,
+                _number(row.samples, ",d"),
+                _rate(row),
+                _number(row.ttft_p99_ms, ",.1f", " ms"),
+                _number(row.tpot_p99_ms, ",.1f", " ms"),
+                _accuracy(row),
+                ("VALID" if row.is_valid else "INVALID") + (f"\n{self.marker}" if self.marker else ""),
+            )
+        return table
+
+
+def summarize(run: Path) -> RunSummary:
+    """Read a run folder.
+
+    Raises:
+        FolderError: It is no run folder.
+    """
+    if not (run / "run.json").exists():
+        held = sorted(str(path.parent) for path in run.glob("*/run.json"))
+        raise FolderError(
+            f"{run}: no run folder, for it holds no run.json",
+            f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
+        )
+    record = read_json(run / "run.json")
+    if record.get("format") != 1 or "tests" not in record:
+        raise FolderError(f"{run}: run.json is not of this version")
+    state, reason = str(record.get("state")), str(record.get("reason") or "")
+    if state == "running" and not is_in_use(run):
+        state, reason = "broken", "its process was killed; continue it with `run --resume --output`"
+    tests = [str(name) for name in record["tests"]]
+    by_scenario: dict[str, list[str]] = {}
+    for name in tests:
+        by_scenario.setdefault(name.partition("/")[0], []).append(name.partition("/")[2])
+    try:
+        rows = tuple(_scenario(run, scenario, names) for scenario, names in by_scenario.items())
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolderError(
+            f"{run}: a record in it is damaged or of another version: {error!r}",
+            f"See which with `harness-llm check {run}`.",
+        ) from error
+    return RunSummary(
+        benchmark=str(record.get("benchmark")),
+        marker=str(record.get("marker", "")),
+        state=state,
+        reason=reason,
+        scenarios=rows,
+    )
+
+
+def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
+    found: dict[str, Any] = {}
+    reasons: list[str] = []
+    for test in tests:
+        folder = run / scenario / test
+        state = read_json(folder / "test.json") if (folder / "test.json").exists() else {"state": "not run"}
+        if state["state"] != "complete":
+            reasons.append(f"{test}: {state['state']} {state.get('reason', '')}".strip())
+        elif test == "performance":
+            found |= _performance(folder, state, Scenario(scenario), reasons)
+        elif test == "accuracy":
+            found |= _accuracy_test(folder, reasons)
+        else:
+            found.setdefault("compliance", {})[test] = _compliance(state, test, reasons)
+    return ScenarioSummary(scenario=scenario, reasons=tuple(reasons), **found)
+
+
+def _performance(
+    folder: Path, state: dict[str, Any], scenario: Scenario, reasons: list[str]
+) -> dict[str, Any]:
+    log = DetailLog.read(folder / "mlperf_log_detail.txt")
+    reasons += [f"performance: {problem.reason}" for problem in log.problems]
+    if log.is_valid is not True:
+        told = SummaryLog.read(folder / "mlperf_log_summary.txt").reasons
+        reasons.append("LoadGen says INVALID: " + ("; ".join(told) or "no reason given"))
+    if log.error_lines:
+        reasons.append(f"performance: {log.error_lines} LoadGen errors, first: {log.errors[0].text}")
+    is_timed = scenario.is_timed_per_token
+    return {
+        "samples": state.get("samples"),
+        "seconds": state.get("seconds"),
+        "tokens_per_s": log.tokens_per_second,
+        "tokens_per_s_events": _rate_of_events(folder / "events.npy", log),
+        "ttft_p99_ms": _ms(log.ttft_p99_ns) if is_timed else None,
+        "tpot_p99_ms": _ms(log.tpot_p99_ns) if is_timed else None,
+    }
+
+
+def _rate_of_events(path: Path, log: DetailLog) -> float | None:
+    """Tokens/s as LoadGen would report them, where it counts samples only and our events fit its count.
+
+    With use_token_latencies LoadGen divides tokens by the same time as it divides samples by without
+    (loadgen/results.cc lines 767 and 821, @b66003e1), so its samples/s times our tokens a sample is that.
+    """
+    samples_per_s = log.samples_per_second
+    if log.tokens_per_second is not None or not samples_per_s:
+        return None
+    events, _ = read_events(path)
+    if events is None or not len(events) or len(events) != log.integer("generated_samples_per_query"):
+        return None
+    if (events["status"] != EventStatus.FINISHED).any():
+        return None
+    return samples_per_s * float(events["tokens"].mean())
+
+
+def _accuracy_test(folder: Path, reasons: list[str]) -> dict[str, Any]:
+    log = DetailLog.read(folder / "mlperf_log_detail.txt")
+    if log.error_lines:
+        reasons.append(f"accuracy: {log.error_lines} LoadGen errors, first: {log.errors[0].text}")
+    if not (folder / "accuracy.json").exists():
+        return {}
+    scored = read_json(folder / "accuracy.json")
+    if scored["passed"] is False:
+        reasons += [f"accuracy: {failure}" for failure in scored["failures"]]
+    return {"accuracy": scored["scores"], "gates": scored["gates"]}
+
+
+def _compliance(state: dict[str, Any], test: str, reasons: list[str]) -> bool:
+    verdict = state.get("compliance") or {"passed": False, "reasons": ["not verified"]}
+    reasons += [f"{test}: {reason}" for reason in verdict["reasons"]]
+    return bool(verdict["passed"])
+
+
+def _ms(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / NANOSECONDS_PER_MS
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _rate(row: ScenarioSummary) -> str:
+    if row.tokens_per_s is None and row.tokens_per_s_events is not None:
+        return f"{row.tokens_per_s_events:,.1f} (events)"
+    return _number(row.tokens_per_s, ",.1f")
+
+
+def _accuracy(row: ScenarioSummary) -> str:
+    if not row.accuracy:
+        return "-"
+    return "\n".join(
+        f"{name} {score:.2f}" + (f" ({row.gates[name]:.2f})" if name in row.gates else "")
+        for name, score in row.accuracy.items()
+    )

@@ -1,0 +1,192 @@
+"""VllmEngine around a vLLM that the test holds in its hands; the real one is in tests/integration."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness_llm.core import Request
+from harness_llm.engines import vllm as vllm_module
+from harness_llm.engines.vllm import VllmEngine
+from harness_llm.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+
+class _Llm:
+    """Answers with what the test puts into a request's queue; ends at a finish reason."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, asyncio.Queue[Any]] = {}
+        self.prompts: list[Any] = []
+        self.aborted: list[str] = []
+        self.busy_looks = 0
+
+    async def generate(self, prompt: Any, parameters: Any, request_id: str) -> AsyncIterator[Any]:
+        del parameters
+        self.prompts.append(prompt)
+        queue = self.queues.setdefault(request_id, asyncio.Queue())
+        reason = None
+        while reason is None:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            tokens, reason = item
+            yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=tokens, finish_reason=reason)])
+
+    async def abort(self, request_ids: list[str]) -> None:
+        self.aborted += request_ids
+
+    async def reset_prefix_cache(self) -> bool:
+        self.busy_looks -= 1
+        return self.busy_looks < 0
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.said: list[tuple[Any, ...]] = []
+
+    def first_token(self, request_id: int, token: int) -> None:
+        self.said.append(("first", request_id, token))
+
+    def finished(self, request_id: int, tokens: bytes) -> None:
+        self.said.append(("finished", request_id, [token for (token,) in struct.iter_unpack("<i", tokens)]))
+
+    def failed(self, request_id: int, reason: str) -> None:
+        self.said.append(("failed", request_id, reason))
+
+
+def _with_engine(test: Callable[[VllmEngine, _Llm, _Sink], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        engine, llm, sink = VllmEngine({}), _Llm(), _Sink()
+        engine._llm, engine._sink = llm, sink
+        engine._sampling = lambda request: None  # type: ignore[method-assign]
+        await test(engine, llm, sink)
+
+    asyncio.run(run())
+
+
+def _request(number: int, first: bool = True) -> Request:
+    return Request(number, struct.pack("<3i", 9, 8, number), 2, 9, first)
+
+
+async def _settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def _start(engine: VllmEngine, llm: _Llm, *requests: Request) -> None:
+    engine.submit(requests)
+    await _settle()
+    assert len(llm.queues) == len(requests)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_the_first_token_comes_first_and_the_answer_is_whole(reason: str) -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        await _start(engine, llm, _request(1), _request(2, first=False))
+        assert llm.prompts[0] == {"type": "token", "prompt_token_ids": [9, 8, 1]}
+        llm.queues["1"].put_nowait(([5], None))
+        await _settle()
+        assert sink.said == [("first", 1, 5)]
+        llm.queues["1"].put_nowait(([6, 7], reason))
+        llm.queues["2"].put_nowait(([4, 4], reason))
+        await _settle()
+        assert sorted(sink.said[1:], key=lambda word: word[1]) == [
+            ("finished", 1, [5, 6, 7]),
+            ("finished", 2, [4, 4]),
+        ]
+        assert not engine._tasks
+
+    _with_engine(test)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "repetition"])
+def test_an_answer_that_vllm_cut_short_is_a_failure_not_an_answer(reason: str) -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        await _start(engine, llm, _request(1, first=False))
+        llm.queues["1"].put_nowait(([5, 6], reason))
+        await _settle()
+        assert sink.said == [("failed", 1, f"vLLM cut the answer short after 2 tokens: {reason}")]
+
+    _with_engine(test)
+
+
+def test_what_vllm_raises_is_a_failure_by_its_name() -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        await _start(engine, llm, _request(1))
+        llm.queues["1"].put_nowait(ValueError("too long"))
+        await _settle()
+        assert sink.said == [("failed", 1, "ValueError: too long")]
+        assert not engine._tasks
+
+    _with_engine(test)
+
+
+def test_abort_silences_requests_and_waits_until_no_block_is_held() -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        await _start(engine, llm, _request(1), _request(2), _request(3))
+        llm.queues["1"].put_nowait(([5, 6], "stop"))  # on its way when the abort comes
+        llm.busy_looks = 3
+        await engine.abort([1, 2])
+        assert llm.busy_looks == -1, "it looked until the answer was yes"
+        assert llm.aborted == ["1", "2"]
+        assert sink.said == []
+        assert list(engine._tasks) == [3]
+        llm.queues["3"].put_nowait(([4, 4], "stop"))
+        await _settle()
+        assert sink.said[-1] == ("finished", 3, [4, 4])
+
+    _with_engine(test)
+
+
+def test_requests_that_are_aborted_before_they_began_leave_nothing_behind() -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        engine.submit([_request(1), _request(2)])
+        await engine.abort([1, 2])
+        await _settle()
+        assert not engine._tasks
+        assert not llm.queues
+        assert sink.said == []
+
+    _with_engine(test)
+
+
+def test_abort_of_what_is_finished_or_never_was_is_no_error() -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        await engine.abort([17])
+        assert sink.said == []
+
+    _with_engine(test)
+
+
+def test_an_engine_that_never_lets_go_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        llm.busy_looks = 10**9
+        monkeypatch.setattr(vllm_module, "_LET_GO_S", 0.1)
+        with pytest.raises(EngineError, match="still works on aborted requests"):
+            await engine.abort([1])
+
+    _with_engine(test)
+
+
+@pytest.mark.parametrize("step", ["abort", "reset_prefix_cache"])
+def test_an_engine_core_that_answers_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        async def never(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(llm, step, never)
+        monkeypatch.setattr(vllm_module, "_LET_GO_S", 0.1)
+        async with asyncio.timeout(5):
+            with pytest.raises(EngineError, match="still works on aborted requests"):
+                await engine.abort([1])
+
+    _with_engine(test)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness_llm.config.model import RunConfig
+from harness_llm.errors import ConfigError
+from harness_llm.launch.placement import replica_environments, split_devices
+from harness_llm.system import accelerators
+
+
+def _config(llm: dict[str, Any] | None = None, **harness: Any) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "llm_config": {"model": "/m", **(llm or {})},
+            "harness_config": {
+                "benchmark": "b",
+                "scenario": "Offline",
+                "dataset": "synthetic",
+                "dataset_shape": "1:1:2",
+                "max_tokens": 2,
+                **harness,
+            },
+        }
+    )
+
+
+def _host(monkeypatch: pytest.MonkeyPatch, vendor: str, count: int, **environment: str) -> None:
+    found = SimpleNamespace(accelerators=tuple(SimpleNamespace(vendor=vendor) for _ in range(count)))
+    monkeypatch.setattr(accelerators, "read", lambda: found)
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def _visible(config: RunConfig, variable: str = "CUDA_VISIBLE_DEVICES") -> list[str]:
+    return [environment[variable] for environment in replica_environments(config)]
+
+
+@pytest.mark.parametrize(
+    ("devices", "size", "replicas", "groups"),
+    [
+        (8, 1, None, ["0", "1", "2", "3", "4", "5", "6", "7"]),
+        (8, 4, None, ["0123", "4567"]),
+        (8, 2, 3, ["01", "23", "45"]),
+        (8, 8, 1, ["01234567"]),
+        (7, 2, None, ["01", "23", "45"]),
+    ],
+)
+def test_devices_are_split_into_consecutive_groups(
+    devices: int, size: int, replicas: int | None, groups: list[str]
+) -> None:
+    names = [str(number) for number in range(devices)]
+    assert split_devices(names, size, replicas) == [list(group) for group in groups]
+
+
+@pytest.mark.parametrize(("devices", "size", "replicas"), [(8, 16, None), (8, 4, 3), (0, 1, None), (1, 1, 2)])
+def test_too_few_devices_are_an_error_that_counts(devices: int, size: int, replicas: int | None) -> None:
+    with pytest.raises(ConfigError, match=f"need {size * (replicas or 1)}, this host shows {devices}"):
+        split_devices([str(number) for number in range(devices)], size, replicas)
+
+
+def test_a_replica_gets_as_many_gpus_as_its_engine_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    _host(monkeypatch, "NVIDIA", 8)
+    assert _visible(_config()) == list("01234567")
+    assert _visible(_config({"tensor_parallel_size": 2, "pipeline_parallel_size": 2})) == [
+        "0,1,2,3",
+        "4,5,6,7",
+    ]
+    assert _visible(_config({"tensor_parallel_size": 4}, devices_per_replica=8)) == ["0,1,2,3,4,5,6,7"]
+    assert _visible(_config({"tensor_parallel_size": None}, replicas=2)) == ["0", "1"]
+
+
+def test_only_visible_gpus_are_used_by_the_name_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    _host(monkeypatch, "NVIDIA", 8, CUDA_VISIBLE_DEVICES="GPU-aa, 5,")
+    assert _visible(_config()) == ["GPU-aa", "5"]
+    _host(monkeypatch, "AMD", 4, HIP_VISIBLE_DEVICES="3,1")
+    assert _visible(_config(), "HIP_VISIBLE_DEVICES") == ["3", "1"]
+    _host(monkeypatch, "NVIDIA", 8, CUDA_VISIBLE_DEVICES="")
+    with pytest.raises(ConfigError, match="shows 0: none"):
+        replica_environments(_config())
+
+
+def test_without_gpus_replicas_share_the_cores_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    _host(monkeypatch, "", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 4, 6, 8})
+    bound = [
+        environment.get("VLLM_CPU_OMP_THREADS_BIND")
+        for environment in replica_environments(_config(replicas=2))
+    ]
+    assert bound == ["0,2", "4,6"]
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in replica_environments(_config())[0]
+    with pytest.raises(ConfigError, match="6 replicas on 5 cores"):
+        replica_environments(_config(replicas=6))
+
+
+def test_what_the_user_sets_wins_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    _host(monkeypatch, "", 0)
+    own = {"HF_HUB_OFFLINE": "0", "VLLM_CPU_OMP_THREADS_BIND": "9", "X": "y"}
+    for environment in replica_environments(_config(replicas=2, engine_env=own)):
+        assert environment.items() >= own.items()
+        assert environment["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_the_simulated_engine_needs_no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerators, "read", lambda: pytest.fail("looked for devices"))
+    assert len(replica_environments(_config(engine="simulated", replicas=7))) == 7
+    assert len(replica_environments(_config(engine="simulated"))) == 1

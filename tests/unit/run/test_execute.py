@@ -1,0 +1,189 @@
+"""A prepared run in its folder, without processes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import shutil
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from own_benchmark import OFFICIAL, TEST07, Setup
+
+from harness_llm.config.load import load_config
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import FolderError, HarnessError, HostError, LoadgenLost, ReplicaLost
+from harness_llm.results.folder import RunFolder, read_json
+from harness_llm.run import execute, find_unfinished, prepare
+from harness_llm.views.live import PlainView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness_llm.fleet.plan import RunPlan
+    from harness_llm.run import Prepared
+
+execute_module = importlib.import_module("harness_llm.run.execute")  # the name is also the function's
+
+
+class _FakeSupervisor:
+    error: BaseException | None = None
+    plan: RunPlan
+
+    def __init__(self, folder: Any, _: object) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> _FakeSupervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, plan: Any, after_test: Any) -> None:
+        type(self).plan = plan
+        if self.error is not None:
+            raise self.error
+        for test in plan.tests:
+            self._folder.test(test.name).begin()
+            after_test(self._folder.test(test.name).path)
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[_FakeSupervisor]:
+    kind = type("Fake", (_FakeSupervisor,), {})
+    monkeypatch.setattr(execute_module, "Supervisor", kind)
+    return kind
+
+
+def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[Path]:
+    ended: list[Path] = []
+    execute(prepared, output, PlainView(""), resume=resume, after_test=ended.append)
+    return ended
+
+
+def test_a_run_that_ends_is_complete_and_closed(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+    output, prepared = setup.folder / "run", setup.prepared()
+    assert _execute(prepared, output) == [output / "Offline/performance"]
+    record = read_json(output / "run.json")
+    assert (record["format"], record["state"], record["reason"]) == (1, "complete", "")
+    assert record["fingerprint"] == prepared.fingerprint
+    assert record["finished_utc"] >= record["started_utc"]
+    assert load_config(output / "config/Offline.yaml") == prepared.configs[0]
+    for resume in (False, True):
+        with pytest.raises(FolderError, match="finished run"):
+            _execute(prepared, output, resume=resume)
+    assert find_unfinished(prepared, setup.folder) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (ReplicaLost("replica-0 is gone"), "broken", "replica-0 is gone"),
+        (LoadgenLost("loadgen is gone", "Look."), "broken", "loadgen is gone"),
+        (HarnessError("x", "y"), "broken", "x"),
+        (KeyError("bug"), "broken", "KeyError: 'bug'"),
+        (KeyboardInterrupt(), "interrupted", "stopped from outside"),
+    ],
+)
+def test_a_run_that_ends_early_says_why_and_can_go_on(
+    setup: Setup, supervisor: type[_FakeSupervisor], error: BaseException, state: str, reason: str
+) -> None:
+    output, prepared = setup.folder / "run", setup.prepared()
+    supervisor.error = error
+    with pytest.raises(type(error)):
+        _execute(prepared, output)
+    record = read_json(output / "run.json")
+    assert (record["state"], record["reason"]) == (state, reason)
+    assert find_unfinished(prepared, setup.folder) == output
+    with RunFolder(output):
+        assert find_unfinished(prepared, setup.folder) is None, "another process goes on with it"
+    supervisor.error = None
+    with pytest.raises(FolderError, match="--resume"):
+        _execute(prepared, output)
+    with pytest.raises(FolderError, match="another configuration"):
+        _execute(setup.prepared(dataset_seed=3), output, resume=True)
+    assert read_json(output / "run.json")["state"] == state
+    _execute(prepared, output, resume=True)
+    again = read_json(output / "run.json")
+    assert (again["state"], again["started_utc"], len(again["resumed_utc"])) == (
+        "complete", record["started_utc"], 1,
+    )  # fmt: skip
+
+
+def test_every_test_says_which_samples_it_ran_on(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+    setup.conf.write_text(OFFICIAL)
+    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07)
+    prepared = prepare([config], ["TEST07", "TEST09"])
+    output = setup.folder / "run"
+    assert set(_execute(prepared, output)) == {output / "Offline/TEST09", output / "Offline/TEST07"}
+    record = read_json(output / "run.json")
+    assert record["dataset"]["digest"] == prepared.table.digest
+    assert record["test_datasets"]["TEST07"]["digest"] == prepared.own_tables["TEST07"].digest
+    for test, file, table in (
+        ("TEST09", "samples.npz", prepared.table),
+        ("TEST07", "samples_TEST07.npz", prepared.own_tables["TEST07"]),
+    ):
+        described = read_json(output / "Offline" / test / "test.json")["dataset"]
+        assert (described["file"], described["digest"]) == (file, table.digest)
+        assert SampleTable.load(output / file).digest == table.digest
+
+
+def test_a_full_disk_is_said_before_anything_starts(
+    setup: Setup, supervisor: type[_FakeSupervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor.error = AssertionError("was started")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with pytest.raises(HostError, match="1 MiB are free"):
+        _execute(setup.prepared(), setup.folder / "run")
+    assert not (setup.folder / "run/run.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(execute_module, "Supervisor", type("Fake", (_FakeSupervisor,), {}))
+    _execute(setup.prepared(), setup.folder / "run")
+
+
+def test_a_folder_in_use_is_refused(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+    with RunFolder(setup.folder / "run"), pytest.raises(FolderError, match="another run"):
+        _execute(setup.prepared(), setup.folder / "run")
+
+
+def test_a_disk_that_fills_up_breaks_the_run_in_our_words(
+    setup: Setup, supervisor: type[_FakeSupervisor]
+) -> None:
+    output, prepared = setup.folder / "run", setup.prepared()
+    supervisor.error = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(HostError, match="No space left") as caught:
+        _execute(prepared, output)
+    assert str(output) in caught.value.message and caught.value.remedy
+    record = read_json(output / "run.json")
+    assert record["state"] == "broken" and "No space left" in record["reason"]
+    assert find_unfinished(prepared, setup.folder) == output
+
+
+def test_the_newest_unfinished_run_goes_on(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+    prepared = setup.prepared()
+    supervisor.error = ReplicaLost("gone")
+    for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
+        with pytest.raises(ReplicaLost):
+            _execute(prepared, setup.folder / name)
+        with RunFolder(setup.folder / name) as folder:
+            folder.record(started_utc=started)
+    assert find_unfinished(prepared, setup.folder) == setup.folder / "b"
+    assert find_unfinished(setup.prepared(dataset_seed=5), setup.folder) is None
+
+
+def test_room_is_made_for_the_largest_data_set(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+    setup.conf.write_text(OFFICIAL)
+    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07, dataset_shape="3:4:4")
+    _execute(prepare([config], ["TEST07", "TEST09"]), setup.folder / "run")
+    assert (supervisor.plan.sample_count, supervisor.plan.answer_tokens) == (9, 9 * 5)
+
+
+def test_notes_are_shown_before_anything_starts(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+    setup.conf.write_text(OFFICIAL)
+    prepared = prepare([setup.config("Offline", benchmark="gpt-oss-120b")], ["accuracy"])
+    said: list[str] = []
+    view = SimpleNamespace(say=said.append)
+    supervisor.error = ReplicaLost("gone")
+    with pytest.raises(ReplicaLost):
+        execute(prepared, setup.folder / "run", view, resume=False, after_test=lambda _: None)
+    assert prepared.notes and said[: len(prepared.notes)] == [f"note: {note}" for note in prepared.notes]

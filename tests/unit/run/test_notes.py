@@ -1,0 +1,170 @@
+"""Settings that would do nothing: refused, or said before the start."""
+
+from __future__ import annotations
+
+import subprocess
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from own_benchmark import CONF, OFFICIAL, TEST07, Setup
+
+from harness_llm.errors import ConfigError, HostError
+from harness_llm.launch import placement as devices
+from harness_llm.run import inputs, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness_llm.config.model import RunConfig
+
+
+def _notes(config: RunConfig, tests: Sequence[str] = ("performance",)) -> tuple[str, ...]:
+    return prepare([config], tests).notes
+
+
+@pytest.mark.parametrize(
+    ("scenario", "given", "note"),
+    [
+        ("Server", {"offline_backlog": 3}, "Server: offline_backlog does nothing outside of Offline"),
+        ("Offline", {"chat_template": False}, "chat_template does nothing without a jsonl data set"),
+        ("Offline", {"devices_per_replica": 2}, "devices_per_replica does nothing with the simulated engine"),
+        (
+            "Offline",
+            {"llm": {"max_num_seqs": 4, "dtype": "auto"}},
+            "llm_config (all but model) does nothing with the simulated engine",
+        ),
+    ],
+)
+def test_a_setting_that_does_nothing_is_said(
+    setup: Setup, scenario: str, given: dict[str, Any], note: str
+) -> None:
+    (said,) = _notes(setup.config(scenario, **given))
+    assert note in said
+
+
+def test_settings_that_do_something_are_not_spoken_of(setup: Setup) -> None:
+    given = {"offline_backlog": 3, "dataset_seed": 5, "simulated": {"first_token_ms": 1}, "replicas": 2}
+    assert _notes(setup.config("Offline", **given)) == ()
+
+
+def test_a_vllm_configuration_names_what_is_the_simulated_engines_and_the_synthetic_samples(
+    setup: Setup,
+) -> None:
+    path = setup.folder / "data.jsonl"
+    path.write_text('{"token_ids": [5, 6], "max_tokens": 4}\n')
+    config = setup.config(
+        "Offline", {"model": setup.checkpoint()}, engine="vllm", dataset="jsonl", dataset_path=str(path),
+        dataset_shape=None, dataset_seed=3, simulated={"first_token_ms": 1}, chat_template=False,
+    )  # fmt: skip
+    assert [note.partition(" does nothing ")[0] for note in _notes(config)] == [
+        "Offline: simulated",
+        "Offline: dataset_seed",
+    ]
+
+
+def test_an_official_benchmark_on_few_samples_or_with_a_reference_says_so(setup: Setup) -> None:
+    setup.conf.write_text(OFFICIAL)
+    notes = _notes(setup.config("Offline", benchmark="gpt-oss-120b", reference="mine.json"))
+    assert "the data set has 10 samples, the rules of gpt-oss-120b ask for 6,396" in notes[0]
+    assert "reference does nothing for an official benchmark" in notes[1]
+    assert not _notes(setup.config("Offline", benchmark="gpt-oss-120b", dataset_shape="6396:2:2"))
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1024, 0), (1000, 1)])
+def test_an_output_limit_that_is_not_the_rules_is_said(setup: Setup, limit: int, count: int) -> None:
+    setup.conf.write_text("llama2-70b.Offline.target_qps = 10\n")
+    path = setup.folder / "data.jsonl"
+    path.write_text('{"token_ids": [5, 6]}\n')
+    config = setup.config(
+        "Offline", {"model": setup.checkpoint()}, engine="vllm", benchmark="llama2-70b-99.9", dataset="jsonl",
+        dataset_path=str(path), dataset_shape=None, max_tokens=limit,
+    )  # fmt: skip
+    said = [note for note in _notes(config) if "answers may have 1,000 tokens, the rules of" in note]
+    assert len(said) == count
+
+
+@pytest.mark.parametrize(
+    ("test", "line", "named"),
+    [
+        ("performance", "*.*.performance_sample_count_override = 11", "override is 11, the data set has 10"),
+        ("accuracy", "mine.*.accuracy_sample_count_override = 11", "override is 11, the data set has 10"),
+        ("accuracy", "mine.*.accuracy_sample_count_override = 9", "override is 9, the data set has 10"),
+    ],
+)
+def test_a_count_that_loadgen_would_log_and_not_keep_to_is_refused(
+    setup: Setup, test: str, line: str, named: str
+) -> None:
+    config = setup.config("Offline")
+    setup.conf.write_text(f"{CONF}{line}\n")
+    with pytest.raises(ConfigError, match=named) as caught:
+        prepare([config], [test])
+    assert str(setup.conf) in str(caught.value)
+    setup.conf.write_text(f"{CONF}{line.rpartition(' ')[0]} 10\n")
+    assert prepare([config], [test]).tests[0].name == f"Offline/{test}"
+
+
+def test_samples_for_a_test_that_the_benchmark_does_not_have_are_refused(setup: Setup) -> None:
+    setup.conf.write_text("llama3_1-8b.Offline.target_qps = 10\n")
+    config = setup.config("Offline", benchmark="llama3.1-8b", tests=TEST07)
+    with pytest.raises(ConfigError, match=r"tests\.TEST07: llama3\.1-8b has no such test") as caught:
+        prepare([config], ["performance"])
+    assert "TEST06" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"port": 65534, "replicas": 2}, "port 65534 leaves no port for every replica"),
+        ({"port": 65535}, "port 65535 leaves no port for every replica"),
+        (
+            {"min_tokens": 7, "tests": {"accuracy": {**TEST07["TEST07"], "max_tokens": 6}}},
+            "min_tokens 7 is above max_tokens 6 of test accuracy",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_as_it_is_read(
+    setup: Setup, given: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        setup.config("Offline", **given)
+    assert setup.config("Offline", port=65533, replicas=2).harness_config.port == 65533
+
+
+def test_devices_are_counted_before_the_start(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = setup.folder / "data.jsonl"
+    path.write_text('{"token_ids": [5, 6], "max_tokens": 4}\n')
+    given = {"engine": "vllm", "dataset": "jsonl", "dataset_path": str(path), "dataset_shape": None}
+    model = {"model": setup.checkpoint()}
+    monkeypatch.setattr(devices.accelerators, "read", lambda: SimpleNamespace(accelerators=()))
+    with pytest.raises(ConfigError, match="devices_per_replica is 2, this host has no GPU"):
+        prepare([setup.config("Offline", model, **given, devices_per_replica=2)], ["performance"])
+    with pytest.raises(ConfigError, match="9999 replicas on"):
+        prepare([setup.config("Offline", model, **given, replicas=9999)], ["performance"])
+
+
+def test_a_loadgen_that_does_not_load_is_not_waited_for(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(command: list[str], timeout: float, **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(subprocess, "run", never)
+    with pytest.raises(HostError, match="no word from it within 120 s"):
+        inputs.check_loadgen(setup.config("Offline", benchmark="llama3.1-8b"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "unset"),
+    [
+        ("", "no target_latency"),
+        ("mine.*.use_token_latencies = 1", "no ttft_latency and no tpot_latency"),
+        ("mine.*.use_token_latencies = 1\nmine.Server.ttft_latency = 9", "no tpot_latency"),
+        ("mine.Server.target_latency = 9", ""),
+    ],
+)
+def test_a_limit_that_nobody_chose_is_said(setup: Setup, lines: str, unset: str) -> None:
+    setup.conf.write_text(f"mine.Server.target_qps = 5\nmine.Offline.target_qps = 5\n{lines}\n")
+    notes = _notes(setup.config("Server"))
+    assert [unset in note and "its own default, 100 ms" in note for note in notes] == [True] * bool(unset)
+    assert not _notes(setup.config("Offline"))

@@ -1,0 +1,107 @@
+"""What a run may go on with, and what is said where it began otherwise."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_benchmark import Setup
+
+from harness_llm.errors import FolderError, HostError, RunBroken
+from harness_llm.results.folder import read_json
+from harness_llm.run import execute, find_unfinished
+from harness_llm.system import provenance
+
+execute_module = importlib.import_module("harness_llm.run.execute")  # the name is also the function's
+
+
+class _View:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def tick(self, stage: str, progress: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Breaks:
+    """A supervisor whose run breaks at once."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __enter__(self) -> _Breaks:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, *_: object) -> None:
+        raise RunBroken("as the test wants")
+
+
+@pytest.fixture
+def broken(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run that began with commit aaa and vLLM 1."""
+    monkeypatch.setattr(execute_module, "Supervisor", _Breaks)
+    monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "1"})
+    _commit(monkeypatch, "a" * 40)
+    _go_on(setup, setup.folder / "run", resume=False)
+    return setup.folder / "run"
+
+
+def _commit(monkeypatch: pytest.MonkeyPatch, commit: str | None) -> None:
+    monkeypatch.setattr(
+        provenance, "git_state", lambda _: provenance.GitState(commit=commit, dirty=None, changed=[])
+    )
+
+
+def _go_on(setup: Setup, output: Path, *, resume: bool = True, **harness: Any) -> list[str]:
+    view = _View()
+    with pytest.raises(RunBroken, match="as the test wants"):
+        execute(setup.prepared(**harness), output, view, resume=resume, after_test=lambda _: None)
+    return view.said
+
+
+def test_nothing_is_said_of_a_run_that_goes_on_with_the_same_source(setup: Setup, broken: Path) -> None:
+    assert _go_on(setup, broken) == []
+    assert find_unfinished(setup.prepared(), setup.folder) == broken
+
+
+def test_another_version_of_a_package_is_another_run(
+    setup: Setup, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "2"})
+    assert find_unfinished(setup.prepared(), setup.folder) is None
+    with pytest.raises(FolderError, match="package version"):
+        execute(setup.prepared(), broken, _View(), resume=True, after_test=lambda _: None)
+    assert read_json(broken / "run.json")["packages"] == {"vllm": "1"}
+
+
+def test_another_commit_is_said(setup: Setup, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _commit(monkeypatch, "b" * 40)
+    (said,) = _go_on(setup, broken)
+    assert f"commit {'a' * 12}" in said
+    assert "b" * 12 in said
+    assert read_json(broken / "run.json")["git"]["commit"] == "b" * 40
+    _commit(monkeypatch, None)
+    (said,) = _go_on(setup, broken)
+    assert "with none" in said
+
+
+@pytest.mark.parametrize(
+    "waits", [{"stall_timeout_s": 5.0}, {"silence_timeout_s": 5.0}, {"engine_start_timeout_s": 5.0}]
+)
+def test_more_patience_is_no_other_run(setup: Setup, broken: Path, waits: dict[str, float]) -> None:
+    assert _go_on(setup, broken, **waits) == []
+
+
+def test_a_disk_that_fills_as_the_run_is_recorded_ends_it_by_name(setup: Setup, broken: Path) -> None:
+    (broken / "config/Offline.yaml").unlink()
+    (broken / "config/Offline.yaml").mkdir()  # as good as no space: it cannot be written
+    with pytest.raises(HostError, match="Offline.yaml"):
+        execute(setup.prepared(), broken, _View(), resume=True, after_test=lambda _: None)
+    assert read_json(broken / "run.json")["state"] == "broken"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness_llm.transport.wire import Progress
+from harness_llm.views.progress import Percentiles, TestProgress
+
+_seconds = st.floats(2.0**-19, 2.0**19, width=32)
+
+
+@given(st.lists(st.lists(_seconds, max_size=40), min_size=1, max_size=6), st.integers(0, 100))
+def test_percentiles_are_true_to_a_thousandth(batches: list[list[float]], percent: int) -> None:
+    percentiles = Percentiles()
+    for batch in batches:
+        percentiles.extend(np.array(batch, np.float32).tobytes())
+    values = np.array([value for batch in batches for value in batch], np.float32)
+    if not len(values):
+        assert percentiles.at(percent) is None
+        return
+    least = next(v for v in sorted(values) if 100 * np.count_nonzero(values <= v) >= percent * len(values))
+    assert percentiles.at(percent) == pytest.approx(float(least), rel=1.001e-3)
+
+
+def test_what_lies_beyond_the_ends_counts_as_the_ends() -> None:
+    percentiles = Percentiles()
+    percentiles.extend(np.array([0.0, -1.0, 1e9], np.float32).tobytes())
+    assert percentiles.at(66) == pytest.approx(1e-6, rel=1.1e-3)
+    assert percentiles.at(100) == pytest.approx(1e6, rel=3e-3)
+
+
+def test_a_long_test_takes_no_more_memory_than_a_short_one() -> None:
+    percentiles = Percentiles()
+    size = percentiles._counts.nbytes
+    values = np.random.default_rng(1).permutation(np.linspace(0.001, 5, 200_000)).astype(np.float32)
+    for start in range(0, len(values), 1000):
+        percentiles.extend(values[start : start + 1000].tobytes())
+    assert percentiles._counts.nbytes == size < 1 << 17
+    assert percentiles._counts.sum() == len(values)
+    values.sort()
+    for percent, rank in ((1, 2_000), (50, 100_000), (99, 198_000), (99.9, 199_800)):
+        assert percentiles.at(percent) == pytest.approx(float(values[rank - 1]), rel=1.001e-3)
+
+
+def _progress(target_qps: float | None = None, expected: int | None = None) -> TestProgress:
+    return TestProgress("Server/performance", expected, target_qps, None, None)
+
+
+def test_nothing_is_estimated_before_anything_is_known() -> None:
+    progress = _progress(expected=10)
+    assert progress.left_s is None
+    progress.update(Progress(5, 0, 0, b"", b""))
+    assert progress.left_s is None
+
+
+def test_server_time_left_follows_the_schedule_and_offline_the_rate() -> None:
+    server = _progress(target_qps=4.0, expected=100)
+    server.update(Progress(20, 10, 50, b"", b""))
+    assert server.left_s == 20.0
+    offline = _progress(expected=100)
+    offline.started -= 10
+    offline.update(Progress(100, 25, 50, b"", b""))
+    assert offline.left_s == pytest.approx(30, rel=0.05)
+    assert offline.tokens_per_s == pytest.approx(5, rel=0.05)
+
+
+def test_a_message_without_news_leaves_the_test_quiet() -> None:
+    progress = _progress()
+    progress.update(Progress(1, 0, 0, b"", b""))
+    progress.last_change -= 60
+    progress.update(Progress(1, 0, 0, b"", b""))
+    assert progress.quiet_s > 59
+    progress.update(Progress(1, 0, 0, np.array([0.1], np.float32).tobytes(), b""))
+    assert progress.quiet_s < 1
