@@ -22,7 +22,7 @@ LAYERS = (
     {"check", "fleet", "package", "quantize"},
     {"scoring"},
     {"run"},
-    {"cli"},
+    {"cli", "testing"},
     {"__main__"},
 )
 ONE_IMPORTER = {"mlperf_loadgen": "harness_llm/loadgen/lib.py", "vllm": "harness_llm/engines/vllm.py"}

@@ -82,7 +82,7 @@ class Ledger:
         self._rows = memoryview(self._map)[_HEADER_BYTES:].cast("q")
         self._capacity = capacity
 
-    def issue(
+    def record_issue(
         self, loadgen_ids: Sequence[int], samples: Sequence[int], prompt_tokens: Sequence[int]
     ) -> range:
         """Record queries that LoadGen asks for now; returns their ordinals."""
@@ -116,12 +116,12 @@ class Ledger:
         """Index into the sample table of a query."""
         return self._rows[ordinal * _ROW + _SAMPLE]
 
-    def ask(self, ordinal: int, replica: int) -> int:
-        """Note that a query goes to `replica`, which alone may answer it from now on; returns its sample."""
+    def record_assignment(self, ordinal: int, replica: int) -> int:
+        """Record which replica gets a query and alone may answer it from now on; returns its sample."""
         self._asked[ordinal] = replica
         return self._rows[ordinal * _ROW + _SAMPLE]
 
-    def first_token(self, ordinal: int, replica: int, now: int) -> int:
+    def record_first_token(self, ordinal: int, replica: int, now: int) -> int:
         """Record a first token; returns nanoseconds since the query was issued.
 
         Raises:
@@ -136,7 +136,7 @@ class Ledger:
         rows[base + _STATUS] = EventStatus.FIRST_TOKEN
         return now - rows[base + _ISSUED]
 
-    def finish(
+    def record_finish(
         self, ordinal: int, replica: int, tokens: int, now: int, needs_first_token: bool
     ) -> float | None:
         """Record a complete answer; returns ns for each token after the first, None where not known.
@@ -159,7 +159,7 @@ class Ledger:
         first = rows[base + _FIRST]
         return (now - first) / (tokens - 1) if first and tokens > 1 else None
 
-    def fail(self, ordinal: int, replica: int) -> None:
+    def record_failure(self, ordinal: int, replica: int) -> None:
         """Record that a query cannot be answered.
 
         Raises:

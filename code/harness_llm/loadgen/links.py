@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from harness_llm.errors import ProtocolError, ReplicaLost
-from harness_llm.transport.session import Sequence as MessageSequence
+from harness_llm.transport.numbering import MessageCounter
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
     Close,
@@ -25,13 +25,16 @@ from harness_llm.transport.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from harness_llm.core import Request
 
-__all__ = ["ReplicaLink"]
+__all__ = ["WELCOME_TIMEOUT_S", "ReplicaLink"]
 
-_WELCOME_TIMEOUT_MS = 70_000  # a replica may have to wait for its engine to let go of an earlier session
+WELCOME_TIMEOUT_S = 70.0
+"""How long to wait for a replica to welcome a session; it may have to wait for its engine to let go of an
+earlier one first."""
+
 _HEARD_LIMIT = 64  # messages
 _SUPERVISOR_FIRST_S = 1.5  # a process that is dead or stopped is the supervisor's to name
 
@@ -46,6 +49,8 @@ class ReplicaLink:
         session: Name of this session, unique among the replica's sessions.
         silence_s: A process silent for this long is lost, seconds; a replica sends Events every second, if
             only empty ones.
+        welcome_timeout_s: How long `open` waits for the replica's answer, seconds.
+        clock: Tells the time, seconds.
     """
 
     def __init__(
@@ -55,17 +60,22 @@ class ReplicaLink:
         endpoint: str,
         session: str,
         silence_s: float,
+        *,
+        welcome_timeout_s: float = WELCOME_TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.index = index
         self.name = f"replica {index}"
         self._session = session
         self._ask = self._connect(context, endpoint, f"{session}/ask")
         self.hear = self._connect(context, endpoint, f"{session}/hear")
-        self._heard = MessageSequence(self.name)
+        self._heard = MessageCounter(self.name)
         self._asked = 0
-        self._last_progress = (0, time.monotonic())
-        self._last_heard = time.monotonic()
+        self._clock = clock
+        self._last_progress = (0, clock())
+        self._last_heard = clock()
         self._patience_s = silence_s + _SUPERVISOR_FIRST_S
+        self._welcome_timeout_s = welcome_timeout_s
         self.max_concurrent = 0
 
     @staticmethod
@@ -86,9 +96,9 @@ class ReplicaLink:
             ProtocolError: The replica speaks another version.
         """
         self.hear.send(encode(Open(PROTOCOL_VERSION, self._session)))
-        if not self.hear.poll(_WELCOME_TIMEOUT_MS):
+        if not self.hear.poll(int(self._welcome_timeout_s * 1000)):
             raise ReplicaLost(
-                f"{self.name}: no answer on the data plane within {_WELCOME_TIMEOUT_MS / 1000:.0f} s"
+                f"{self.name}: no answer on the data plane within {self._welcome_timeout_s:.0f} s"
             )
         message = decode_data(self.hear.recv())
         if not isinstance(message, Welcome) or message.session != self._session:
@@ -99,7 +109,7 @@ class ReplicaLink:
                 "Install the same version of harness-llm on every host.",
             )
         self.max_concurrent = message.max_concurrent
-        self._last_heard = time.monotonic()
+        self._last_heard = self._clock()
 
     def ask(self, requests: list[Request]) -> None:
         """Send requests; the caller holds the SUT's lock."""
@@ -121,7 +131,7 @@ class ReplicaLink:
             if not isinstance(message, Events):
                 raise ProtocolError(f"{self.name}: expected Events, got {type(message).__name__}")
             self._heard.accept(message.seq)
-            self._last_heard = time.monotonic()
+            self._last_heard = self._clock()
             self._check_read(message.read)
             yield message
 
@@ -133,7 +143,7 @@ class ReplicaLink:
         Raises:
             ReplicaLost: Nothing came for long.
         """
-        silent = time.monotonic() - self._last_heard
+        silent = self._clock() - self._last_heard
         if silent > self._patience_s:
             raise ReplicaLost(
                 f"{self.name}: lives, but has sent nothing for {silent:.1f} s: its event loop is stuck",
@@ -143,7 +153,7 @@ class ReplicaLink:
     def _check_read(self, read: int) -> None:
         """Refuse a replica that has not read for long what was sent: the end of a stream can be lost too."""
         count, since = self._last_progress
-        now = time.monotonic()
+        now = self._clock()
         if read != count or read >= self._asked:
             self._last_progress = (read, now)
         elif now - since > self._patience_s:

@@ -22,16 +22,16 @@ Assignment = tuple[int, list[int]]
 class Router(Protocol):
     """Decides; the SUT sends. Not thread-safe: the SUT holds its lock."""
 
-    def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
-        """Queries arrived.
+    def assign(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
+        """Take queries that arrived, and say which go to a replica now.
 
         Args:
             ordinals: The queries, in order.
             costs: Estimated work of each query, tokens (prompt plus output limit).
         """
 
-    def finish(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
-        """Queries that `replica` had are complete."""
+    def release(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Take back the room of queries that `replica` completed, and say which go to a replica now."""
 
 
 class PullRouter:
@@ -46,7 +46,7 @@ class PullRouter:
         self._room = list(depths)
         self._waiting: deque[int] = deque()
 
-    def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
+    def assign(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
         """Queue the queries and fill every replica, evenly while there is room."""
         del costs
         self._waiting.extend(ordinals)
@@ -60,7 +60,7 @@ class PullRouter:
                 assignments[replica].extend(self._take(replica, share))
         return [(replica, taken) for replica, taken in enumerate(assignments) if taken]
 
-    def finish(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+    def release(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
         """Make room for as many queries as are complete and hand out that many."""
         self._room[replica] += len(ordinals)
         taken = self._take(replica, self._room[replica])
@@ -88,7 +88,7 @@ class PushRouter:
         self._cost: dict[int, int] = {}
         self._last = replicas - 1
 
-    def issue(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
+    def assign(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
         """Assign every query now."""
         assignments: dict[int, list[int]] = {}
         for ordinal, cost in zip(ordinals, costs, strict=True):
@@ -98,7 +98,7 @@ class PushRouter:
             assignments.setdefault(replica, []).append(ordinal)
         return list(assignments.items())
 
-    def finish(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+    def release(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
         """Take the queries off the replica's load; nothing waits here, so nothing is handed out."""
         for ordinal in ordinals:
             self._load[replica] -= self._cost.pop(ordinal)

@@ -13,15 +13,14 @@ from harness_llm.core import Request
 from harness_llm.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from harness_llm.datasets.table import SampleTable
     from harness_llm.loadgen.ledger import Ledger
-    from harness_llm.loadgen.links import ReplicaLink
     from harness_llm.loadgen.router import Assignment, Router
     from harness_llm.transport.wire import Events
 
-__all__ = ["Reporter", "Sut"]
+__all__ = ["Link", "Reporter", "Sut"]
 
 _REQUESTS_A_MESSAGE = 512
 _POLL_MS = 200
@@ -35,6 +34,31 @@ class Reporter(Protocol):
 
     def complete_samples(self, loadgen_ids: Sequence[int], answers: Sequence[bytes]) -> None:
         """These queries are complete."""
+
+
+class Link(Protocol):
+    """The SUT's way to one replica; `ReplicaLink` in a run, a fake in tests."""
+
+    @property
+    def index(self) -> int:
+        """The replica's number."""
+
+    @property
+    def hear(self) -> zmq.Socket[bytes]:
+        """Readable when `heard` has something to give."""
+
+    def ask(self, requests: list[Request]) -> None:
+        """Send requests; the caller holds the SUT's lock."""
+
+    def heard(self) -> Iterator[Events]:
+        """What has arrived since the last call."""
+
+    def check_alive(self) -> None:
+        """Return if the replica lives.
+
+        Raises:
+            ReplicaLost: It does not.
+        """
 
 
 class Sut:
@@ -54,7 +78,7 @@ class Sut:
         self,
         *,
         table: SampleTable,
-        links: Sequence[ReplicaLink],
+        links: Sequence[Link],
         router: Router,
         ledger: Ledger,
         reporter: Reporter,
@@ -94,8 +118,8 @@ class Sut:
             prompts = [self._prompt_lengths[sample] for sample in samples]
             costs = [self._costs[sample] for sample in samples]
             with self._lock:
-                ordinals = self._ledger.issue(loadgen_ids, samples, prompts)
-                self._send(self._router.issue(ordinals, costs))
+                ordinals = self._ledger.record_issue(loadgen_ids, samples, prompts)
+                self._send(self._router.assign(ordinals, costs))
         except BaseException as error:  # noqa: BLE001 - an exception that leaves this callback kills the process unseen
             self._on_fatal(error)
 
@@ -117,7 +141,7 @@ class Sut:
                 )
 
     def _request(self, ordinal: int, replica: int) -> Request:
-        sample = self._ledger.ask(ordinal, replica)
+        sample = self._ledger.record_assignment(ordinal, replica)
         return Request(
             ordinal,
             self._prompts[sample],
@@ -135,18 +159,24 @@ class Sut:
             while not self._stopping.is_set():
                 for socket, _ in poller.poll(_POLL_MS):
                     for events in by_socket[socket].heard():
-                        self._handle(by_socket[socket].index, events)
+                        self.handle(by_socket[socket].index, events)
                 for link in self._links:
                     link.check_alive()
         except BaseException as error:  # noqa: BLE001 - the test can never complete without this thread
             self._on_fatal(error)
 
-    def _handle(self, replica: int, events: Events) -> None:
+    def handle(self, replica: int, events: Events) -> None:
+        """Record what a replica reports and tell LoadGen of it; on the receiver thread.
+
+        Raises:
+            ProtocolError: It reports what cannot be true.
+            EngineError: Its engine failed on a sample.
+        """
         now = time.monotonic_ns()
         if events.first_ids and self._reports_first_tokens:
             with self._lock:
                 for ordinal in events.first_ids:
-                    self._ttft.append(self._ledger.first_token(ordinal, replica, now) / 1e9)
+                    self._ttft.append(self._ledger.record_first_token(ordinal, replica, now) / 1e9)
                 loadgen_ids = self._ledger.loadgen_ids(events.first_ids)
             self._reporter.report_first_tokens(loadgen_ids, events.first_tokens)
         if events.finished_ids:
@@ -158,17 +188,19 @@ class Sut:
         ledger = self._ledger
         with self._lock:
             for ordinal, answer in zip(events.finished_ids, events.finished_tokens, strict=True):
-                per_token = ledger.finish(ordinal, replica, len(answer) // 4, now, self._reports_first_tokens)
+                per_token = ledger.record_finish(
+                    ordinal, replica, len(answer) // 4, now, self._reports_first_tokens
+                )
                 if per_token is not None:
                     self._tpot.append(per_token / 1e9)
             loadgen_ids = ledger.loadgen_ids(events.finished_ids)
-            self._send(self._router.finish(replica, events.finished_ids))
+            self._send(self._router.release(replica, events.finished_ids))
         self._reporter.complete_samples(loadgen_ids, events.finished_tokens)
 
     def _fail(self, replica: int, events: Events) -> None:
         with self._lock:
             for ordinal, _ in events.failures:
-                self._ledger.fail(ordinal, replica)
+                self._ledger.record_failure(ordinal, replica)
         ordinal, reason = events.failures[0]
         sample = self._ledger.sample(ordinal)
         raise EngineError(

@@ -75,19 +75,19 @@ class Server:
     def first_token(self, request_id: int, token: int) -> None:
         """The engine has a first token."""
         session, ordinal = self._owners[request_id]
-        session.first_token(ordinal, token)
+        session.add_first_token(ordinal, token)
         self._touch(session)
 
     def finished(self, request_id: int, tokens: bytes) -> None:
         """The engine has a whole answer."""
         session, ordinal = self._owners.pop(request_id)
-        session.finished(ordinal, tokens)
+        session.add_answer(ordinal, tokens)
         self._touch(session)
 
     def failed(self, request_id: int, reason: str) -> None:
         """The engine has no answer and never will."""
         session, ordinal = self._owners.pop(request_id)
-        session.failed(ordinal, reason)
+        session.add_failure(ordinal, reason)
         self._touch(session)
 
     def _touch(self, session: Session) -> None:
@@ -129,7 +129,7 @@ class Server:
         match message:
             case Submit() if name in self._sessions:
                 session = self._sessions[name]
-                session.read(message.seq)
+                session.count_submit(message.seq)
                 self._engine.submit([self._own(session, request) for request in message.requests])
             case Open():
                 self._start(self._begin(name, peer, message.session))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness_llm.transport.session import Sequence
+from harness_llm.transport.numbering import MessageCounter
 from harness_llm.transport.wire import Events
 
 __all__ = ["Session"]
@@ -20,30 +20,30 @@ class Session:
         self.hear = hear
         self.is_closed = False
         self.is_dirty = False
-        self._submits = Sequence(name)
+        self._submits = MessageCounter(name)
         self._sent = 0
         self._clear()
 
-    def read(self, number: int) -> None:
-        """A Submit has arrived.
+    def count_submit(self, number: int) -> None:
+        """Count a Submit that has arrived.
 
         Raises:
             ProtocolError: One before it is missing, or it came twice.
         """
         self._submits.accept(number)
 
-    def first_token(self, ordinal: int, token: int) -> None:
-        """To be told: a first token."""
+    def add_first_token(self, ordinal: int, token: int) -> None:
+        """Add a first token to the next message."""
         self._first_ids.append(ordinal)
         self._first_tokens.append(token)
 
-    def finished(self, ordinal: int, tokens: bytes) -> None:
-        """To be told: a complete answer."""
+    def add_answer(self, ordinal: int, tokens: bytes) -> None:
+        """Add a complete answer to the next message."""
         self._finished_ids.append(ordinal)
         self._finished_tokens.append(tokens)
 
-    def failed(self, ordinal: int, reason: str) -> None:
-        """To be told: a failure."""
+    def add_failure(self, ordinal: int, reason: str) -> None:
+        """Add a failure to the next message."""
         self._failures.append((ordinal, reason))
 
     def take_events(self) -> Events:

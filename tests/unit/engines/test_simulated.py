@@ -12,36 +12,23 @@ from hypothesis import strategies as st
 from harness_llm.core import Request
 from harness_llm.engines import make_engine
 from harness_llm.engines.simulated import SimulatedEngine, simulated_answer
+from harness_llm.testing import RecordingSink
+
+_Log = list[tuple[str, int, float, Any]]
 
 
-class _Sink:
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.started = self.loop.time()
-        self.log: list[tuple[str, int, float, Any]] = []
-
-    def _note(self, what: str, request_id: int, value: Any) -> None:
-        self.log.append((what, request_id, self.loop.time() - self.started, value))
-
-    def first_token(self, request_id: int, token: int) -> None:
-        self._note("first", request_id, token)
-
-    def finished(self, request_id: int, tokens: bytes) -> None:
-        self._note("finished", request_id, tokens)
-
-    def failed(self, request_id: int, reason: str) -> None:
-        self._note("failed", request_id, reason)
+def _log(sink: RecordingSink) -> _Log:
+    """(what, request, seconds, value) of all that the engine said."""
+    return [(what, number, at, value) for (what, number, value), at in zip(sink.said, sink.at_s, strict=True)]
 
 
 def _request(number: int, tokens: int = 5, first: bool = True) -> Request:
     return Request(number, struct.pack("<2i", 3, number), tokens, tokens, first)
 
 
-def _run(
-    arguments: dict[str, Any], requests: list[Request], seconds: float = 0
-) -> list[tuple[str, int, float, Any]]:
-    async def run() -> list[tuple[str, int, float, Any]]:
-        sink = _Sink()
+def _run(arguments: dict[str, Any], requests: list[Request], seconds: float = 0) -> _Log:
+    async def run() -> _Log:
+        sink = RecordingSink()
         engine = make_engine("simulated", arguments)
         facts = await engine.start(sink)
         assert facts.is_simulated
@@ -50,10 +37,10 @@ def _run(
         await asyncio.sleep(seconds)
         engine.check()
         await engine.stop()
-        seen = len(sink.log)
+        seen = len(sink.said)
         await asyncio.sleep(0.02)
-        assert len(sink.log) == seen, "a stopped engine says nothing"
-        return sink.log
+        assert len(sink.said) == seen, "a stopped engine says nothing"
+        return _log(sink)
 
     return asyncio.run(run())
 
@@ -80,8 +67,8 @@ def test_lengths_spread_over_the_whole_range() -> None:
 def test_a_request_without_latency_is_answered_at_once() -> None:
     log = _run({}, [_request(1), _request(2, first=False)])
     assert [(what, number) for what, number, _, _ in log] == [("first", 1), ("finished", 1), ("finished", 2)]
-    assert log[1][3] == simulated_answer(_request(1).prompt, 5, 5)
-    assert log[0][3] == np.frombuffer(log[1][3], np.int32)[0]
+    assert log[1][3] == np.frombuffer(simulated_answer(_request(1).prompt, 5, 5), np.int32).tolist()
+    assert log[0][3] == log[1][3][0]
 
 
 def test_latency_is_first_token_and_then_each_further_one() -> None:
@@ -110,19 +97,19 @@ def test_each_nth_request_fails_and_says_so(latency: int) -> None:
 
 @pytest.mark.parametrize("aborted", [[0, 1], [2, 5], [0, 4, 99], list(range(6))], ids=str)
 def test_aborted_requests_say_nothing_and_leave_their_places_to_others(aborted: list[int]) -> None:
-    async def run() -> list[tuple[str, int, float, Any]]:
-        sink = _Sink()
+    async def run() -> _Log:
+        sink = RecordingSink()
         engine = make_engine("simulated", {"first_token_ms": 30, "per_token_ms": 5, "concurrent": 2})
         await engine.start(sink)
         engine.submit([_request(number, tokens=3) for number in range(6)])
         await asyncio.sleep(0.035)  # the first two have their first token
-        seen = len(sink.log)
+        seen = len(sink.said)
         await engine.abort(aborted)
         engine.submit([_request(7, tokens=3)])
         await asyncio.sleep(0.3)
         await engine.stop()
-        assert not {number for _, number, _, _ in sink.log[seen:]} & set(aborted)
-        return sink.log
+        assert not {number for _, number, _, _ in _log(sink)[seen:]} & set(aborted)
+        return _log(sink)
 
     log = asyncio.run(run())
     finished = [number for what, number, _, _ in log if what == "finished"]
@@ -134,7 +121,7 @@ def test_aborted_requests_say_nothing_and_leave_their_places_to_others(aborted: 
 
 def test_abort_of_nothing_changes_nothing() -> None:
     async def run() -> int:
-        sink = _Sink()
+        sink = RecordingSink()
         engine = make_engine("simulated", {"first_token_ms": 5})
         await engine.start(sink)
         engine.submit([_request(1)])
@@ -142,7 +129,7 @@ def test_abort_of_nothing_changes_nothing() -> None:
         await engine.abort([2])
         await asyncio.sleep(0.05)
         await engine.stop()
-        return len(sink.log)
+        return len(sink.said)
 
     assert asyncio.run(run()) == 2
 
@@ -150,7 +137,7 @@ def test_abort_of_nothing_changes_nothing() -> None:
 def test_those_that_wait_take_the_places_of_aborted_ones_at_once() -> None:
     async def run() -> set[int]:
         engine = SimulatedEngine({"first_token_ms": 60_000, "concurrent": 2})
-        await engine.start(_Sink())
+        await engine.start(RecordingSink())
         engine.submit([_request(number) for number in range(4)])
         await engine.abort([0, 1])
         begun = {entry[3].id for entry in engine._due}
@@ -164,8 +151,8 @@ def test_those_that_wait_take_the_places_of_aborted_ones_at_once() -> None:
 def test_what_an_abort_leaves_is_still_answered_in_order_of_its_time(aborted: list[int]) -> None:
     """Requests of very different lengths: the earliest must be due first after the abort, too."""
 
-    async def run() -> list[tuple[str, int, float, Any]]:
-        sink = _Sink()
+    async def run() -> _Log:
+        sink = RecordingSink()
         engine = make_engine("simulated", {"first_token_ms": 1, "per_token_ms": 5})
         await engine.start(sink)
         engine.submit([_request(number, tokens) for number, tokens in enumerate((2, 41, 21, 11, 31, 6))])
@@ -173,7 +160,7 @@ def test_what_an_abort_leaves_is_still_answered_in_order_of_its_time(aborted: li
         await engine.abort(aborted)
         await asyncio.sleep(0.4)
         await engine.stop()
-        return sink.log
+        return _log(sink)
 
     finished = [(number, at) for what, number, at, _ in asyncio.run(run()) if what == "finished"]
     left = [number for number in (0, 5, 3, 2, 4, 1) if number not in aborted]

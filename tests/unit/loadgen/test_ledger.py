@@ -36,22 +36,22 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
         wanted: list[list[int]] = []
         for batch in batches:
             samples, prompts = zip(*batch, strict=True)
-            ordinals = ledger.issue([2**40 + s for s in samples], samples, prompts)
+            ordinals = ledger.record_issue([2**40 + s for s in samples], samples, prompts)
             assert ordinals == range(len(wanted), len(wanted) + len(batch))
             wanted += [[sample, 0, 0, 0, prompt, EventStatus.ISSUED] for sample, prompt in batch]
             assert ledger.loadgen_ids(ordinals) == [2**40 + s for s in samples]
             assert [ledger.sample(o) for o in ordinals] == list(samples)
-            assert [ledger.ask(o, o % 3) for o in ordinals] == list(samples)
+            assert [ledger.record_assignment(o, o % 3) for o in ordinals] == list(samples)
         for ordinal, (outcome, tokens) in zip(range(len(wanted)), outcomes, strict=False):
             row, replica = wanted[ordinal], ordinal % 3
             if outcome in ("first", "both"):
-                ledger.first_token(ordinal, replica, 10**6 + ordinal)
+                ledger.record_first_token(ordinal, replica, 10**6 + ordinal)
                 row[1], row[2], row[5] = replica, 10**6 + ordinal, EventStatus.FIRST_TOKEN
             if outcome in ("both", "last"):
-                ledger.finish(ordinal, replica, tokens, 10**7, needs_first_token=outcome == "both")
+                ledger.record_finish(ordinal, replica, tokens, 10**7, needs_first_token=outcome == "both")
                 row[1], row[3], row[5] = replica, tokens, EventStatus.FINISHED
             if outcome == "failed":
-                ledger.fail(ordinal, replica)
+                ledger.record_failure(ordinal, replica)
                 row[1], row[5] = replica, EventStatus.FAILED
         live = read_events(path).copy()
         finished, tokens_done = ledger.finished, ledger.tokens
@@ -69,12 +69,12 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
 
 def test_latencies_are_nanoseconds_since_issue_and_a_token_after_the_first(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "e.npy")
-    for ordinal in ledger.issue([1, 2], [0, 0], [5, 5]):
-        ledger.ask(ordinal, 0)
+    for ordinal in ledger.record_issue([1, 2], [0, 0], [5, 5]):
+        ledger.record_assignment(ordinal, 0)
     issued = int(read_events(tmp_path / "e.npy")["issued_ns"][0])
-    assert ledger.first_token(0, 0, issued + 700) == 700
-    assert ledger.finish(0, 0, 11, issued + 1700, needs_first_token=True) == 100
-    assert ledger.finish(1, 0, 11, issued + 1700, needs_first_token=False) is None
+    assert ledger.record_first_token(0, 0, issued + 700) == 700
+    assert ledger.record_finish(0, 0, 11, issued + 1700, needs_first_token=True) == 100
+    assert ledger.record_finish(1, 0, 11, issued + 1700, needs_first_token=False) is None
     ledger.close()
 
 
@@ -98,16 +98,16 @@ _IMPOSSIBLE = {
 def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, case: str) -> None:
     before, last, ordinal, named = _IMPOSSIBLE[case]
     ledger = Ledger(tmp_path / "e.npy")
-    ledger.issue([1], [0], [5])
-    ledger.ask(0, 2)
+    ledger.record_issue([1], [0], [5])
+    ledger.record_assignment(0, 2)
 
     def do(what: str, ordinal: int) -> None:
         if what == "first":
-            ledger.first_token(ordinal, 2, 50)
+            ledger.record_first_token(ordinal, 2, 50)
         elif what == "finish":
-            ledger.finish(ordinal, 2, 3, 60, needs_first_token=True)
+            ledger.record_finish(ordinal, 2, 3, 60, needs_first_token=True)
         else:
-            ledger.fail(ordinal, 2)
+            ledger.record_failure(ordinal, 2)
 
     for what in before:
         do(what, 0)
@@ -126,17 +126,17 @@ def test_only_the_replica_that_was_asked_may_answer(
     tmp_path: Path, what: str, asked: int | None, whom: str
 ) -> None:
     ledger = Ledger(tmp_path / "e.npy")
-    ledger.issue([1, 2], [0, 0], [5, 5])
+    ledger.record_issue([1, 2], [0, 0], [5, 5])
     if asked is not None:
-        ledger.ask(1, asked)
+        ledger.record_assignment(1, asked)
     rows = read_events(tmp_path / "e.npy").copy()
     with pytest.raises(ProtocolError, match=f"replica 0: answered query 1, which {whom} was asked"):
         if what == "first":
-            ledger.first_token(1, 0, 50)
+            ledger.record_first_token(1, 0, 50)
         elif what == "finish":
-            ledger.finish(1, 0, 3, 60, needs_first_token=False)
+            ledger.record_finish(1, 0, 3, 60, needs_first_token=False)
         else:
-            ledger.fail(1, 0)
+            ledger.record_failure(1, 0)
     assert (read_events(tmp_path / "e.npy") == rows).all()
     assert (ledger.finished, ledger.tokens) == (0, 0)
     ledger.close()
@@ -156,7 +156,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_when_the_file_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(tmp_path / "e.npy", capacity=1)
-    ledger.issue([1], [4], [5])
+    ledger.record_issue([1], [4], [5])
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -164,7 +164,7 @@ def test_a_full_disk_is_said_when_the_file_grows(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
         with pytest.raises(HostError, match=r"e\.npy: no room for 2 events: .*No space left"):
-            ledger.issue([2], [5], [5])
+            ledger.record_issue([2], [5], [5])
     assert read_events(tmp_path / "e.npy")["sample"].tolist() == [4]
     ledger.close()
 
@@ -176,12 +176,12 @@ from pathlib import Path
 from harness_llm.loadgen.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), capacity=2)
 for n in itertools.count():
-    ledger.issue([n], [n], [n + 1])
-    ledger.ask(n, 1)
+    ledger.record_issue([n], [n], [n + 1])
+    ledger.record_assignment(n, 1)
     if n % 3:
-        ledger.first_token(n, 1, 10 * n)
+        ledger.record_first_token(n, 1, 10 * n)
     if n % 3 == 2:
-        ledger.finish(n, 1, 5, 20 * n, True)
+        ledger.record_finish(n, 1, 5, 20 * n, True)
     if n == 3000:
         print("go", flush=True)
 """

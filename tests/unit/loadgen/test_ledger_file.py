@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,18 +18,18 @@ def test_a_reader_never_sees_a_file_without_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "events.npy"
-    grow = Ledger._grow
+    allocate = os.posix_fallocate
     seen = []
 
-    def looked_at(ledger: Ledger, capacity: int) -> None:
+    def looked_at(descriptor: int, offset: int, length: int) -> None:
         seen.append(path.exists())
-        grow(ledger, capacity)
+        allocate(descriptor, offset, length)
 
-    monkeypatch.setattr(Ledger, "_grow", looked_at)
+    monkeypatch.setattr(os, "posix_fallocate", looked_at)
     ledger = Ledger(path, capacity=2)
     assert seen == [False]
     assert len(read_events(path)) == 0
-    ledger.issue([1, 2, 3], [0, 0, 0], [5, 5, 5])
+    ledger.record_issue([1, 2, 3], [0, 0, 0], [5, 5, 5])
     assert seen == [False, True]
     assert len(read_events(path)) == 3
     ledger.close()

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ProtocolError, ReplicaLost
-from harness_llm.loadgen import links as links_module
 from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import PushRouter
 from harness_llm.loadgen.sut import Sut
+from harness_llm.testing import FakeLoadgen
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
     Close,
@@ -30,32 +30,22 @@ from harness_llm.transport.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-class _Reporter:
-    """Keeps what LoadGen would be told."""
-
-    def __init__(self) -> None:
-        self.first: dict[int, int] = {}
-        self.complete: dict[int, bytes] = {}
-
-    def report_first_tokens(self, loadgen_ids: Sequence[int], tokens: Sequence[int]) -> None:
-        self.first.update(zip(loadgen_ids, tokens, strict=True))
-
-    def complete_samples(self, loadgen_ids: Sequence[int], answers: Sequence[bytes]) -> None:
-        self.complete.update(zip(loadgen_ids, answers, strict=True))
-
-
 class _Wire:
-    """A ReplicaLink and the replica's socket, in this process."""
+    """A ReplicaLink, whose clock moves as the test says, and the replica's socket, in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_s: float = 8.0) -> None:
+        self.now = 1000.0
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.replica = self.context.socket(zmq.ROUTER)
         self.replica.bind("inproc://replica")
-        self.link = ReplicaLink(self.context, 0, "inproc://replica", "session", silence_s=8.0)
+        self.link = ReplicaLink(
+            self.context, 0, "inproc://replica", "session", silence_s,
+            welcome_timeout_s=5.0, clock=lambda: self.now,
+        )  # fmt: skip
         self.hear = b""
 
     def receive(self) -> object:
@@ -115,10 +105,11 @@ def test_a_wrong_welcome_is_refused(wire: _Wire, reply: object, named: str) -> N
         wire.open(reply)
 
 
-def test_no_welcome_is_a_lost_replica(wire: _Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links_module, "_WELCOME_TIMEOUT_MS", 50)
+def test_no_welcome_is_a_lost_replica(wire: _Wire) -> None:
+    link = ReplicaLink(wire.context, 0, "inproc://replica", "another", 8.0, welcome_timeout_s=0.05)
     with pytest.raises(ReplicaLost, match="replica 0: no answer"):
-        wire.link.open()
+        link.open()
+    link.close()
 
 
 @given(data=st.data())
@@ -167,19 +158,19 @@ def test_a_submit_that_is_never_read_is_found(wire: _Wire) -> None:
     wire.open()
     wire.link.ask([])
     _hear(wire, _empty(0, read=0))
-    wire.link._patience_s = 0.0
     _hear(wire, _empty(1, read=1))
     wire.link.ask([])
-    time.sleep(0.01)
+    wire.now += 9
+    _hear(wire, _empty(2, read=1))
+    wire.now += 1
     with pytest.raises(ProtocolError, match="has read 1 of 2 messages"):
-        _hear(wire, _empty(2, read=1))
+        _hear(wire, _empty(3, read=1))
 
 
 def test_a_replica_that_says_nothing_on_the_data_plane_is_lost(wire: _Wire) -> None:
     wire.open()
     wire.link.check_alive()
-    wire.link._patience_s = 0.05
-    time.sleep(0.06)
+    wire.now += 10
     with pytest.raises(ReplicaLost, match="event loop is stuck"):
         wire.link.check_alive()
     _hear(wire, _empty(0))
@@ -187,49 +178,47 @@ def test_a_replica_that_says_nothing_on_the_data_plane_is_lost(wire: _Wire) -> N
 
 
 @pytest.mark.parametrize("silence_s", [3.0, 60.0])
-def test_the_users_patience_holds_on_the_data_plane_just_after_the_supervisors(
-    wire: _Wire, monkeypatch: pytest.MonkeyPatch, silence_s: float
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(links_module.time, "monotonic", lambda: now[0])
-    link = ReplicaLink(wire.context, 0, "inproc://replica", "another", silence_s)
-    now[0] += silence_s + 1.2  # a turn of 0.2 s and a heartbeat of 1 s later: the supervisor spoke
-    link.check_alive()
-    now[0] += 0.6
+def test_the_users_patience_holds_on_the_data_plane_just_after_the_supervisors(silence_s: float) -> None:
+    wire = _Wire(silence_s)
+    wire.now += silence_s + 1.2  # a turn of 0.2 s and a heartbeat of 1 s later: the supervisor spoke
+    wire.link.check_alive()
+    wire.now += 0.6
     with pytest.raises(ReplicaLost, match="harness_config.silence_timeout_s"):
-        link.check_alive()
-    link.hear.close()
-    link._ask.close()
+        wire.link.check_alive()
+    wire.context.destroy(linger=0)
 
 
 def test_the_receiver_reports_what_ends_it_once(wire: _Wire, tmp_path: Path) -> None:
     wire.open()
     table = SampleTable.from_prompts("t", [[n, n + 1] for n in range(5)], max_tokens=9, min_tokens=2)
     fatal: list[BaseException] = []
-    reporter = _Reporter()
+    loadgen = FakeLoadgen()
+    (query,) = loadgen.draw([4])
     ledger = Ledger(tmp_path / "events.npy")
     sut = Sut(
         table=table,
         links=[wire.link],
         router=PushRouter(1),
         ledger=ledger,
-        reporter=reporter,
+        reporter=loadgen,
         reports_first_tokens=True,
         on_fatal=fatal.append,
     )
     sut.start()
-    sut.issue([2**40], [4])
+    sut.issue([query], [4])
     request = wire.receive()
     assert isinstance(request, Submit)
     assert request.requests[0].prompt == table.prompt(4).tobytes()
     wire.send(Events(0, 1, [0], [7], [], [], []))
     wire.send(Events(1, 1, [], [], [0], [b"abcdefgh"], []))
     wire.send(Events(3, 1, [], [], [], [], []))
-    sut._receiver.join(5)
+    deadline = time.monotonic() + 5
+    while not fatal and time.monotonic() < deadline:
+        time.sleep(0.01)
     sut.stop()
     assert [str(error).splitlines()[0] for error in fatal] == [
         "replica 0: message 2 was lost (message 3 came in its place)"
     ]
-    assert reporter.complete == {2**40: b"abcdefgh"}
-    assert reporter.first == {2**40: 7}
+    assert loadgen.complete == {query: b"abcdefgh"}
+    assert loadgen.first == {query: 7}
     ledger.close()

@@ -37,14 +37,14 @@ class _Run:
     def issue(self, count: int, random_: random.Random) -> None:
         ordinals = range(self.issued, self.issued + count)
         self.issued += count
-        self.take(self.router.issue(ordinals, [random_.randint(3, 2000) for _ in ordinals]))
+        self.take(self.router.assign(ordinals, [random_.randint(3, 2000) for _ in ordinals]))
 
     def finish(self, replica: int, count: int, random_: random.Random) -> None:
         held = self.held[replica]
         random_.shuffle(held)
         done, self.held[replica] = held[:count], held[count:]
         if done:
-            self.take(self.router.finish(replica, done))
+            self.take(self.router.release(replica, done))
 
     def drain(self, random_: random.Random) -> None:
         while any(self.held):
@@ -74,27 +74,27 @@ def test_each_query_goes_to_one_replica_within_its_room_and_none_is_stranded(
 
 def test_pull_hands_out_in_order_and_evenly() -> None:
     router = PullRouter([3, 3])
-    assert router.issue(range(10), [1] * 10) == [(0, [0, 1, 2]), (1, [3, 4, 5])]
-    assert router.finish(1, [3, 5]) == [(1, [6, 7])]
-    assert router.finish(0, [0]) == [(0, [8])]
-    assert router.finish(1, [4, 6, 7]) == [(1, [9])]
-    assert router.finish(0, [1, 2, 8]) == []
-    assert router.issue([10], [1]) == [(0, [10])]
+    assert router.assign(range(10), [1] * 10) == [(0, [0, 1, 2]), (1, [3, 4, 5])]
+    assert router.release(1, [3, 5]) == [(1, [6, 7])]
+    assert router.release(0, [0]) == [(0, [8])]
+    assert router.release(1, [4, 6, 7]) == [(1, [9])]
+    assert router.release(0, [1, 2, 8]) == []
+    assert router.assign([10], [1]) == [(0, [10])]
 
 
 def test_pull_gives_few_queries_to_all_replicas() -> None:
-    assert PullRouter([100, 100, 100]).issue(range(3), [1] * 3) == [(0, [0]), (1, [1]), (2, [2])]
+    assert PullRouter([100, 100, 100]).assign(range(3), [1] * 3) == [(0, [0]), (1, [1]), (2, [2])]
 
 
 def test_push_takes_the_least_loaded_and_goes_round_on_ties() -> None:
     router = PushRouter(3)
-    assert router.issue([0, 1, 2], [10, 20, 30]) == [(0, [0]), (1, [1]), (2, [2])]
-    assert router.issue([3], [5]) == [(0, [3])]  # 10 in flight there
-    assert router.issue([4], [1]) == [(0, [4])]  # 15 against 20 and 30
-    assert router.finish(2, [2]) == []
-    assert router.issue([5], [1]) == [(2, [5])]
+    assert router.assign([0, 1, 2], [10, 20, 30]) == [(0, [0]), (1, [1]), (2, [2])]
+    assert router.assign([3], [5]) == [(0, [3])]  # 10 in flight there
+    assert router.assign([4], [1]) == [(0, [4])]  # 15 against 20 and 30
+    assert router.release(2, [2]) == []
+    assert router.assign([5], [1]) == [(2, [5])]
     idle = PushRouter(3)
-    assert [idle.issue([n], [0])[0][0] for n in range(5)] == [0, 1, 2, 0, 1]
+    assert [idle.assign([n], [0])[0][0] for n in range(5)] == [0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize("depths", [[], [0], [3, 0]])

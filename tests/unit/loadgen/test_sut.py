@@ -18,53 +18,15 @@ from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
 from harness_llm.results.events import read_events
+from harness_llm.testing import FakeLink, FakeLoadgen
 from harness_llm.transport.wire import Events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from harness_llm.core import Request
 
 TABLE = SampleTable.from_prompts("t", [[n, n + 1, n + 2] for n in range(20)], max_tokens=9, min_tokens=2)
-FIRST_ID = 2**40  # LoadGen's ids are no ordinals
-
-
-class _Reporter:
-    """LoadGen's side: dies, as LoadGen does, at an id that is unknown or complete."""
-
-    def __init__(self) -> None:
-        self.asked: dict[int, int] = {}
-        self.first: dict[int, int] = {}
-        self.complete: dict[int, bytes] = {}
-
-    def report_first_tokens(self, loadgen_ids: Sequence[int], tokens: Sequence[int]) -> None:
-        for loadgen_id, token in zip(loadgen_ids, tokens, strict=True):
-            assert loadgen_id in self.asked
-            assert loadgen_id not in self.first
-            assert loadgen_id not in self.complete
-            self.first[loadgen_id] = token
-
-    def complete_samples(self, loadgen_ids: Sequence[int], answers: Sequence[bytes]) -> None:
-        for loadgen_id, answer in zip(loadgen_ids, answers, strict=True):
-            assert loadgen_id in self.asked
-            assert loadgen_id not in self.complete
-            self.complete[loadgen_id] = answer
-
-
-class _Link:
-    """A replica that answers when the test says so."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.asked: dict[int, Request] = {}
-        self.begun: set[int] = set()
-        self.ever: list[int] = []
-
-    def ask(self, requests: list[Request]) -> None:
-        for request in requests:
-            assert request.id not in self.asked
-            self.asked[request.id] = request
-            self.ever.append(request.id)
 
 
 def _answer(request: Request) -> bytes:
@@ -78,38 +40,37 @@ class _World:
         self.random = random.Random(seed)
         self.timed = timed
         self.path = Path(folder) / "events.npy"
-        self.reporter = _Reporter()
-        self.links = [_Link(index) for index in range(replicas)]
+        self.loadgen = FakeLoadgen()
+        self.begun: set[int] = set()
+        self.links = [FakeLink(index) for index in range(replicas)]
         self.ledger = Ledger(self.path, capacity=4)
         self.fatal: list[BaseException] = []
         self.sut = Sut(
             table=TABLE,
-            links=self.links,  # type: ignore[arg-type]
+            links=self.links,
             router=PullRouter([3] * replicas) if pull else PushRouter(replicas),
             ledger=self.ledger,
-            reporter=self.reporter,
+            reporter=self.loadgen,
             reports_first_tokens=timed,
             on_fatal=self.fatal.append,
         )
 
     def issue(self, count: int) -> None:
-        base = FIRST_ID + len(self.reporter.asked)
         samples = [self.random.randrange(len(TABLE)) for _ in range(count)]
-        self.reporter.asked.update((base + place, sample) for place, sample in enumerate(samples))
-        self.sut.issue([base + place for place in range(count)], samples)
+        self.sut.issue(self.loadgen.draw(samples), samples)
         assert not self.fatal
 
-    def handle(self, link: _Link, events: Events) -> None:
-        self.sut._handle(link.index, events)
+    def handle(self, link: FakeLink, events: Events) -> None:
+        self.sut.handle(link.index, events)
 
     def act(self) -> None:
         """One message of one replica: some first tokens, some answers, in any order, perhaps none."""
         link = self.random.choice(self.links)
-        fresh = [o for o in link.asked if o not in link.begun]
+        fresh = [o for o in link.asked if o not in self.begun]
         self.random.shuffle(fresh)
         first = fresh[: self.random.randint(0, 3)]
-        link.begun.update(first)
-        able = [o for o in link.asked if o in link.begun or not self.timed]
+        self.begun.update(first)
+        able = [o for o in link.asked if o in self.begun or not self.timed]
         self.random.shuffle(able)
         done = able[: self.random.randint(0, 3)]
         answers = [_answer(link.asked.pop(o)) for o in done]
@@ -141,12 +102,12 @@ def test_every_sample_completes_exactly_once_under_any_interleaving(
             for _ in range(world.random.randint(0, 6)):
                 world.act()
         world.finish_all()
-        reporter = world.reporter
-        assert len(reporter.asked) == sum(batches)
-        assert reporter.complete.keys() == reporter.asked.keys()
-        assert reporter.first.keys() == (reporter.asked.keys() if timed else set())
-        for loadgen_id, sample in reporter.asked.items():
-            assert reporter.complete[loadgen_id] == simulated_answer(TABLE.prompt(sample).tobytes(), 2, 9)
+        loadgen = world.loadgen
+        assert len(loadgen.issued) == sum(batches)
+        assert loadgen.complete.keys() == loadgen.issued.keys()
+        assert loadgen.first.keys() == (loadgen.issued.keys() if timed else set())
+        for loadgen_id, sample in loadgen.issued.items():
+            assert loadgen.complete[loadgen_id] == simulated_answer(TABLE.prompt(sample).tobytes(), 2, 9)
         assert Counter(o for link in world.links for o in link.ever) == Counter(range(sum(batches)))
         assert world.ledger.issued == world.ledger.finished
         ttft, tpot = world.sut.take_latencies()
@@ -155,8 +116,8 @@ def test_every_sample_completes_exactly_once_under_any_interleaving(
         world.ledger.close()
         events = read_events(world.path)
         assert (events["status"] == EventStatus.FINISHED).all()
-        assert events["sample"].tolist() == list(reporter.asked.values())
-        assert (events["tokens"] * 4).tolist() == [len(reporter.complete[i]) for i in reporter.asked]
+        assert events["sample"].tolist() == list(loadgen.issued.values())
+        assert (events["tokens"] * 4).tolist() == [len(loadgen.complete[i]) for i in loadgen.issued]
         assert (events["first_token_ns"] > 0).all() == timed
 
 
@@ -185,10 +146,10 @@ def test_a_lost_or_doubled_event_never_reaches_loadgen(tmp_path: Path, fault: st
     known, open_ = list(link.asked)[:2]
     answer = _answer(link.asked.pop(known))
     world.handle(link, Events(0, 0, [known], [7], [known], [answer], []))
-    first, complete = dict(world.reporter.first), dict(world.reporter.complete)
+    first, complete = dict(world.loadgen.first), dict(world.loadgen.complete)
     with pytest.raises(ProtocolError, match="replica 0"):
         world.handle(link, _FAULTS[fault](known, open_))
-    assert (world.reporter.first, world.reporter.complete) == (first, complete)
+    assert (world.loadgen.first, world.loadgen.complete) == (first, complete)
     world.ledger.close()
 
 
@@ -200,7 +161,7 @@ def test_an_answer_of_another_replica_never_reaches_loadgen(tmp_path: Path, pull
     answer = _answer(world.links[1].asked[of_one])
     with pytest.raises(ProtocolError, match=f"replica 0: answered query {of_one}, which replica 1 was asked"):
         world.handle(world.links[0], Events(0, 0, [], [], [of_one], [answer], []))
-    assert not world.reporter.complete
+    assert not world.loadgen.complete
     world.ledger.close()
 
 
@@ -218,16 +179,16 @@ def test_a_failure_ends_the_test_by_name_after_the_good_answers_of_its_message(t
     world.issue(3)
     asked = world.links[0].asked
     events = Events(0, 0, [], [], [0], [_answer(asked[0])], [(1, "out of memory"), (2, "too")])
-    sample = list(world.reporter.asked.values())[1]
+    sample = list(world.loadgen.issued.values())[1]
     with pytest.raises(EngineError, match=rf"failed on sample {sample} \(2 .*\): out of memory"):
         world.handle(world.links[0], events)
-    assert list(world.reporter.complete) == [FIRST_ID]
+    assert list(world.loadgen.complete) == list(world.loadgen.issued)[:1]
     assert read_events(world.path)["status"].tolist() == [3, 4, 4]
     world.ledger.close()
 
 
 def test_an_error_in_loadgens_callback_is_handed_on_not_raised(tmp_path: Path) -> None:
     world = _World(str(tmp_path), 3, timed=False, pull=True, replicas=1)
-    world.sut.issue([FIRST_ID], [10**6])  # no such sample
+    world.sut.issue(world.loadgen.draw([10**6]), [10**6])  # no such sample
     assert [type(error) for error in world.fatal] == [IndexError]
     world.ledger.close()

@@ -13,6 +13,7 @@ from harness_llm.core import Request
 from harness_llm.engines.simulated import SimulatedEngine, simulated_answer
 from harness_llm.errors import EngineError, ProtocolError
 from harness_llm.replica.server import Server
+from harness_llm.testing import HeldEngine
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
     Close,
@@ -26,28 +27,9 @@ from harness_llm.transport.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable
 
 ENDPOINT = "inproc://replica"
-
-
-class _HeldEngine:
-    """Answers never; lets aborted requests go when the test says so."""
-
-    def __init__(self) -> None:
-        self.submitted: list[int] = []
-        self.aborted: list[list[int]] = []
-        self.may_let_go = asyncio.Event()
-        self.error: Exception | None = None
-
-    def submit(self, requests: Sequence[Request]) -> None:
-        self.submitted += [request.id for request in requests]
-
-    async def abort(self, request_ids: Collection[int]) -> None:
-        self.aborted.append(sorted(request_ids))
-        await self.may_let_go.wait()
-        if self.error is not None:
-            raise self.error
 
 
 class _Peer:
@@ -124,14 +106,12 @@ class _World:
 def _with_world(engine: Callable[[], Any], test: Callable[[_World], Awaitable[None]]) -> None:
     async def run() -> None:
         world = _World(engine())
-        if hasattr(world.engine, "start"):
-            await world.engine.start(world.server)
+        await world.engine.start(world.server)
         world.server.serve(7)
         try:
             await test(world)
         finally:
-            if hasattr(world.engine, "stop"):
-                await world.engine.stop()
+            await world.engine.stop()
             world.close()
 
     asyncio.run(run())
@@ -178,7 +158,7 @@ def test_a_session_begins_only_when_the_engine_has_let_go_of_the_one_before() ->
         assert len(set(world.engine.submitted)) == 3, "the engine never sees an id twice"
         assert not world.errors
 
-    _with_world(_HeldEngine, test)
+    _with_world(HeldEngine, test)
 
 
 def test_a_close_gives_up_what_is_unfinished_and_the_next_session_waits_for_it() -> None:
@@ -197,7 +177,7 @@ def test_a_close_gives_up_what_is_unfinished_and_the_next_session_waits_for_it()
         assert len(world.engine.aborted) == 1
         assert not world.errors
 
-    _with_world(_HeldEngine, test)
+    _with_world(HeldEngine, test)
 
 
 def test_a_close_after_the_last_answer_aborts_nothing() -> None:
@@ -228,7 +208,7 @@ def test_of_two_sessions_that_open_at_once_the_later_is_served() -> None:
         heard = [await peer.hear(0.1) for peer in peers]
         assert sorted(message is None for message in heard) == [False, True]
 
-    _with_world(_HeldEngine, test)
+    _with_world(HeldEngine, test)
 
 
 def test_a_late_close_harms_nothing_and_a_late_request_is_an_error() -> None:
@@ -248,7 +228,7 @@ def test_a_late_close_harms_nothing_and_a_late_request_is_an_error() -> None:
         assert isinstance(world.errors[0], ProtocolError)
         assert "unexpected Submit from 'a'" in str(world.errors[0])
 
-    _with_world(_HeldEngine, test)
+    _with_world(HeldEngine, test)
 
 
 def test_an_engine_that_does_not_let_go_ends_the_replica() -> None:
@@ -265,7 +245,7 @@ def test_an_engine_that_does_not_let_go_ends_the_replica() -> None:
         assert str(world.errors[0]) == "still at it"
         assert await second.hear(0.05) is None
 
-    _with_world(_HeldEngine, test)
+    _with_world(HeldEngine, test)
 
 
 @pytest.mark.parametrize("way", ["close", "open"])

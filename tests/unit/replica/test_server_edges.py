@@ -12,6 +12,7 @@ import zmq
 
 from harness_llm.core import Request
 from harness_llm.replica.server import Server
+from harness_llm.testing import HeldEngine
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
     Close,
@@ -25,7 +26,7 @@ from harness_llm.transport.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
 
 class _DeafSocket:
@@ -55,21 +56,11 @@ class _DeafSocket:
         self.sent.append(decode_data(frames[1]))
 
 
-class _Engine:
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    def submit(self, requests: Sequence[Request]) -> None:
-        self.asked += [request.id for request in requests]
-
-    async def abort(self, request_ids: Collection[int]) -> None: ...
-
-
-def _with_server(test: Callable[[Server, _DeafSocket, _Engine], Coroutine[Any, Any, None]]) -> None:
+def _with_server(test: Callable[[Server, _DeafSocket, HeldEngine], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
         reads, writes = os.pipe()
-        socket, engine = _DeafSocket(reads), _Engine()
-        server = Server(engine, socket)  # type: ignore[arg-type]
+        socket, engine = _DeafSocket(reads), HeldEngine()
+        server = Server(engine, socket)  # type: ignore[arg-type]  # the socket
         socket.put("hear", Open(PROTOCOL_VERSION, "s"))
         server.serve(4)
         await _settle()
@@ -94,24 +85,24 @@ def _submit(seq: int) -> Submit:
 
 
 def test_a_tick_reads_what_no_edge_announced() -> None:
-    async def test(server: Server, socket: _DeafSocket, engine: _Engine) -> None:
+    async def test(server: Server, socket: _DeafSocket, engine: HeldEngine) -> None:
         socket.put("ask", _submit(0))
         await _settle()
-        assert engine.asked == [], "the descriptor is silent"
+        assert engine.submitted == [], "the descriptor is silent"
         server.tick()
-        assert len(engine.asked) == 1
+        assert len(engine.submitted) == 1
 
     _with_server(test)
 
 
 def test_what_came_while_events_were_sent_is_read_after_them() -> None:
-    async def test(server: Server, socket: _DeafSocket, engine: _Engine) -> None:
+    async def test(server: Server, socket: _DeafSocket, engine: HeldEngine) -> None:
         socket.put("ask", _submit(0))
         server.tick()
         socket.put("ask", _submit(1))
-        server.finished(engine.asked[0], struct.pack("<2i", 5, 6))
+        server.finished(engine.submitted[0], struct.pack("<2i", 5, 6))
         await _settle()
-        assert len(engine.asked) == 2
+        assert len(engine.submitted) == 2
         (events,) = [
             message for message in socket.sent if isinstance(message, Events) and message.finished_ids
         ]
@@ -121,14 +112,20 @@ def test_what_came_while_events_were_sent_is_read_after_them() -> None:
 
 
 def test_an_answer_that_meets_the_close_of_its_session_goes_nowhere() -> None:
-    async def test(server: Server, socket: _DeafSocket, engine: _Engine) -> None:
+    async def test(server: Server, socket: _DeafSocket, engine: HeldEngine) -> None:
+        submit = engine.submit
+
+        def answer_at_once(requests: Sequence[Request]) -> None:
+            submit(requests)
+            server.finished(engine.submitted[0], struct.pack("<2i", 5, 6))  # to be sent after this turn
+
+        engine.submit = answer_at_once  # type: ignore[method-assign]
         socket.put("ask", _submit(0))
+        socket.put("ask", Close())  # read in the same turn
         server.tick()
-        before = list(socket.sent)
-        server.finished(engine.asked[0], struct.pack("<2i", 5, 6))  # to be sent at the end of this turn
-        socket.put("ask", Close())
-        server._drain()
+        assert server.in_flight == 0 and engine.submitted
+        sent = list(socket.sent)
         await _settle()
-        assert socket.sent == before
+        assert socket.sent == sent
 
     _with_server(test)

@@ -13,20 +13,9 @@ from harness_llm.errors import FolderError, HostError, RunBroken
 from harness_llm.results.folder import read_json
 from harness_llm.run import execute, find_unfinished
 from harness_llm.system import provenance
+from harness_llm.testing import RecordingView
 
 execute_module = importlib.import_module("harness_llm.run.execute")  # the name is also the function's
-
-
-class _View:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
-
-    def tick(self, stage: str, progress: object) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class _Breaks:
@@ -60,7 +49,7 @@ def _commit(monkeypatch: pytest.MonkeyPatch, commit: str | None) -> None:
 
 
 def _go_on(setup: Setup, output: Path, *, resume: bool = True, **harness: Any) -> list[str]:
-    view = _View()
+    view = RecordingView()
     with pytest.raises(RunBroken, match="as the test wants"):
         execute(setup.prepared(**harness), output, view, resume=resume, after_test=lambda _: None)
     return view.said
@@ -77,7 +66,7 @@ def test_another_version_of_a_package_is_another_run(
     monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "2"})
     assert find_unfinished(setup.prepared(), setup.folder) is None
     with pytest.raises(FolderError, match="package version"):
-        execute(setup.prepared(), broken, _View(), resume=True, after_test=lambda _: None)
+        execute(setup.prepared(), broken, RecordingView(), resume=True, after_test=lambda _: None)
     assert read_json(broken / "run.json")["packages"] == {"vllm": "1"}
 
 
@@ -103,5 +92,5 @@ def test_a_disk_that_fills_as_the_run_is_recorded_ends_it_by_name(setup: Setup, 
     (broken / "config/Offline.yaml").unlink()
     (broken / "config/Offline.yaml").mkdir()  # as good as no space: it cannot be written
     with pytest.raises(HostError, match="Offline.yaml"):
-        execute(setup.prepared(), broken, _View(), resume=True, after_test=lambda _: None)
+        execute(setup.prepared(), broken, RecordingView(), resume=True, after_test=lambda _: None)
     assert read_json(broken / "run.json")["state"] == "broken"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from harness_llm.errors import ProtocolError
 
-__all__ = ["Sequence"]
+__all__ = ["MessageCounter"]
 
 
-class Sequence:
+class MessageCounter:
     """Checks that messages arrive numbered 0, 1, 2, … with none lost and none doubled.
 
     Args:

@@ -1,0 +1,201 @@
+"""Stand-ins for tests, one at each seam: engine and sink, SUT and replica, SUT and LoadGen, run and viewer.
+
+Each keeps what it was told, in public attributes, and refuses what the real one would refuse. They are part
+of the package so that whoever adds an engine, a view or a router tests it as the package's own tests do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+from harness_llm.engines.base import EngineFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    import zmq
+
+    from harness_llm.core import Request
+    from harness_llm.engines.base import Sink
+    from harness_llm.transport.wire import Events
+    from harness_llm.views.progress import TestProgress
+
+__all__ = ["FakeLink", "FakeLoadgen", "HeldEngine", "RecordingSink", "RecordingView"]
+
+_FIRST_LOADGEN_ID = 2**40  # LoadGen's ids are no ordinals; whoever mixes them up fails
+
+
+class RecordingSink:
+    """An engine's Sink that keeps what the engine reports, in order.
+
+    Attributes:
+        said: `("first", id, token)`, `("finished", id, [token, …])` and `("failed", id, reason)`.
+        at_s: When each of them was said, seconds since the sink was made.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, int, Any]] = []
+        self.at_s: list[float] = []
+        self._began = time.monotonic()
+
+    def first_token(self, request_id: int, token: int) -> None:
+        """The first token of a request exists."""
+        self._say("first", request_id, token)
+
+    def finished(self, request_id: int, tokens: bytes) -> None:
+        """A request is complete."""
+        self._say("finished", request_id, [token for (token,) in struct.iter_unpack("<i", tokens)])
+
+    def failed(self, request_id: int, reason: str) -> None:
+        """A request cannot be answered."""
+        self._say("failed", request_id, reason)
+
+    def _say(self, what: str, request_id: int, value: object) -> None:
+        self.said.append((what, request_id, value))
+        self.at_s.append(time.monotonic() - self._began)
+
+
+class HeldEngine:
+    """An Engine that never answers by itself, and lets go of aborted requests when the test says so.
+
+    Attributes:
+        sink: Where the test reports in the engine's name; set by `start`.
+        submitted: Ids of all requests, in order.
+        aborted: Ids of each `abort`, sorted.
+        may_let_go: `abort` waits for it.
+        error: What `abort` and `check` raise from now on; None for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.sink: Sink | None = None
+        self.submitted: list[int] = []
+        self.aborted: list[list[int]] = []
+        self.may_let_go = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def start(self, sink: Sink) -> EngineFacts:
+        """Ready at once."""
+        self.sink = sink
+        return EngineFacts("held", "1", is_simulated=True, max_sequence_tokens=None, max_concurrent=7)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Take requests and keep them."""
+        self.submitted += [request.id for request in requests]
+
+    async def abort(self, request_ids: Collection[int]) -> None:
+        """Wait for `may_let_go`."""
+        self.aborted.append(sorted(request_ids))
+        await self.may_let_go.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raise `error`, if there is one."""
+        if self.error is not None:
+            raise self.error
+
+    async def stop(self) -> None:
+        """Nothing to free."""
+
+
+class FakeLink:
+    """The SUT's Link to a replica that answers when the test says so.
+
+    Attributes:
+        index: The replica's number.
+        asked: Requests that it was asked, by id; a test takes out what it answers.
+        ever: Ids of all requests that it was ever asked, in order.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.asked: dict[int, Request] = {}
+        self.ever: list[int] = []
+
+    @property
+    def hear(self) -> zmq.Socket[bytes]:
+        """There is none: the test gives events to `Sut.handle` itself."""
+        raise AssertionError("a Sut between fakes is not started")
+
+    def ask(self, requests: list[Request]) -> None:
+        """Take requests; one that is there already is refused."""
+        for request in requests:
+            assert request.id not in self.asked, f"request {request.id} was sent twice"
+            self.asked[request.id] = request
+            self.ever.append(request.id)
+
+    def heard(self) -> Iterator[Events]:
+        """Nothing."""
+        return iter(())
+
+    def check_alive(self) -> None:
+        """It lives."""
+
+
+class FakeLoadgen:
+    """LoadGen's side of the SUT, a Reporter: fails, as LoadGen dies, at an id that is unknown or complete.
+
+    Attributes:
+        issued: Sample of each query, by LoadGen's id.
+        first: First token of each query, by id.
+        complete: Answer of each query, by id.
+    """
+
+    def __init__(self) -> None:
+        self.issued: dict[int, int] = {}
+        self.first: dict[int, int] = {}
+        self.complete: dict[int, bytes] = {}
+
+    def draw(self, samples: Sequence[int]) -> list[int]:
+        """Ids for queries that are issued now, one for each sample."""
+        start = _FIRST_LOADGEN_ID + len(self.issued)
+        ids = list(range(start, start + len(samples)))
+        self.issued.update(zip(ids, samples, strict=True))
+        return ids
+
+    def report_first_tokens(self, loadgen_ids: Sequence[int], tokens: Sequence[int]) -> None:
+        """The first token of these queries exists."""
+        for loadgen_id, token in zip(loadgen_ids, tokens, strict=True):
+            self._refuse_unless_open(loadgen_id)
+            assert loadgen_id not in self.first, f"query {loadgen_id} has its first token"
+            self.first[loadgen_id] = token
+
+    def complete_samples(self, loadgen_ids: Sequence[int], answers: Sequence[bytes]) -> None:
+        """These queries are complete."""
+        for loadgen_id, answer in zip(loadgen_ids, answers, strict=True):
+            self._refuse_unless_open(loadgen_id)
+            self.complete[loadgen_id] = answer
+
+    def _refuse_unless_open(self, loadgen_id: int) -> None:
+        assert loadgen_id in self.issued, f"query {loadgen_id} was never issued"
+        assert loadgen_id not in self.complete, f"query {loadgen_id} is complete"
+
+
+class RecordingView:
+    """A View that keeps what people would see.
+
+    Attributes:
+        said: Lines that stay.
+        stages: The stage of each tick.
+        is_closed: Whether the run is over.
+    """
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.stages: list[str] = []
+        self.is_closed = False
+
+    def say(self, line: str) -> None:
+        """Keep a line."""
+        self.said.append(line)
+
+    def tick(self, stage: str, progress: TestProgress | None) -> None:
+        """Keep the stage."""
+        del progress
+        self.stages.append(stage)
+
+    def close(self) -> None:
+        """The run is over."""
+        self.is_closed = True
