@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.results import events
 from harness_llm.errors import BROKEN_INPUT
 from harness_llm.logs.early_stopping import max_over_limit
 from harness_llm.logs.schedule import arrivals_ns
 from harness_llm.logs.source import LogError, file_problem
+from harness_llm.results import events
 
 if TYPE_CHECKING:
     from pathlib import Path

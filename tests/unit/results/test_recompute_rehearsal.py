@@ -13,10 +13,10 @@ import pytest
 from golden.recorded import unpack
 
 from harness_llm.core import EventStatus
-from harness_llm.results.events import read_events
 from harness_llm.logs.detail import DetailLog
-from harness_llm.results.recompute import server_latencies
 from harness_llm.logs.summary import SummaryLog
+from harness_llm.results.events import read_events
+from harness_llm.results.recompute import server_latencies
 
 
 @pytest.mark.parametrize("name", ["rehearsal-offline", "rehearsal-server", "rehearsal-interactive"])
