@@ -4,7 +4,7 @@
 #
 #   bash quantize_llama2_70b.sh [OPTION...]
 #
-# Options go to `python -m harness_llm.quantize`, after the ones below, so they can replace them.
+# Options go to `harness-llm quantize`, after the ones below, so they can replace them.
 # Reads $LAB_MODEL/llama2-70b-chat-hf and $LAB_DATASET/processed-openorca; writes $LAB_MODEL/llama2-70b-chat-hf/fp8_quantized
 # and documentation/calibration.md.
 set -euo pipefail
@@ -18,7 +18,7 @@ source setup/environment.sh
 prepare_environment || exit $?
 
 model=${LAB_MODEL%/}/llama2-70b-chat-hf
-exec python -m harness_llm.quantize \
+exec harness-llm quantize \
     --model "$model" \
     --calibration "${LAB_DATASET%/}/processed-openorca/open_orca_gpt4_tokenized_llama.calibration_1000.pkl" \
     --kind openorca --samples 1000 --sequence-length 1024 \

@@ -15,6 +15,10 @@ PROMISED = {
         "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",
         "--benchmark", "--maps-to", "--replace", "--json",
     },
+    "quantize": {
+        "--model", "--calibration", "--output", "--kind", "--backend", "--samples", "--sequence-length",
+        "--write-up",
+    },
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
 }  # fmt: skip
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tiny_llama import TinyLlama
+
     Command = Callable[..., tuple[int, str, str]]
 
 
@@ -27,6 +29,15 @@ def setup(tmp_path: Path) -> Setup:
 @pytest.fixture
 def maker(tmp_path: Path) -> Maker:
     return Maker(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> TinyLlama:
+    """A checkpoint of 100,000 parameters, its calibration set and its FP8 checkpoint."""
+    pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed (extra quantize)")
+    from tiny_llama import TinyLlama
+
+    return TinyLlama(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture

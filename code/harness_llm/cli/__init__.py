@@ -18,6 +18,7 @@ import typer
 from harness_llm.cli.check import check_verb
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
+from harness_llm.cli.quantize import quantize_verb
 from harness_llm.cli.run import run_verb
 from harness_llm.cli.show import show_verb
 from harness_llm.cli.system import system_verb
@@ -40,6 +41,7 @@ app.command("run", short_help="Measure and score, then give the verdict.")(run_v
 app.command("show", short_help="Show the results of a run folder.")(show_verb)
 app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
 app.command("package", short_help="Write results into a submission tree.")(package_verb)
+app.command("quantize", short_help="Make an FP8 checkpoint that vLLM serves.")(quantize_verb)
 app.command("system", short_help="Detect this system and write its description.")(system_verb)
 
 

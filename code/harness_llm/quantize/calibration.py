@@ -1,28 +1,38 @@
-"""The prompts that activations are measured on, cut to the calibration length, with a digest."""
+"""Calibration: the prompts that activations are measured on, and maxima that survive an interruption."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from harness_llm import datasets
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from harness_llm.datasets.table import SampleTable
+    from harness_llm.quantize.recipe import CalibrationKind
 
-__all__ = ["CalibrationKind", "CalibrationSet", "load_calibration"]
+__all__ = ["SAVE_EVERY_S", "CalibrationSet", "CalibrationState", "feed", "load_calibration"]
 
-CalibrationKind = Literal["openorca", "humaneval", "jsonl"]
+_LOG = logging.getLogger(__name__)
+SAVE_EVERY_S = 60.0
+"""Seconds between two saves of a running calibration."""
 
+_REPORT_EVERY_S = 10.0
 _SUFFIXES: dict[str, CalibrationKind] = {".pkl": "openorca", ".jsonl": "jsonl", ".parquet": "jsonl"}
 
 
@@ -99,3 +109,75 @@ def load_calibration(
         options=DatasetOptions(official=False),
     )
     return CalibrationSet.from_table(table, samples, sequence_length)
+
+
+@dataclass(frozen=True)
+class CalibrationState:
+    """The file that holds how far a calibration came; a maximum does not mind being continued later.
+
+    Attributes:
+        path: Safetensors file of running maxima, one tensor a quantizer.
+        fingerprint: Of the plan that the maxima belong to; a file of another plan is not read.
+    """
+
+    path: Path
+    fingerprint: str
+
+    def load(self) -> tuple[int, dict[str, torch.Tensor]]:
+        """Samples already seen and the maxima so far; `(0, {})` where there is nothing to continue."""
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("fingerprint") != self.fingerprint:
+                    _LOG.warning("%s belongs to another quantization; calibration starts anew", self.path)
+                    return 0, {}
+                return int(metadata["samples"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            if self.path.exists():
+                _LOG.warning("%s cannot be read (%s); calibration starts anew", self.path, error)
+            return 0, {}
+
+    def save(self, samples: int, maxima: Mapping[str, torch.Tensor]) -> None:
+        """Replace the file in one step, so that an interruption leaves the old one or the new one."""
+        temporary = self.path.with_suffix(".tmp")
+        save_file(
+            {name: value.detach().float().cpu().contiguous().clone() for name, value in maxima.items()},
+            temporary,
+            metadata={"fingerprint": self.fingerprint, "samples": str(samples)},
+        )
+        temporary.replace(self.path)
+
+
+def feed(
+    forward: Callable[[torch.Tensor], object],
+    prompts: Sequence[npt.NDArray[np.int32]],
+    *,
+    start: int,
+    device: torch.device,
+    save: Callable[[int], None],
+) -> None:
+    """Run prompts from `start` on through `forward`, one at a time, so that no padding is ever seen.
+
+    A padding token would be counted into the activation maxima like a real one.
+
+    Args:
+        forward: Takes token ids, int64, shape (1, tokens), on `device`.
+        prompts: Token ids of each sample.
+        start: First sample to run; the ones before were seen in an earlier attempt.
+        device: Where the model takes its input.
+        save: Called with the number of samples seen, every `SAVE_EVERY_S` and at the end.
+    """
+    began = reported = saved = time.monotonic()
+    with torch.inference_mode():
+        for index in range(start, len(prompts)):
+            forward(torch.from_numpy(prompts[index].astype("int64"))[None].to(device))
+            now = time.monotonic()
+            if now - saved > SAVE_EVERY_S:
+                save(index + 1)
+                saved = now
+            if now - reported > _REPORT_EVERY_S:
+                rate = (index + 1 - start) / (now - began)
+                left = (len(prompts) - index - 1) / rate
+                _LOG.info("calibrated on %d of %d samples, %.0f s left", index + 1, len(prompts), left)
+                reported = now
+    save(len(prompts))

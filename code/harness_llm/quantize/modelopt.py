@@ -10,7 +10,7 @@ import modelopt.torch.quantization as mtq
 from modelopt.torch.export import export_hf_checkpoint
 from modelopt.torch.quantization.nn import TensorQuantizer
 
-from harness_llm.quantize.progress import CalibrationState, feed
+from harness_llm.quantize.calibration import CalibrationState, feed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from harness_llm.quantize.calibration import CalibrationSet
 
-__all__ = ["calibrate", "export", "recipe"]
+__all__ = ["calibrate", "export"]
 
 _LOG = logging.getLogger(__name__)
 
 
-def recipe() -> dict[str, Any]:
+def _settings() -> dict[str, Any]:
     """ModelOpt's FP8 preset, lm_head excluded as it always does, plus its FP8 key and value cache preset."""
     chosen: dict[str, Any] = copy.deepcopy(mtq.FP8_DEFAULT_CFG)
     chosen["quant_cfg"] = [*chosen["quant_cfg"], *copy.deepcopy(mtq.FP8_KV_CFG["quant_cfg"])]
@@ -65,7 +65,7 @@ def calibrate(model: PreTrainedModel, samples: CalibrationSet, state: Calibratio
             saved = quantizer._calibrator._calib_amax
             assert saved is not None, f"{name} saw no sample"
 
-    quantized: PreTrainedModel = mtq.quantize(model, recipe(), run)
+    quantized: PreTrainedModel = mtq.quantize(model, _settings(), run)
     return quantized
 
 

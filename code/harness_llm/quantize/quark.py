@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from harness_llm.quantize.calibration import CalibrationSet
-    from harness_llm.quantize.progress import CalibrationState
+    from harness_llm.quantize.calibration import CalibrationSet, CalibrationState
 
 __all__ = ["calibrate", "export"]
 

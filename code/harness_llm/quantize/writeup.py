@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness_llm.quantize.checkpoint import Contents
-    from harness_llm.quantize.plan import Plan
+    from harness_llm.quantize.export import Contents
+    from harness_llm.quantize.recipe import Recipe
 
 __all__ = ["Execution", "render"]
 
@@ -36,7 +36,7 @@ class Execution:
     source_bytes: int
 
 
-def render(plan: Plan, contents: Contents, execution: Execution) -> str:
+def render(recipe: Recipe, contents: Contents, execution: Execution) -> str:
     """The write-up that a submission's documentation folder needs, as Markdown."""
     packages = ", ".join(f"{name} {version}" for name, version in execution.packages.items())
     resumed = (
@@ -63,13 +63,13 @@ def render(plan: Plan, contents: Contents, execution: Execution) -> str:
             f"one a tensor, static, from calibration; {_span(contents.kv_scales)}",
         ),
         (
-            f"{', '.join(plan.excluded)}, embeddings, norms ({contents.other_tensors:,} tensors)",
+            f"{', '.join(recipe.excluded)}, embeddings, norms ({contents.other_tensors:,} tensors)",
             "as in the source",
             "none",
         ),
     )
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"""# Calibration of {plan.model}
+    return f"""# Calibration of {recipe.model}
 
 Post-training quantization to FP8 (E4M3), without retraining and without changing any other weight.
 
@@ -82,20 +82,20 @@ Weight files: {execution.source_bytes / 1e9:,.2f} GB before, {contents.bytes / 1
 
 ## What it was calibrated on
 
-- Data set: {plan.calibration} ({plan.calibration_source}).
-- {plan.samples:,} samples, the first ones in order, each cut to {plan.sequence_length:,} tokens:
-  {plan.tokens:,} tokens.
+- Data set: {recipe.calibration} ({recipe.calibration_source}).
+- {recipe.samples:,} samples, the first ones in order, each cut to {recipe.sequence_length:,} tokens:
+  {recipe.tokens:,} tokens.
 - One sample at a time, so that no padding token was seen.
-- SHA-256 over the prompts as used: `{plan.calibration_digest}`.{resumed}
+- SHA-256 over the prompts as used: `{recipe.calibration_digest}`.{resumed}
 
 ## With what
 
-- {plan.backend.package} {plan.backend_version}; {packages}; Python {platform.python_version()}.
+- {recipe.backend.package} {recipe.backend_version}; {packages}; Python {platform.python_version()}.
 - Devices: {", ".join(execution.devices)}.
 - Command: `{execution.command}`
 - Finished {execution.finished_utc} after {execution.seconds:,.0f} s.
-- Source checkpoint: `{plan.model}` ({plan.model_type}), digest `{plan.model_digest}`.
-- Fingerprint of this quantization: `{plan.fingerprint}`.
+- Source checkpoint: `{recipe.model}` ({recipe.model_type}), digest `{recipe.model_digest}`.
+- Fingerprint of this quantization: `{recipe.fingerprint}`.
 """
 
 

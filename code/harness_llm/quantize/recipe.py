@@ -6,14 +6,17 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness_llm.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Backend", "Plan", "checkpoint_digest"]
+__all__ = ["Backend", "CalibrationKind", "Recipe", "checkpoint_digest"]
+
+CalibrationKind = Literal["openorca", "humaneval", "jsonl"]
+"""Kinds of data set that activations can be measured on."""
 
 _HASHED_BYTES = 1 << 20
 
@@ -31,8 +34,8 @@ class Backend(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One quantization; two equal plans give the same checkpoint.
+class Recipe:
+    """One quantization; two equal recipes give the same checkpoint.
 
     Attributes:
         model: Name of the source checkpoint's folder.

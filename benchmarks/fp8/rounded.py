@@ -18,8 +18,6 @@ from harness_llm.errors import ModelError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RoundedCache", "cache_scales", "load_rounded", "round_to_fp8"]
-
 _LARGEST = torch.finfo(torch.float8_e4m3fn).max  # 448
 
 
@@ -34,23 +32,24 @@ def _in_units(values: torch.Tensor, scale: float) -> torch.Tensor:
     return scaled.to(torch.float8_e4m3fn).to(values.dtype)
 
 
-class _Rounding:
+class Rounding:
     """Rounds layer inputs, each once: q, k and v read the same one, gate and up another."""
 
     def __init__(self) -> None:
         self._read: tuple[torch.Tensor, float, torch.Tensor] | None = None
 
     def __call__(self, values: torch.Tensor, scale: float) -> torch.Tensor:
+        """`values` in units of `scale`, as E4M3 holds them."""
         if self._read is None or self._read[0] is not values or self._read[1] != scale:
             self._read = values, scale, _in_units(values, scale)
         return self._read[2]
 
 
-class _RoundedLinear(torch.nn.Module):
+class RoundedLinear(torch.nn.Module):
     """Rounded inputs times rounded weights; these carry both scales, so that no input needs a product."""
 
     def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: float, rounding: _Rounding
+        self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: float, rounding: Rounding
     ) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(weight * input_scale, requires_grad=False)
@@ -59,6 +58,7 @@ class _RoundedLinear(torch.nn.Module):
         self._rounding = rounding
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Round, then multiply."""
         rounded = self._rounding(values, self._input_scale)
         return torch.nn.functional.linear(rounded, self.weight, self.bias)
 
@@ -100,7 +100,7 @@ def load_rounded(source: Path, quantized: Path) -> Any:
     ).eval()
     tensors = _read(quantized)
     scales = {name: value for name, value in tensors.items() if name.endswith("_scale")}
-    rounding = _Rounding()
+    rounding = Rounding()
     for name, value in tensors.items():
         if name in scales:
             continue
@@ -109,7 +109,7 @@ def load_rounded(source: Path, quantized: Path) -> Any:
         if value.dtype == torch.float8_e4m3fn:
             weight = value.float() * scales[f"{owner}.weight_scale"].float()
             input_scale = float(scales[f"{owner}.input_scale"])
-            replacement = _RoundedLinear(weight, module.bias, input_scale, rounding)
+            replacement = RoundedLinear(weight, module.bias, input_scale, rounding)
             parent, _, child = owner.rpartition(".")
             setattr(model.get_submodule(parent), child, replacement)
         elif not torch.equal(getattr(module, last).float(), value.float()):

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_llm.errors import ModelError
-from harness_llm.quantize.plan import Backend, Plan, checkpoint_digest
+from harness_llm.quantize.recipe import Backend, Recipe, checkpoint_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLAN = Plan(
+RECIPE = Recipe(
     model="a-model",
     model_digest="1" * 64,
     calibration="set",
@@ -35,9 +35,9 @@ def checkpoint(folder: Path, weights: bytes = b"weights") -> Path:
 
 def test_names_of_folders_and_files_do_not_count() -> None:
     moved = dataclasses.replace(
-        PLAN, model="renamed", calibration="other", calibration_source="elsewhere.pkl"
+        RECIPE, model="renamed", calibration="other", calibration_source="elsewhere.pkl"
     )
-    assert moved.fingerprint == PLAN.fingerprint
+    assert moved.fingerprint == RECIPE.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_names_of_folders_and_files_do_not_count() -> None:
     ],
 )
 def test_everything_else_counts(change: dict[str, object]) -> None:
-    assert dataclasses.replace(PLAN, **change).fingerprint != PLAN.fingerprint  # type: ignore[arg-type]
+    assert dataclasses.replace(RECIPE, **change).fingerprint != RECIPE.fingerprint  # type: ignore[arg-type]
 
 
 def test_digest_sees_a_changed_byte_at_either_end(tmp_path: Path) -> None:

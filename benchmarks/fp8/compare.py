@@ -2,7 +2,7 @@
 
 ::
 
-    python -m harness_llm.quantize.compare --model MODEL --quantized MODEL-FP8 --dataset HumanEval.jsonl.gz
+    python benchmarks/fp8/compare.py --model MODEL --quantized MODEL-FP8 --dataset HumanEval.jsonl.gz
 """
 
 import json
@@ -12,8 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "code"))
+
 import torch
 import typer
+from benchmarks.fp8.rounded import RoundedCache, cache_scales, load_rounded
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -27,13 +31,10 @@ from harness_llm.accuracy.rouge import score_rouge
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import HarnessError
-from harness_llm.quantize.calibration import CalibrationKind
-from harness_llm.quantize.rounded import RoundedCache, cache_scales, load_rounded
+from harness_llm.quantize.recipe import CalibrationKind
 
 if TYPE_CHECKING:
     from harness_llm.datasets.table import SampleTable
-
-__all__ = ["Difference", "compare"]
 
 _LOG = logging.getLogger(__name__)
 _GROUPED = "harness_llm_grouped"
@@ -258,4 +259,4 @@ def main(
 
 
 if __name__ == "__main__":
-    _APP(prog_name="python -m harness_llm.quantize.compare")
+    _APP(prog_name="python benchmarks/fp8/compare.py")

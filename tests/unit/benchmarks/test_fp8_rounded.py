@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from harness_llm.quantize import rounded  # noqa: E402
+from benchmarks.fp8 import rounded  # noqa: E402
 
 SCALE = 0.03125
 
@@ -16,14 +16,14 @@ def _values(seed: int = 0) -> torch.Tensor:
 
 
 def test_an_input_that_several_layers_read_is_rounded_once() -> None:
-    rounding, values = rounded._Rounding(), _values()
+    rounding, values = rounded.Rounding(), _values()
     first = rounding(values, SCALE)
     assert rounding(values, SCALE) is first
     assert torch.equal(first * SCALE, rounded.round_to_fp8(values, SCALE))
 
 
 def test_another_input_or_scale_is_rounded_anew_and_an_equal_one_too() -> None:
-    rounding, values = rounded._Rounding(), _values()
+    rounding, values = rounded.Rounding(), _values()
     for other, scale in (
         (values, SCALE),
         (values, SCALE * 8),
@@ -38,8 +38,8 @@ def test_another_input_or_scale_is_rounded_anew_and_an_equal_one_too() -> None:
 def test_a_rounded_layer_is_a_linear_layer_of_rounded_inputs(bias: bool) -> None:
     """Its weights carry the input's scale; a power of two, so that nothing but the rounding differs."""
     weight, added = _values(2), _values(3)[0, :4].contiguous() if bias else None
-    rounding = rounded._Rounding()
-    layers = [rounded._RoundedLinear(weight, added, scale, rounding) for scale in (SCALE, SCALE, SCALE * 4)]
+    rounding = rounded.Rounding()
+    layers = [rounded.RoundedLinear(weight, added, scale, rounding) for scale in (SCALE, SCALE, SCALE * 4)]
     values = _values(4)
     for layer, scale in zip(layers, (SCALE, SCALE, SCALE * 4), strict=True):
         expected = torch.nn.functional.linear(rounded.round_to_fp8(values, scale), weight, added)

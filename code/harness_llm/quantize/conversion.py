@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.fetch.disk import require_space, share_files
-from harness_llm.quantize.calibration import load_calibration
-from harness_llm.quantize.checkpoint import copy_tokenizer, inspect, is_complete
-from harness_llm.quantize.plan import Backend, Plan, checkpoint_digest
-from harness_llm.quantize.progress import CalibrationState
+from harness_llm.quantize.calibration import CalibrationState, load_calibration
+from harness_llm.quantize.export import copy_tokenizer, inspect, is_complete
+from harness_llm.quantize.recipe import Backend, Recipe, checkpoint_digest
 from harness_llm.quantize.writeup import Execution, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_llm.quantize.calibration import CalibrationKind, CalibrationSet
+    from harness_llm.quantize.calibration import CalibrationSet
+    from harness_llm.quantize.recipe import CalibrationKind
 
-__all__ = ["Request", "choose_backend", "quantize"]
+__all__ = ["Options", "choose_backend", "quantize"]
 
 _LOG = logging.getLogger(__name__)
 _MARKER = "quantization.json"
@@ -37,7 +37,7 @@ _WRITE_UP = "calibration.md"
 
 
 @dataclass(frozen=True)
-class Request:
+class Options:
     """What the user asked for.
 
     Attributes:
@@ -70,7 +70,7 @@ def choose_backend() -> Backend:
     return Backend.QUARK if torch.version.hip is not None and torch.cuda.is_available() else Backend.MODELOPT
 
 
-def quantize(request: Request) -> Plan:
+def quantize(options: Options) -> Recipe:
     """Quantize a checkpoint, or return at once if it was already done.
 
     Interrupted and called again, it goes on after the last calibration sample that was saved. The output
@@ -81,62 +81,62 @@ def quantize(request: Request) -> Plan:
             missing.
         HostError: No disk space, another quantization is at work in the folder, or the export is unusable.
     """
-    backend = request.backend or choose_backend()
-    digest = checkpoint_digest(request.model)
+    backend = options.backend or choose_backend()
+    digest = checkpoint_digest(options.model)
     version = _version_of(backend)
     samples = load_calibration(
-        request.calibration,
-        request.kind,
-        model=request.model,
-        samples=request.samples,
-        sequence_length=request.sequence_length,
+        options.calibration,
+        options.kind,
+        model=options.model,
+        samples=options.samples,
+        sequence_length=options.sequence_length,
     )
-    plan = Plan(
-        model=request.model.resolve().name,
+    recipe = Recipe(
+        model=options.model.resolve().name,
         model_digest=digest,
         calibration=samples.name,
         calibration_digest=samples.digest,
-        calibration_source=samples.source or str(request.calibration),
+        calibration_source=samples.source or str(options.calibration),
         samples=len(samples.prompts),
         tokens=samples.tokens,
-        sequence_length=request.sequence_length,
+        sequence_length=options.sequence_length,
         backend=backend,
         backend_version=version,
-        model_type=_model_type(request.model),
+        model_type=_model_type(options.model),
     )
-    if request.output.exists():
-        _refuse_unless_same(request.output, plan)
-        _LOG.info("%s already holds this quantization", request.output)
+    if options.output.exists():
+        _refuse_unless_same(options.output, recipe)
+        _LOG.info("%s already holds this quantization", options.output)
     else:
-        with _workplace(request.output) as work:
+        with _workplace(options.output) as work:
             # FP8 takes half of bf16, plus embeddings; asked before an hour of calibration, not after.
-            needed = int(_size(request.model) * 0.6) + (64 << 20)
+            needed = int(_size(options.model) * 0.6) + (64 << 20)
             require_space(work, needed, "Free some space, or name another --output.")
-            _make(request, plan, samples, work)
-    if request.write_up is not None:
-        request.write_up.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(request.output / _WRITE_UP, request.write_up)
-    return plan
+            _make(options, recipe, samples, work)
+    if options.write_up is not None:
+        options.write_up.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(options.output / _WRITE_UP, options.write_up)
+    return recipe
 
 
-def _make(request: Request, plan: Plan, samples: CalibrationSet, work: Path) -> None:
+def _make(options: Options, recipe: Recipe, samples: CalibrationSet, work: Path) -> None:
     began = time.monotonic()
-    state = CalibrationState(work / "calibration.safetensors", plan.fingerprint)
+    state = CalibrationState(work / "calibration.safetensors", recipe.fingerprint)
     resumed_after, _ = state.load()
-    backend = importlib.import_module(f"harness_llm.quantize.{plan.backend}")
-    _LOG.info("loading %s", request.model)
-    model = _load(request.model)
+    backend = importlib.import_module(f"harness_llm.quantize.{recipe.backend}")
+    _LOG.info("loading %s", options.model)
+    model = _load(options.model)
     devices = _device_names(model)
     _LOG.info(
-        "calibrating on %d samples, %d tokens, with %s", plan.samples, plan.tokens, plan.backend.package
+        "calibrating on %d samples, %d tokens, with %s", recipe.samples, recipe.tokens, recipe.backend.package
     )
     model = backend.calibrate(model, samples, state)
     folder = work / "checkpoint"
     shutil.rmtree(folder, ignore_errors=True)
     _LOG.info("exporting")
     backend.export(model, folder)
-    copy_tokenizer(request.model, folder)
-    starting = {"model_digest": weights_digest(request.model)}
+    copy_tokenizer(options.model, folder)
+    starting = {"model_digest": weights_digest(options.model)}
     (folder / STARTING_CHECKPOINT).write_text(json.dumps(starting) + "\n", encoding="utf-8")
     contents = inspect(folder)
     execution = Execution(
@@ -145,14 +145,14 @@ def _make(request: Request, plan: Plan, samples: CalibrationSet, work: Path) -> 
         resumed_after=resumed_after,
         devices=devices,
         packages={name: metadata.version(name) for name in ("torch", "transformers")},
-        command=request.command,
-        source_bytes=_size(request.model),
+        command=options.command,
+        source_bytes=_size(options.model),
     )
-    (folder / _WRITE_UP).write_text(render(plan, contents, execution), encoding="utf-8")
-    facts = asdict(plan) | {"fingerprint": plan.fingerprint}
+    (folder / _WRITE_UP).write_text(render(recipe, contents, execution), encoding="utf-8")
+    facts = asdict(recipe) | {"fingerprint": recipe.fingerprint}
     (folder / _MARKER).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     share_files(folder, like=folder / _MARKER)
-    folder.rename(request.output)
+    folder.rename(options.output)
 
 
 def _load(folder: Path) -> Any:
@@ -201,7 +201,7 @@ def _model_type(folder: Path) -> str:
         ) from error
 
 
-def _refuse_unless_same(output: Path, plan: Plan) -> None:
+def _refuse_unless_same(output: Path, recipe: Recipe) -> None:
     try:
         found = json.loads((output / _MARKER).read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -210,7 +210,7 @@ def _refuse_unless_same(output: Path, plan: Plan) -> None:
         raise FolderError(
             f"{output}: exists and was not made by this command", "Remove it, or name another --output."
         )
-    if found != plan.fingerprint:
+    if found != recipe.fingerprint:
         raise FolderError(
             f"{output}: holds a quantization of another model, calibration set or setting (see {_MARKER})",
             "Remove it, or name another --output.",
