@@ -29,7 +29,8 @@ from harness_llm.launch.placement import replica_environments
 from harness_llm.logs.detail import DetailLog
 from harness_llm.results.events import read_events
 from harness_llm.results.folder import read_json
-from harness_llm.run import Prepared, execute, prepare
+from harness_llm.run.execute import execute
+from harness_llm.run.prepare import Prepared, prepare
 from harness_llm.views.live import make_view
 
 if TYPE_CHECKING:

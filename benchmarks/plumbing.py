@@ -23,7 +23,8 @@ from harness_llm.core import NANOSECONDS_PER_MS
 from harness_llm.errors import ConfigError, HarnessError, RunBroken
 from harness_llm.logs.detail import DetailLog
 from harness_llm.results.folder import read_json
-from harness_llm.run import execute, prepare
+from harness_llm.run.execute import execute
+from harness_llm.run.prepare import prepare
 from harness_llm.views.live import make_view
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from harness_llm import rules
 from harness_llm.config.load import dump_config, load_config
 from harness_llm.config.user_conf import UserConf
-from harness_llm.run import shipped_models
+from harness_llm.run.inputs import shipped_models
 
 ROOT = Path(__file__).parents[2]
 YAMLS = sorted((ROOT / "code/harness_llm/models").rglob("*.y*ml"))

@@ -14,7 +14,8 @@ import pytest
 from harness_llm.config.load import load_config
 from harness_llm.errors import ReplicaLost
 from harness_llm.results.folder import read_json
-from harness_llm.run import execute, prepare
+from harness_llm.run.execute import execute
+from harness_llm.run.prepare import prepare
 from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from runs import Run
 
-    from harness_llm.run import Prepared
+    from harness_llm.run.prepare import Prepared
 
 
 def test_an_answer_that_never_comes_ends_the_run_though_every_process_lives(

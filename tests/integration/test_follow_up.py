@@ -9,7 +9,8 @@ import pytest
 from harness_llm.config.load import load_config
 from harness_llm.errors import EngineError
 from harness_llm.results.folder import read_json
-from harness_llm.run import execute, prepare
+from harness_llm.run.execute import execute
+from harness_llm.run.prepare import prepare
 from harness_llm.views.live import PlainView
 
 

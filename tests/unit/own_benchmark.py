@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from harness_llm.config.load import load_config
-from harness_llm.run import prepare
+from harness_llm.run.prepare import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_llm.config.model import RunConfig
-    from harness_llm.run import Prepared
+    from harness_llm.run.prepare import Prepared
 
 CONF = """\
 mine.*.use_token_latencies = 1

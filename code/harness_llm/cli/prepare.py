@@ -8,7 +8,7 @@ from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_conf
 from harness_llm.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
-    from harness_llm.run import Prepared
+    from harness_llm.run.prepare import Prepared
 
 __all__ = ["prepare_verb"]
 
@@ -17,7 +17,7 @@ def prepare_verb(
     config: Configs, overrides: Overrides = None, test: Tests = None, as_json: AsJson = False
 ) -> None:
     """Read and check everything that a run needs, and start nothing."""
-    from harness_llm.run import TESTS, prepare
+    from harness_llm.run.prepare import TESTS, prepare
 
     prepared = prepare(read_configs(config, overrides), tuple(test or TESTS))
     if as_json:

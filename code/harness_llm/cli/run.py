@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from harness_llm.config.model import RunConfig
-    from harness_llm.run import Prepared
+    from harness_llm.run.prepare import Prepared
     from harness_llm.views.live import View
 
 __all__ = ["run_verb"]
@@ -43,7 +43,8 @@ def run_verb(
     as_json: AsJson = False,
 ) -> None:
     """Measure: every scenario and test given, then scores, then the verdict."""
-    from harness_llm.run import TESTS, execute, find_unfinished, prepare
+    from harness_llm.run.execute import execute, find_unfinished
+    from harness_llm.run.prepare import TESTS, prepare
     from harness_llm.views.live import make_view
 
     configs = read_configs(config, overrides)

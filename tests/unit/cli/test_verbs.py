@@ -11,7 +11,7 @@ import pytest
 from golden.run_folder import build_run, edit
 from own_benchmark import OFFICIAL
 
-import harness_llm.run
+import harness_llm.run.execute
 from harness_llm.cli import run as run_module
 from harness_llm.errors import HostError, ReplicaLost
 from harness_llm.results.folder import RunFolder
@@ -49,7 +49,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path
     found: list[tuple[Path, bool]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        harness_llm.run,
+        harness_llm.run.execute,
         "execute",
         lambda prepared, folder, view, *, resume, after_test: found.append((folder, resume)),
     )
@@ -101,7 +101,7 @@ def test_a_run_that_does_not_end_ends_with_3_and_says_why(
     code: int,
     said: str,
 ) -> None:
-    _calls(monkeypatch, "harness_llm.run.execute", error)
+    _calls(monkeypatch, "harness_llm.run.execute.execute", error)
     shown = _calls(monkeypatch, "harness_llm.cli.run.show_run", None)
     found, out, err = command("run", "--config", setup.write("Offline"), "--output", "out")
     assert (found, out) == (code, "")

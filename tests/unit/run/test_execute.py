@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,16 @@ from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, HarnessError, HostError, LoadgenLost, ReplicaLost
 from harness_llm.results.folder import RunFolder, read_json
-from harness_llm.run import execute, find_unfinished, prepare
+from harness_llm.run import execute as execute_module
+from harness_llm.run.execute import execute, find_unfinished
+from harness_llm.run.prepare import prepare
 from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_llm.fleet.plan import RunPlan
-    from harness_llm.run import Prepared
-
-execute_module = importlib.import_module("harness_llm.run.execute")  # the name is also the function's
+    from harness_llm.run.prepare import Prepared
 
 
 class _FakeSupervisor:

@@ -11,7 +11,7 @@ from own_benchmark import OFFICIAL, TEST07, Setup
 
 from harness_llm.accuracy.reference_file import Reference
 from harness_llm.errors import ConfigError, DatasetError, HostError, ModelError
-from harness_llm.run import prepare
+from harness_llm.run.prepare import prepare
 
 
 @pytest.mark.parametrize(

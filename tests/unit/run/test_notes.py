@@ -11,7 +11,8 @@ from own_benchmark import CONF, OFFICIAL, TEST07, Setup
 
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch import placement as devices
-from harness_llm.run import inputs, prepare
+from harness_llm.run import inputs
+from harness_llm.run.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from own_benchmark import CONF, Setup
 
 from harness_llm.core import Mode
 from harness_llm.errors import ConfigError
-from harness_llm.run import prepare
+from harness_llm.run.prepare import prepare
 
 
 def test_a_plan_says_what_will_run_in_which_order(setup: Setup) -> None:

@@ -10,7 +10,7 @@ from own_benchmark import CONF, OFFICIAL, Setup
 
 from harness_llm.errors import ConfigError
 from harness_llm.fleet.plan import RunPlan
-from harness_llm.run import prepare
+from harness_llm.run.prepare import prepare
 
 
 def test_tests_that_share_an_engine_stand_together(setup: Setup) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ from own_benchmark import Setup
 
 from harness_llm.errors import FolderError, HostError, RunBroken
 from harness_llm.results.folder import read_json
-from harness_llm.run import execute, find_unfinished
+from harness_llm.run import execute as execute_module
+from harness_llm.run.execute import execute, find_unfinished
 from harness_llm.system import provenance
 from harness_llm.testing import RecordingView
-
-execute_module = importlib.import_module("harness_llm.run.execute")  # the name is also the function's
 
 
 class _Breaks:

@@ -9,7 +9,7 @@ import pytest
 from own_benchmark import OFFICIAL, TEST07, Setup
 
 from harness_llm.errors import ConfigError, DatasetError, ModelError
-from harness_llm.run import prepare
+from harness_llm.run.prepare import prepare
 
 
 def test_accuracy_without_references_is_refused_for_a_real_engine(setup: Setup) -> None:
