@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import error_check, loadgen_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE, POLICIES
-from harness_llm.check.summary import summary_checks
 from harness_llm.core import Scenario
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from harness_llm.check.accuracy import ACCURACY_CHECKS
 from harness_llm.check.case import relative
 from harness_llm.check.compliance import COMPLIANCE_CHECKS
-from harness_llm.check.events import EVENT_CHECKS
 from harness_llm.check.latency import LATENCY_CHECKS
 from harness_llm.check.model import guarded
+from harness_llm.check.own_events import EVENT_CHECKS
 from harness_llm.check.performance import PERFORMANCE_CHECKS
 from harness_llm.check.scores import SCORE_CHECKS
 from harness_llm.check.settings import SETTINGS_CHECKS

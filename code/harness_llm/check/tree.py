@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.case import relative
-from harness_llm.check.documents import is_marked, measurement_checks, readme_checks
 from harness_llm.check.files import file_checks, folders
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
+from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.check.submitter import Submitter, collect_cases, distinct_run_check, submitter_checks
 

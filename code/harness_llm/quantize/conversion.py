@@ -18,7 +18,7 @@ from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.fetch.disk import require_space, share_files
 from harness_llm.quantize.calibration import CalibrationState, load_calibration
-from harness_llm.quantize.export import copy_tokenizer, inspect, is_complete
+from harness_llm.quantize.exported import copy_tokenizer, inspect, is_complete
 from harness_llm.quantize.recipe import Backend, Recipe, checkpoint_digest
 from harness_llm.quantize.writeup import Execution, render
 

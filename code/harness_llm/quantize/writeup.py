@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness_llm.quantize.export import Contents
+    from harness_llm.quantize.exported import Contents
     from harness_llm.quantize.recipe import Recipe
 
 __all__ = ["Execution", "render"]

@@ -11,7 +11,6 @@ from harness_llm.system.description import (
     read_system_file,
     validate,
 )
-from harness_llm.system.detect import detect
 from harness_llm.system.facts import HostFacts
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "SystemFile",
     "SystemResult",
     "describe",
-    "detect",
     "read_system_file",
     "system_command",
     "template",

@@ -24,7 +24,7 @@ from tiny_llama import LAYERS, SAMPLES, options_for  # noqa: E402
 from harness_llm.accuracy.checkpoint import weights_digest  # noqa: E402
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError  # noqa: E402
 from harness_llm.quantize import calibration as calibration_module  # noqa: E402
-from harness_llm.quantize import conversion, export  # noqa: E402
+from harness_llm.quantize import conversion, exported  # noqa: E402
 from harness_llm.quantize.recipe import Backend  # noqa: E402
 
 # ModelOpt warns at import of any transformers newer than the one it was tested with.
@@ -47,7 +47,7 @@ def quantized(tiny_llama: TinyLlama) -> Path:
 
 
 def test_every_linear_layer_is_fp8_with_three_kinds_of_scales(quantized: Path) -> None:
-    contents = export.inspect(quantized)
+    contents = exported.inspect(quantized)
     assert contents.fp8_weights == LAYERS * 7
     for low, high in (contents.weight_scales, contents.input_scales, contents.kv_scales):
         assert 0 < low <= high < math.inf
@@ -220,7 +220,7 @@ def test_faulty_export_is_refused(
             tensors[name] = tensors[name].float().to(value)
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(HostError, match=message):
-        export.inspect(tmp_path)
+        exported.inspect(tmp_path)
 
 
 def test_state_of_another_recipe_and_a_torn_file_are_not_used(tmp_path: Path) -> None:
