@@ -1,7 +1,7 @@
-"""One row a query of one test, in a file that survives the process: what was asked, when it was answered.
+"""One row per query of a test, in a file that survives the process: what was issued, when it was answered.
 
 The rows lie in a memory-mapped `.npy` file, so that nothing measured is lost when the process is
-killed, and any numpy reads them.
+killed, and any numpy can read them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Ledger:
 
     def __init__(self, path: Path, capacity: int = 4096) -> None:
         if path.exists():
-            raise FileExistsError(f"{path} exists, with an earlier test's events")
+            raise FileExistsError(f"{path}: exists, with the events of an earlier test")
         self._path = path
         hidden = path.with_name(f".{path.name}")
         self._descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -182,13 +182,13 @@ class Ledger:
 
     def _row(self, ordinal: int, replica: int) -> int:
         if not 0 <= ordinal < self.issued:
-            raise ProtocolError(f"replica {replica}: answered query {ordinal}, which was never asked")
+            raise ProtocolError(f"replica {replica}: answered query {ordinal}, which was never issued")
         asked = self._asked[ordinal]
         if asked != replica:
-            whom = "nobody" if asked == _NOBODY else f"replica {asked}"
-            raise ProtocolError(f"replica {replica}: answered query {ordinal}, which {whom} was asked")
+            whose = "no replica" if asked == _NOBODY else f"replica {asked}"
+            raise ProtocolError(f"replica {replica}: answered query {ordinal}, which was sent to {whose}")
         return ordinal * _ROW
 
     def _impossible(self, ordinal: int, replica: int, what: str) -> ProtocolError:
         status = EventStatus(self._rows[ordinal * _ROW + _STATUS]).name.lower()
-        return ProtocolError(f"replica {replica}: {what} for query {ordinal}, whose state is {status}")
+        return ProtocolError(f"replica {replica}: {what} for query {ordinal}, which is in state {status}")

@@ -105,7 +105,7 @@ class ReplicaLink:
             raise ProtocolError(f"{self.name}: expected Welcome, got {type(message).__name__}")
         if message.version != PROTOCOL_VERSION:
             raise ProtocolError(
-                f"{self.name}: speaks protocol {message.version}, this process {PROTOCOL_VERSION}",
+                f"{self.name}: speaks protocol {message.version}, but this process speaks {PROTOCOL_VERSION}",
                 "Install the same version of harness-llm on every host.",
             )
         self.max_concurrent = message.max_concurrent
@@ -146,8 +146,8 @@ class ReplicaLink:
         silent = self._clock() - self._last_heard
         if silent > self._patience_s:
             raise ReplicaLost(
-                f"{self.name}: lives, but has sent nothing for {silent:.1f} s: its event loop is stuck",
-                "Look at the replica's log, or raise harness_config.silence_timeout_s.",
+                f"{self.name}: is alive, but has sent nothing for {silent:.1f} s: its event loop is stuck",
+                "Check the replica's log, or raise harness_config.silence_timeout_s.",
             )
 
     def _check_read(self, read: int) -> None:
@@ -158,7 +158,7 @@ class ReplicaLink:
             self._last_progress = (read, now)
         elif now - since > self._patience_s:
             raise ProtocolError(
-                f"{self.name}: has read {read} of {self._asked} messages, none for {now - since:.0f} s"
+                f"{self.name}: has read {read} of {self._asked} messages, and none for {now - since:.0f} s"
             )
 
     def close(self) -> None:

@@ -154,7 +154,7 @@ class _Test:
 
     def _fatal(self, error: BaseException) -> NoReturn:
         self._failing.acquire()  # the first error is the cause; threads that follow wait here for the end
-        _log.error("the test cannot go on", exc_info=error)
+        _log.error("the test cannot continue", exc_info=error)
         self._control.fail(error)
         self._control.__exit__()
         self._control_context.term()

@@ -71,7 +71,7 @@ class Sut:
         ledger: Where every query is recorded.
         reporter: Where completions go.
         reports_first_tokens: Whether LoadGen judges TTFT (Server, Interactive).
-        on_fatal: Called from any thread with an error after which the test cannot go on; must not return.
+        on_fatal: Called from any thread with an error after which the test cannot continue; must not return.
     """
 
     def __init__(

@@ -73,8 +73,8 @@ class CalibrationSet:
         """
         if len(table) < samples:
             raise DatasetError(
-                f"{table.source or table.name}: {samples:,} samples are wanted, it holds {len(table):,}",
-                f"Name the right file, or calibrate on what it holds: --samples {len(table)}",
+                f"{table.source or table.name}: has {len(table):,} samples; {samples:,} are needed",
+                f"Check the file, or use all that it has: --samples {len(table)}",
             )
         prompts = tuple(table.prompt(index)[:sequence_length].copy() for index in range(samples))
         return cls(name=table.name, source=table.source, prompts=prompts)
@@ -97,9 +97,7 @@ def load_calibration(
         DatasetError: The file is missing, malformed or too small.
     """
     if not path.exists():
-        raise DatasetError(
-            f"{path}: no such calibration file", "Download it first, or name it with --calibration."
-        )
+        raise DatasetError(f"{path}: no such calibration file", "Download it first, or check --calibration.")
     table = datasets.load(
         kind or _SUFFIXES.get(path.suffix, "humaneval"),
         path,
@@ -113,7 +111,7 @@ def load_calibration(
 
 @dataclass(frozen=True)
 class CalibrationState:
-    """The file that holds how far a calibration came; a maximum does not mind being continued later.
+    """The file that holds how far a calibration came; a maximum can be continued later without loss.
 
     Attributes:
         path: Safetensors file of running maxima, one tensor a quantizer.
@@ -129,12 +127,12 @@ class CalibrationState:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("fingerprint") != self.fingerprint:
-                    _LOG.warning("%s belongs to another quantization; calibration starts anew", self.path)
+                    _LOG.warning("%s belongs to another quantization; calibration starts over", self.path)
                     return 0, {}
                 return int(metadata["samples"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             if self.path.exists():
-                _LOG.warning("%s cannot be read (%s); calibration starts anew", self.path, error)
+                _LOG.warning("%s cannot be read (%s); calibration starts over", self.path, error)
             return 0, {}
 
     def save(self, samples: int, maxima: Mapping[str, torch.Tensor]) -> None:
@@ -178,6 +176,6 @@ def feed(
             if now - reported > _REPORT_EVERY_S:
                 rate = (index + 1 - start) / (now - began)
                 left = (len(prompts) - index - 1) / rate
-                _LOG.info("calibrated on %d of %d samples, %.0f s left", index + 1, len(prompts), left)
+                _LOG.info("calibrated on %d of %d samples, about %.0f s left", index + 1, len(prompts), left)
                 reported = now
     save(len(prompts))

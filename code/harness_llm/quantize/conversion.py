@@ -73,13 +73,13 @@ def choose_backend() -> Backend:
 def quantize(options: Options) -> Recipe:
     """Quantize a checkpoint, or return at once if it was already done.
 
-    Interrupted and called again, it goes on after the last calibration sample that was saved. The output
-    folder appears whole or not at all.
+    Interrupted and called again, it continues after the last calibration sample that was saved. The
+    output folder appears complete or not at all.
 
     Raises:
         UsageError: The model, the calibration set or the output folder cannot be used, or a package is
             missing.
-        HostError: No disk space, another quantization is at work in the folder, or the export is unusable.
+        HostError: No disk space, another quantization is running in the folder, or the export is unusable.
     """
     backend = options.backend or choose_backend()
     digest = checkpoint_digest(options.model)
@@ -106,7 +106,7 @@ def quantize(options: Options) -> Recipe:
     )
     if options.output.exists():
         _refuse_unless_same(options.output, recipe)
-        _LOG.info("%s already holds this quantization", options.output)
+        _LOG.info("%s: already done", options.output)
     else:
         with _workplace(options.output) as work:
             # FP8 takes half of bf16, plus embeddings; asked before an hour of calibration, not after.
@@ -182,8 +182,8 @@ def _version_of(backend: Backend) -> str:
         return metadata.version(backend.package)
     except metadata.PackageNotFoundError as error:
         raise UsageError(
-            f"{backend.package} is not installed, and --backend {backend} needs it",
-            f"python -m pip install {backend.package}, in the environment that runs this",
+            f"{backend.package} is not installed; --backend {backend} needs it",
+            f"Install it into this environment: python -m pip install {backend.package}",
         ) from error
 
 
@@ -192,12 +192,12 @@ def _model_type(folder: Path) -> str:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if "quantization_config" in config:
             raise ModelError(
-                f"{folder}: is quantized already", "Give the bf16 or fp16 checkpoint as --model."
+                f"{folder}: is already quantized", "Give the bf16 or fp16 checkpoint as --model."
             )
         return str(config["model_type"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{folder}/config.json: no model_type in it: {error}", "Download the model again."
+            f"{folder}/config.json: has no model_type: {error}", "Download the model again."
         ) from error
 
 
@@ -212,7 +212,7 @@ def _refuse_unless_same(output: Path, recipe: Recipe) -> None:
         )
     if found != recipe.fingerprint:
         raise FolderError(
-            f"{output}: holds a quantization of another model, calibration set or setting (see {_MARKER})",
+            f"{output}: was made from another model, calibration set or setting (see {_MARKER})",
             "Remove it, or name another --output.",
         )
     if not is_complete(output):
@@ -228,13 +228,13 @@ def _workplace(output: Path) -> Iterator[Path]:
         lock = (work / "lock").open("w")
     except OSError as error:
         raise HostError(
-            f"{work}: cannot be written: {error.strerror}", "Check owner and free space."
+            f"{work}: cannot be written: {error.strerror}", "Check its owner and the free disk space."
         ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise HostError(f"{work}: another quantization is at work here", "Wait for it to end.") from error
+            raise HostError(f"{work}: another quantization is running here", "Wait for it to end.") from error
         yield work
         shutil.rmtree(work)
 

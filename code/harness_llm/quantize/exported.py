@@ -104,12 +104,12 @@ def _scale_kind(name: str) -> str | None:
 def _check_layers(folder: Path, weights: dict[str, torch.dtype], scales: dict[str, list[float]]) -> None:
     linear = [name for name in weights if _LINEAR.search(name)]
     if not linear:
-        raise HostError(f"{folder}: the export holds no linear layers")
+        raise HostError(f"{folder}: the export has no linear layers")
     for name in linear:
         if weights[name] != torch.float8_e4m3fn:
             raise HostError(f"{folder}: {name} is {weights[name]}, not float8_e4m3fn; the export is unusable")
     if weights.get("lm_head.weight") == torch.float8_e4m3fn:
-        raise HostError(f"{folder}: lm_head is FP8, but must be left out")
+        raise HostError(f"{folder}: lm_head is FP8, but must stay in the source's precision")
     attention = sum(name.endswith(("k_proj.weight", "v_proj.weight")) for name in linear)
     wanted = {"weight": len(linear), "input": len(linear), "kv": attention}
     for kind, count in wanted.items():

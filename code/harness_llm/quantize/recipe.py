@@ -77,22 +77,22 @@ class Recipe:
 
 
 def checkpoint_digest(folder: Path) -> str:
-    """SHA-256 over a checkpoint's config.json and, of each weight file, its name, size, head and tail.
+    """SHA-256 over a checkpoint's config.json and each weight file's name, size, head and tail.
 
     Reading 140 GB for a name would take minutes; one MiB at either end of a safetensors file holds its
     whole index of tensors and some of its weights.
 
     Raises:
-        ModelError: The folder is missing, or holds no config.json or no safetensors weights.
+        ModelError: The folder is missing, or has no config.json or no safetensors weights.
     """
     config = folder / "config.json"
     if not config.is_file():
         raise ModelError(
-            f"{folder}: no Hugging Face checkpoint (config.json is missing)", "Download the model first."
+            f"{folder}: not a Hugging Face checkpoint (config.json is missing)", "Download the model first."
         )
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise ModelError(f"{folder}: holds no *.safetensors weights", "Download the model first, or again.")
+        raise ModelError(f"{folder}: has no *.safetensors weights", "Download the model.")
     state = hashlib.sha256(config.read_bytes())
     for path in weights:
         size = path.stat().st_size

@@ -50,17 +50,17 @@ def render(recipe: Recipe, contents: Contents, execution: Execution) -> str:
         (
             f"weights of {contents.fp8_weights:,} linear layers",
             "float8_e4m3fn",
-            f"one a tensor, from its largest magnitude; {_span(contents.weight_scales)}",
+            f"one per tensor, from its largest magnitude; {_span(contents.weight_scales)}",
         ),
         (
             "inputs of those layers",
             "float8_e4m3fn",
-            f"one a tensor, static, from calibration; {_span(contents.input_scales)}",
+            f"one per tensor, static, from calibration; {_span(contents.input_scales)}",
         ),
         (
             "key and value cache",
             "float8_e4m3fn",
-            f"one a tensor, static, from calibration; {_span(contents.kv_scales)}",
+            f"one per tensor, static, from calibration; {_span(contents.kv_scales)}",
         ),
         (
             f"{', '.join(recipe.excluded)}, embeddings, norms ({contents.other_tensors:,} tensors)",
@@ -88,7 +88,7 @@ Weight files: {execution.source_bytes / 1e9:,.2f} GB before, {contents.bytes / 1
 - One sample at a time, so that no padding token was seen.
 - SHA-256 over the prompts as used: `{recipe.calibration_digest}`.{resumed}
 
-## With what
+## Tools
 
 - {recipe.backend.package} {recipe.backend_version}; {packages}; Python {platform.python_version()}.
 - Devices: {", ".join(execution.devices)}.

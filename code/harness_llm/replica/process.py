@@ -49,7 +49,7 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
 
     def on_loop_error(_: Any, details: dict[str, Any]) -> None:
         error = details.get("exception") or RuntimeError(str(details.get("message")))
-        _log.error("the replica cannot go on", exc_info=error)
+        _log.error("the replica cannot continue", exc_info=error)
         broken.append(error)
         stop.set()
 
@@ -90,7 +90,7 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
                 raise broken[0]
             return 0
         except Exception as error:  # noqa: BLE001 - the process's edge: reported, then it ends
-            _log.error("the replica cannot go on", exc_info=error)
+            _log.error("the replica cannot continue", exc_info=error)
             control.fail(error)
             return _EXIT_FAILED
         finally:

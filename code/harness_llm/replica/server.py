@@ -168,7 +168,7 @@ class Server:
         unfinished = [number for number, (session, _) in self._owners.items() if session.is_closed]
         if not unfinished:
             return
-        _log.info("a session ended with %d requests unfinished: they are given up", len(unfinished))
+        _log.info("a session ended with %d unfinished requests: aborting them", len(unfinished))
         for number in unfinished:
             del self._owners[number]
         await self._engine.abort(unfinished)

@@ -8,7 +8,7 @@ __all__ = ["MessageCounter"]
 
 
 class MessageCounter:
-    """Checks that messages arrive numbered 0, 1, 2, … with none lost and none doubled.
+    """Checks that messages arrive numbered 0, 1, 2, … with none lost and none repeated.
 
     Args:
         name: Who sends, for the error: `replica 0`.
@@ -31,9 +31,9 @@ class MessageCounter:
         """
         if number > self._next:
             raise ProtocolError(
-                f"{self._name}: message {self._next} was lost (message {number} came in its place)",
-                "Look at the replica's log; if hosts are involved, at the network between them.",
+                f"{self._name}: message {self._next} was lost (message {number} arrived instead)",
+                "Check the replica's log and, if it is on another host, the network.",
             )
         if number < self._next:
-            raise ProtocolError(f"{self._name}: message {number} came twice")
+            raise ProtocolError(f"{self._name}: message {number} arrived twice")
         self._next += 1

@@ -79,10 +79,10 @@ def test_latencies_are_nanoseconds_since_issue_and_a_token_after_the_first(tmp_p
 
 
 _IMPOSSIBLE = {
-    "first token of what was never asked": ([], "first", 9, "never asked"),
-    "answer to what was never asked": ([], "finish", 9, "never asked"),
-    "negative query": ([], "first", -1, "never asked"),
-    "failure of what was never asked": ([], "fail", 9, "never asked"),
+    "first token of what was never issued": ([], "first", 9, "never issued"),
+    "answer to what was never issued": ([], "finish", 9, "never issued"),
+    "negative query": ([], "first", -1, "never issued"),
+    "failure of what was never issued": ([], "fail", 9, "never issued"),
     "two first tokens": (["first"], "first", 0, "first_token"),
     "answer without first token": ([], "finish", 0, "issued"),
     "two answers": (["first", "finish"], "finish", 0, "finished"),
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, case: str
     ledger.close()
 
 
-@pytest.mark.parametrize(("asked", "whom"), [(None, "nobody"), (1, "replica 1")])
+@pytest.mark.parametrize(("asked", "whom"), [(None, "no replica"), (1, "replica 1")])
 @pytest.mark.parametrize("what", ["first", "finish", "fail"])
 def test_only_the_replica_that_was_asked_may_answer(
     tmp_path: Path, what: str, asked: int | None, whom: str
@@ -130,7 +130,7 @@ def test_only_the_replica_that_was_asked_may_answer(
     if asked is not None:
         ledger.record_assignment(1, asked)
     rows = read_events(tmp_path / "e.npy").copy()
-    with pytest.raises(ProtocolError, match=f"replica 0: answered query 1, which {whom} was asked"):
+    with pytest.raises(ProtocolError, match=f"replica 0: answered query 1, which was sent to {whom}"):
         if what == "first":
             ledger.record_first_token(1, 0, 50)
         elif what == "finish":

@@ -129,7 +129,7 @@ def test_messages_lost_doubled_or_reordered_on_the_way_are_found(data: st.DataOb
         for seq in order:
             wire.send(_empty(seq))
         heard = []
-        with pytest.raises(ProtocolError, match="replica 0: message . (was lost|came twice)"):
+        with pytest.raises(ProtocolError, match="replica 0: message . (was lost|arrived twice)"):
             while wire.link.hear.poll(5000):
                 heard += [events.seq for events in wire.link.heard()]
         assert heard == list(range(len(heard)))
@@ -217,7 +217,7 @@ def test_the_receiver_reports_what_ends_it_once(wire: _Wire, tmp_path: Path) -> 
         time.sleep(0.01)
     sut.stop()
     assert [str(error).splitlines()[0] for error in fatal] == [
-        "replica 0: message 2 was lost (message 3 came in its place)"
+        "replica 0: message 2 was lost (message 3 arrived instead)"
     ]
     assert loadgen.complete == {query: b"abcdefgh"}
     assert loadgen.first == {query: 7}

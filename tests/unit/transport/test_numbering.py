@@ -16,7 +16,7 @@ def test_only_0_1_2_and_so_on_is_accepted(numbers: list[int]) -> None:
             counter.accept(number)
             assert counter.count == place + 1
             continue
-        with pytest.raises(ProtocolError, match="was lost" if number > place else "came twice"):
+        with pytest.raises(ProtocolError, match="was lost" if number > place else "arrived twice"):
             counter.accept(number)
         assert counter.count == place
         break
@@ -25,5 +25,5 @@ def test_only_0_1_2_and_so_on_is_accepted(numbers: list[int]) -> None:
 def test_the_error_names_sender_and_both_numbers() -> None:
     counter = MessageCounter("replica 3")
     counter.accept(0)
-    with pytest.raises(ProtocolError, match=r"replica 3: message 1 was lost \(message 5 came"):
+    with pytest.raises(ProtocolError, match=r"replica 3: message 1 was lost \(message 5 arrived"):
         counter.accept(5)
