@@ -9,21 +9,15 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
-from harness_llm.engines.base import EngineFacts
+import zmq
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    import zmq
-
-    from harness_llm.core import Request
-    from harness_llm.engines.base import Sink
-    from harness_llm.transport.wire import Events
-    from harness_llm.views.progress import TestProgress
-
-__all__ = ["FakeLink", "FakeLoadgen", "HeldEngine", "RecordingSink", "RecordingView"]
+from harness_llm.core import Request
+from harness_llm.engines.base import EngineFacts, Sink
+from harness_llm.transport.wire import Events
+from harness_llm.views.progress import TestProgress
 
 _FIRST_LOADGEN_ID = 2**40  # LoadGen's ids are no ordinals; whoever mixes them up fails
 

@@ -9,8 +9,9 @@ from harness_llm.errors import HarnessError, RunBroken, UsageError
 
 
 def _classes() -> list[type[HarnessError]]:
-    public = [getattr(errors, name) for name in errors.__all__]
-    return [item for item in public if inspect.isclass(item)]
+    return [
+        item for item in vars(errors).values() if inspect.isclass(item) and issubclass(item, HarnessError)
+    ]
 
 
 def test_the_tree_in_the_docstring_is_the_tree_in_the_code() -> None:

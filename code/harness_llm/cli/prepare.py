@@ -17,7 +17,8 @@ def prepare_verb(
     config: Configs, overrides: Overrides = None, test: Tests = None, as_json: AsJson = False
 ) -> None:
     """Read and check everything that a run needs, and start nothing."""
-    from harness_llm.run.prepare import TESTS, prepare
+    from harness_llm.run.plan import TESTS
+    from harness_llm.run.prepare import prepare
 
     prepared = prepare(read_configs(config, overrides), tuple(test or TESTS))
     if as_json:

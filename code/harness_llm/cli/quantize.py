@@ -13,8 +13,6 @@ import typer
 from harness_llm.cli.output import print_text
 from harness_llm.quantize.recipe import Backend, CalibrationKind  # noqa: TC001 - likewise
 
-__all__ = ["quantize_verb"]
-
 _INTERRUPTED = 130
 
 

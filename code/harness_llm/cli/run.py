@@ -44,7 +44,8 @@ def run_verb(
 ) -> None:
     """Measure: every scenario and test given, then scores, then the verdict."""
     from harness_llm.run.execute import execute, find_unfinished
-    from harness_llm.run.prepare import TESTS, prepare
+    from harness_llm.run.plan import TESTS
+    from harness_llm.run.prepare import prepare
     from harness_llm.views.live import make_view
 
     configs = read_configs(config, overrides)

@@ -14,8 +14,6 @@ from pathlib import Path
 from harness_llm.core import Mode, Scenario
 from harness_llm.loadgen import lib
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Print the fields of TestSettings for a model and scenario, with an empty user.conf, as JSON."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["Ledger"]
-
 _ROW = len(EVENT_FIELDS)
 _SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS = range(_ROW)
 _HEADER_BYTES = 512

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = [
-    "complete_samples",
-    "make_settings",
-    "report_first_tokens",
-    "run_test",
-    "settings_fields",
-    "version",
-]
 
 _MODES = {Mode.PERFORMANCE: lg.TestMode.PerformanceOnly, Mode.ACCURACY: lg.TestMode.AccuracyOnly}
 _TOKEN_BYTES = 4

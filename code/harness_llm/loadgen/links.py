@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from harness_llm.core import Request
 
-__all__ = ["WELCOME_TIMEOUT_S", "ReplicaLink"]
 
 WELCOME_TIMEOUT_S = 70.0
 """How long to wait for a replica to welcome a session; it may have to wait for its engine to let go of an

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Assignment", "PullRouter", "PushRouter", "Router"]
 
 Assignment = tuple[int, list[int]]
 """(replica, ordinals of queries that go to it now, in order)."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from harness_llm.loadgen.router import Assignment, Router
     from harness_llm.transport.wire import Events
 
-__all__ = ["Link", "Reporter", "Sut"]
 
 _REQUESTS_A_MESSAGE = 512
 _POLL_MS = 200

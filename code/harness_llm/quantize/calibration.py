@@ -5,28 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from harness_llm import datasets
 from harness_llm.datasets.options import DatasetOptions
+from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-    from harness_llm.datasets.table import SampleTable
-    from harness_llm.quantize.recipe import CalibrationKind
-
-__all__ = ["SAVE_EVERY_S", "CalibrationSet", "CalibrationState", "feed", "load_calibration"]
+from harness_llm.quantize.recipe import CalibrationKind
 
 _LOG = logging.getLogger(__name__)
 SAVE_EVERY_S = 60.0

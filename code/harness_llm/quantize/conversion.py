@@ -8,28 +8,21 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.fetch.disk import require_space, share_files
-from harness_llm.quantize.calibration import CalibrationState, load_calibration
+from harness_llm.quantize.calibration import CalibrationSet, CalibrationState, load_calibration
 from harness_llm.quantize.exported import copy_tokenizer, inspect, is_complete
-from harness_llm.quantize.recipe import Backend, Recipe, checkpoint_digest
+from harness_llm.quantize.recipe import Backend, CalibrationKind, Recipe, checkpoint_digest
 from harness_llm.quantize.writeup import Execution, render
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness_llm.quantize.calibration import CalibrationSet
-    from harness_llm.quantize.recipe import CalibrationKind
-
-__all__ = ["Options", "choose_backend", "quantize"]
 
 _LOG = logging.getLogger(__name__)
 _MARKER = "quantization.json"

@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from safetensors import safe_open
 
 from harness_llm.errors import HostError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = ["Contents", "copy_tokenizer", "inspect", "is_complete"]
 
 _LINEAR = re.compile(r"\.(q|k|v|o|gate|up|down)_proj\.weight$")
 _COPIED = (

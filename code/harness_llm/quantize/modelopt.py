@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import copy
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import modelopt.torch.quantization as mtq
 from modelopt.torch.export import export_hf_checkpoint
 from modelopt.torch.quantization.nn import TensorQuantizer
 
-from harness_llm.quantize.calibration import CalibrationState, feed
+from harness_llm.quantize.calibration import CalibrationSet, CalibrationState, feed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from transformers import PreTrainedModel
 
-    from harness_llm.quantize.calibration import CalibrationSet
-
-__all__ = ["calibrate", "export"]
 
 _LOG = logging.getLogger(__name__)
 

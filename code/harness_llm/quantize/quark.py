@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from quark.torch import LLMTemplate, ModelQuantizer, export_safetensors
 
 from harness_llm.errors import ModelError
+from harness_llm.quantize.calibration import CalibrationSet, CalibrationState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transformers import PreTrainedModel
 
-    from harness_llm.quantize.calibration import CalibrationSet, CalibrationState
-
-__all__ = ["calibrate", "export"]
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,14 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 from harness_llm.errors import ModelError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["Backend", "CalibrationKind", "Recipe", "checkpoint_digest"]
 
 CalibrationKind = Literal["openorca", "humaneval", "jsonl"]
 """Kinds of data set that activations can be measured on."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from harness_llm.quantize.exported import Contents
-    from harness_llm.quantize.recipe import Recipe
-
-__all__ = ["Execution", "render"]
+from harness_llm.quantize.exported import Contents
+from harness_llm.quantize.recipe import Recipe
 
 
 @dataclass(frozen=True)

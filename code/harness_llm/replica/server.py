@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from harness_llm.core import Request
     from harness_llm.engines.base import Engine
 
-__all__ = ["Server"]
 
 _log = logging.getLogger(__name__)
 _DRAIN_LIMIT = 64  # messages read before other work on the loop gets its turn

@@ -5,8 +5,6 @@ from __future__ import annotations
 from harness_llm.transport.numbering import MessageCounter
 from harness_llm.transport.wire import Events
 
-__all__ = ["Session"]
-
 
 class Session:
     """Collects events until they are sent together.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness_llm.datasets.table import SampleTable
     from harness_llm.fleet.plan import PlannedTest
 
-__all__ = ["TESTS", "Prepared", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 _NOT_MEASURED = {"engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s", "port"}
 

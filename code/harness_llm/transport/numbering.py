@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from harness_llm.errors import ProtocolError
 
-__all__ = ["MessageCounter"]
-
 
 class MessageCounter:
     """Checks that messages arrive numbered 0, 1, 2, … with none lost and none repeated.

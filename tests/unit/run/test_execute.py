@@ -17,6 +17,7 @@ from harness_llm.results.folder import RunFolder, read_json
 from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute, find_unfinished
 from harness_llm.run.prepare import prepare
+from harness_llm.testing import RecordingView
 from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
@@ -180,9 +181,8 @@ def test_room_is_made_for_the_largest_data_set(setup: Setup, supervisor: type[_F
 def test_notes_are_shown_before_anything_starts(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
     setup.conf.write_text(OFFICIAL)
     prepared = prepare([setup.config("Offline", benchmark="gpt-oss-120b")], ["accuracy"])
-    said: list[str] = []
-    view = SimpleNamespace(say=said.append)
+    view = RecordingView()
     supervisor.error = ReplicaLost("gone")
     with pytest.raises(ReplicaLost):
         execute(prepared, setup.folder / "run", view, resume=False, after_test=lambda _: None)
-    assert prepared.notes and said[: len(prepared.notes)] == [f"note: {note}" for note in prepared.notes]
+    assert prepared.notes and view.said[: len(prepared.notes)] == [f"note: {note}" for note in prepared.notes]
