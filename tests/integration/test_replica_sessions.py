@@ -135,4 +135,4 @@ def test_vllm_drops_the_session_before(tmp_path: Path) -> None:
         second.close()
         first.close()
         log = (tmp_path / "log.txt").read_text()
-        assert "a session ended with 32 requests unfinished" in log
+        assert "a session ended with 32 unfinished requests" in log
