@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
@@ -24,14 +23,15 @@ from harness_llm.results.folder import TestFolder, read_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness_llm.benchmark import Benchmark
     from harness_llm.config.model import RunConfig
 
-__all__ = ["check_scorable", "finish_test", "gates_of", "rules_of", "unscored_note"]
+__all__ = ["check_scorable", "finish_test", "gates_of", "unscored_note"]
 
 _LOG = "mlperf_log_accuracy.json"
 
 
-def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
+def finish_test(folder: Path, config: RunConfig, table: SampleTable, benchmark: Benchmark) -> str:
     """Score or verify one finished test and write the result into its folder.
 
     Args:
@@ -39,6 +39,7 @@ def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
         config: The scenario's configuration.
         table: The samples that tests share; a test whose test.json names samples of its own is scored by
             those.
+        benchmark: The benchmark of the run.
 
     Returns:
         One line for people; empty where there was nothing to do.
@@ -55,9 +56,9 @@ def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
         return ""
     if asked.references is None or config.model_path is None:
         return ""
-    if note := unscored_note(config):
+    if note := unscored_note(benchmark):
         return f"{name}: {note}"
-    result = score_test(folder, asked, config.model_path, gates_of(config))
+    result = score_test(folder, asked, config.model_path, gates_of(config, benchmark))
     result.write(folder)
     scores = ", ".join(f"{key} {value:.2f}" for key, value in result.scores.items())
     verdict_text = {True: "all gates met", False: "BELOW ITS GATE", None: "no gate to judge by"}[
@@ -66,7 +67,7 @@ def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
     return f"{name}: {scores}: {verdict_text}"
 
 
-def check_scorable(config: RunConfig, test: str, table: SampleTable) -> None:
+def check_scorable(config: RunConfig, test: str, table: SampleTable, benchmark: Benchmark) -> None:
     """Find out, before a test runs, what would keep its answers from being scored.
 
     Raises:
@@ -77,42 +78,37 @@ def check_scorable(config: RunConfig, test: str, table: SampleTable) -> None:
         return
     if test.startswith("TEST") and rules.compliance_test(test).accuracy_at_least is not None:
         check_gradable(table)
-    official = rules_of(config.harness_config.benchmark)
-    gated = {gate.metric for gate in official.accuracy} if official is not None else set()
+    gated = {gate.metric for gate in benchmark.gates}
     if test == "accuracy" and NEEDS_SENTENCES in gated and not has_sentence_model():
         raise ConfigError(
-            f"{config.harness_config.benchmark} is judged by {NEEDS_SENTENCES}, and the data of nltk's "
+            f"{benchmark.name} is judged by {NEEDS_SENTENCES}, and the data of nltk's "
             "sentence model (punkt_tab) is not on this machine",
             f"Get it once: {COMMAND}",
         )
 
 
-def unscored_note(config: RunConfig) -> str:
+def unscored_note(benchmark: Benchmark) -> str:
     """Why the accuracy test of a benchmark runs unscored, and what to do; empty where it is scored."""
-    official = rules_of(config.harness_config.benchmark)
-    if official is None:
-        return ""
     computed = (*GATED, NEEDS_SENTENCES)
-    foreign = [gate.metric for gate in official.accuracy if gate.metric not in computed]
+    foreign = [gate.metric for gate in benchmark.gates if gate.metric not in computed]
     if not foreign:
         return ""
     return (
-        f"{official.name} is judged by {', '.join(foreign)}, which this harness does not compute for an "
+        f"{benchmark.name} is judged by {', '.join(foreign)}, which this harness does not compute for an "
         f"accuracy test: {_LOG} is written and not scored; MLCommons' own script scores it "
         "(docs/accuracy.md has the command)"
     )
 
 
-def gates_of(config: RunConfig) -> Reference | Gates | None:
+def gates_of(config: RunConfig, benchmark: Benchmark) -> Reference | Gates | None:
     """What an accuracy score is judged by: the rules, the benchmark's own reference, or nothing.
 
     Raises:
         ConfigError: The reference file cannot be used.
     """
-    harness = config.harness_config
-    official = rules_of(harness.benchmark)
+    official, reference = benchmark.rules, config.harness_config.reference
     if official is None:
-        return None if harness.reference is None else Reference.load(harness.reference)
+        return None if reference is None else Reference.load(reference)
     window = official.length
     bounds = (0.0 if window.low is None else float(window.low), float(window.high))
     return Gates(
@@ -121,13 +117,6 @@ def gates_of(config: RunConfig) -> Reference | Gates | None:
         characters=bounds if window.metric == "gen_len" else None,
         source=f"rules of {official.round}",
     )
-
-
-@cache
-def rules_of(benchmark: str) -> rules.BenchmarkRules | None:
-    """The rules that a run is held to: those of the newest round that has the benchmark, or None."""
-    rounds = rules.rounds_of(benchmark)
-    return rules.lookup(benchmark, rounds[-1]) if rounds else None
 
 
 def _verify(folder: Path, scenario: Scenario, config: RunConfig, table: SampleTable) -> str:

@@ -16,6 +16,7 @@ PACKAGE = "harness_llm"
 LAYERS = (
     {"errors", "core"},
     {"rules"},
+    {"benchmark"},
     {"config", "engines", "fetch", "logs", "system", "transport"},
     {"datasets", "launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},

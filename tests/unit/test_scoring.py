@@ -9,15 +9,17 @@ import yaml
 
 from harness_llm import scoring
 from harness_llm.accuracy.result import Gates
+from harness_llm.benchmark import resolve
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, UsageError
 from harness_llm.run.official_score import main, take_over_score
-from harness_llm.scoring import finish_test, gates_of, unscored_note
+from harness_llm.scoring import unscored_note
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness_llm.accuracy.reference_file import Reference
     from harness_llm.config.model import RunConfig
 
 FINAL, RETURN, A, B = 0, 1, 2, 3
@@ -64,6 +66,14 @@ def _own_samples(run: Path, references: list[str]) -> dict[str, Any]:
     )
     table.save(run / "samples_TEST07.npz")
     return {"file": "samples_TEST07.npz", "digest": table.digest, "samples": len(table), "name": "gpqa"}
+
+
+def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
+    return scoring.finish_test(folder, config, table, resolve(config.harness_config.benchmark))
+
+
+def _gates(folder: Path, benchmark: str) -> Gates | Reference | None:
+    return scoring.gates_of(_config(folder, benchmark), resolve(benchmark))
 
 
 SHARED = SampleTable.from_prompts("perf", [[1]], max_tokens=9, min_tokens=2)
@@ -155,21 +165,21 @@ def test_an_accuracy_test_that_cannot_be_scored_says_so_and_writes_no_score(tmp_
         ("llama3.1-8b", None), ("mine", None),
     ],
 )  # fmt: skip
-def test_which_benchmarks_are_scored_here(tmp_path: Path, benchmark: str, foreign: str | None) -> None:
-    note = unscored_note(_config(tmp_path, benchmark))
+def test_which_benchmarks_are_scored_here(benchmark: str, foreign: str | None) -> None:
+    note = unscored_note(resolve(benchmark))
     assert (f"judged by {foreign}," in note) if foreign else not note
 
 
 def test_gates_are_all_of_the_rules(tmp_path: Path) -> None:
-    gates = gates_of(_config(tmp_path, "llama3.1-8b"))
+    gates = _gates(tmp_path, "llama3.1-8b")
     assert isinstance(gates, Gates)
     assert set(gates.minimum) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
     assert gates.characters == (7350879.6, 8984408.4) and gates.tokens_per_sample is None
-    gates = gates_of(_config(tmp_path, "gpt-oss-120b"))
+    gates = _gates(tmp_path, "gpt-oss-120b")
     assert isinstance(gates, Gates)
     assert gates.minimum == {"exact_match": pytest.approx(82.2987)}
     assert gates.tokens_per_sample == (0, 10998.9) and gates.characters is None
-    assert gates_of(_config(tmp_path, "mine")) is None
+    assert _gates(tmp_path, "mine") is None
 
 
 # ---------------------------------------------------------------------------- MLCommons' own score

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from harness_llm import rules
+from harness_llm.benchmark import facts_of
 from harness_llm.check.model import Check
 from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Mode, Scenario
@@ -89,6 +90,12 @@ class Case:
     def loadgen_model(self) -> str:
         """The model name that LoadGen must have been given."""
         return rules.loadgen_model(self.benchmark, self.scenario)
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Token ids that end an answer of an official benchmark's model; empty where nobody says."""
+        facts = facts_of(self.benchmark) if self.rules else None
+        return facts.end_tokens.ids if facts and facts.end_tokens else frozenset()
 
     @property
     def expected_samples(self) -> int | None:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["COMPLIANCE_CHECKS"]
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker/checks/compliance_check.py"
-_EOS = 2  # Llama-2 and Mixtral; run_verification.py line 47
-_EOS_MODELS = ("llama2-70b", "mixtral-8x7b")
 _LINES = {
     "first_token": (("First token check pass: True", "First token check pass: Skipped"), "first token"),
     "eos": (("EOS check pass: True",), "end of sequence"),
@@ -202,7 +200,7 @@ def _dataset(case: Case, name: str, folder: Path) -> Iterator[Check]:
 
 
 def _faults(case: Case, path: Path) -> Iterator[str]:
-    knows_end = case.rules is not None and case.rules.conf_name.startswith(_EOS_MODELS)
+    ends = frozenset(token.to_bytes(4, "little").hex().upper() for token in case.end_tokens)
     entries, half_lines, cut = 0, 0, False
     for entry in iterate_entries(path):
         if entry is None:
@@ -214,14 +212,14 @@ def _faults(case: Case, path: Path) -> Iterator[str]:
                 return
         else:
             entries += 1
-            yield from _entry_faults(case, entry, knows_end=knows_end)
+            yield from _entry_faults(case, entry, ends)
     if half_lines and not cut:
         yield f"{half_lines} lines that are no entry"
     if not entries:
         yield "no answer"
 
 
-def _entry_faults(case: Case, entry: AccuracyEntry, *, knows_end: bool) -> Iterator[str]:
+def _entry_faults(case: Case, entry: AccuracyEntry, ends: frozenset[str]) -> Iterator[str]:
     if entry.token_count is None or len(entry.data) != 8 * entry.token_count:
         length = len(entry.data) / 8
         yield f"sample {entry.sample}: token_count {entry.token_count}, data of {length:g} tokens"
@@ -230,8 +228,8 @@ def _entry_faults(case: Case, entry: AccuracyEntry, *, knows_end: bool) -> Itera
     ):
         reported = entry.token_data or "none"
         yield f"sample {entry.sample}: reported first token {reported}, {entry.data[:8]} in data"
-    end = _EOS.to_bytes(4, "little").hex().upper()
-    if knows_end and entry.data.upper().endswith(end * 2) and len(entry.data) % 8 == 0:
+    last = entry.data[-16:].upper()
+    if len(entry.data) % 8 == 0 and last[:8] in ends and last[8:] in ends:
         yield f"sample {entry.sample}: ends with end of sequence twice"
 
 

@@ -141,10 +141,10 @@ def _differences(case: Case, detail: DetailLog, area: str) -> Iterator[str]:
     server = case.scenario.is_timed_per_token
     logged = _LOGGED | (_LOGGED_SERVER if server else {"target_qps": ("requested_offline_expected_qps", 1)})
     wanted = {"min_duration": 600000.0, "min_query_count": float(_LOADGEN_MIN_QUERIES)}
-    if case.rules and not server and case.rules.conf_name != "gpt-oss-120b":
-        wanted["min_query_count"] = float(case.rules.samples.offline_minimum)
-    if case.rules and case.rules.conf_name.endswith("-interactive") and not server:
+    if case.rules and not server:
         del wanted["min_query_count"]
+        if case.rules.samples.offline_queries is not None:
+            wanted["min_query_count"] = float(case.rules.samples.offline_queries)
     wanted |= {key: float(value) for key, value in case.settings.items()}
     for key, value in wanted.items():
         if key not in logged or (area == "accuracy" and key == "target_qps"):

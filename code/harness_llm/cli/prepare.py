@@ -30,8 +30,8 @@ def prepare_verb(
 def _document(prepared: Prepared) -> dict[str, Any]:
     table = prepared.table
     return {
-        "benchmark": prepared.benchmark,
-        "official": prepared.is_official,
+        "benchmark": prepared.benchmark.name,
+        "official": prepared.benchmark.is_official,
         "marker": prepared.marker,
         "dataset": {
             "name": table.name,
@@ -51,7 +51,7 @@ def _document(prepared: Prepared) -> dict[str, Any]:
 def _text(prepared: Prepared) -> str:
     table = prepared.table
     lines = [
-        f"{prepared.benchmark}" + (f" ({prepared.marker})" if prepared.marker else ""),
+        prepared.benchmark.name + (f" ({prepared.marker})" if prepared.marker else ""),
         f"  data set {table.name}: {len(table):,} samples, "
         f"prompts up to {table.prompt_lengths.max()} tokens, "
         f"answers up to {table.max_tokens.max()}; digest {table.digest[:12]}",

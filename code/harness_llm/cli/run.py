@@ -13,9 +13,8 @@ from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_conf
 from harness_llm.cli.output import EXIT_BROKEN, show_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from harness_llm.config.model import RunConfig
     from harness_llm.run.prepare import Prepared
     from harness_llm.views.live import View
 
@@ -48,15 +47,15 @@ def run_verb(
     from harness_llm.run.prepare import prepare
     from harness_llm.views.live import make_view
 
-    configs = read_configs(config, overrides)
-    prepared = prepare(configs, tuple(test or TESTS))
+    prepared = prepare(read_configs(config, overrides), tuple(test or TESTS))
     unfinished = find_unfinished(prepared, _RESULTS) if resume and output is None else None
-    folder = output or unfinished or _RESULTS / f"{prepared.benchmark}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    folder = output or unfinished or _RESULTS / f"{prepared.benchmark.name}_{started}"
     view = make_view(prepared.marker, quiet=as_json)
     try:
         if unfinished is not None:
             view.say(f"continuing {unfinished}")
-        execute(prepared, folder, view, resume=resume, after_test=_scorer(configs, prepared, view))
+        execute(prepared, folder, view, resume=resume, after_test=_scorer(prepared, view))
     except KeyboardInterrupt:  # here, because click would make it exit code 130
         sys.stderr.write(f"stopped; what was measured is kept in {folder}, --resume continues it\n")
         raise typer.Exit(EXIT_BROKEN) from None
@@ -65,14 +64,15 @@ def run_verb(
     show_run(folder, as_json=as_json)
 
 
-def _scorer(configs: Sequence[RunConfig], prepared: Prepared, view: View) -> Callable[[Path], None]:
+def _scorer(prepared: Prepared, view: View) -> Callable[[Path], None]:
     """What follows each test: its score or verdict, told in a line."""
     from harness_llm.scoring import finish_test
 
-    by_scenario = {str(item.harness_config.scenario): item for item in configs}
+    by_scenario = {str(item.harness_config.scenario): item for item in prepared.configs}
 
     def after_test(folder: Path) -> None:
-        line = finish_test(folder, by_scenario[folder.parent.name], prepared.table)
+        config = by_scenario[folder.parent.name]
+        line = finish_test(folder, config, prepared.table, prepared.benchmark)
         if line:
             view.say(line)
 

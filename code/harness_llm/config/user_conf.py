@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness_llm import rules
+from harness_llm.benchmark import Benchmark
 from harness_llm.config.conf_keys import KEYS, SCENARIOS, ConfKey
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
@@ -172,18 +173,20 @@ class UserConf:
         _raise_for(path, problems)
         return cls(path, tuple(entries))
 
-    def validate(self, benchmark: str, scenarios: Iterable[Scenario], models: Iterable[str] = ()) -> None:
+    def validate(
+        self, benchmark: Benchmark, scenarios: Iterable[Scenario], models: Iterable[str] = ()
+    ) -> None:
         """Refuse what LoadGen would accept in silence for this run.
 
         Args:
-            benchmark: Directory name of the benchmark that runs.
+            benchmark: The benchmark that runs.
             scenarios: Scenarios of the run; each must have its own target_qps.
             models: Further model names that are no mistake, e.g. of other benchmarks of the user.
 
         Raises:
             ConfigError: A model name that nobody knows, no target_qps, or settings in contradiction.
         """
-        own = {rules.loadgen_model(benchmark, scenario) for scenario in Scenario}
+        own = {benchmark.loadgen_model(scenario) for scenario in Scenario}
         known = rules.conf_names() | own | set(models)
         problems = [
             f"{entry.line}: {entry.name} = {entry.text}: no benchmark is called `{entry.model}`, so "
@@ -192,11 +195,10 @@ class UserConf:
             if entry.model not in known | {"*"}
         ]
         for scenario in scenarios:
-            problems += self._scenario_problems(benchmark, scenario)
+            problems += self._scenario_problems(benchmark.loadgen_model(scenario), scenario)
         _raise_for(self.path, problems)
 
-    def _scenario_problems(self, benchmark: str, scenario: Scenario) -> list[str]:
-        model = rules.loadgen_model(benchmark, scenario)
+    def _scenario_problems(self, model: str, scenario: Scenario) -> list[str]:
         place = f"{model}.{scenario.loadgen_name}"
         found = self.settings_for(model, scenario)
         problems = []

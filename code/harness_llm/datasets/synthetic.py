@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +12,10 @@ from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
 
 if TYPE_CHECKING:
+    from harness_llm.benchmark.facts import Shape, Spread
     from harness_llm.core import GenerationLimits
 
-__all__ = ["LLAMA2_70B", "Lengths", "load_synthetic"]
-
-LLAMA2_70B = "llama2-70b"
-"""Name of the shape that resembles the official llama2-70b data set."""
+__all__ = ["draw_lengths", "load_synthetic"]
 
 _FIRST_PLAIN_TOKEN = 3
 """Ids 0 to 2 are unknown, begin and end of sequence in the Llama family; prompts hold none of them."""
@@ -28,54 +25,28 @@ _SHORTEST_ANSWER = 2
 @b66003e1)."""
 
 _SHAPE = re.compile(r"(\d+):(\d+)(?:-(\d+))?:(\d+)(?:-(\d+))?")
-_REMEDY = f"Write count:input:output, e.g. 1000:128:64 or 1000:100-400:2-200 (inclusive), or {LLAMA2_70B}."
+_REMEDY = "Write count:input:output, e.g. 1000:128:64 or 1000:100-400:2-200 (inclusive), or {names}."
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """A skewed distribution of token counts: log-normal, clipped, with an exact mean.
-
-    Attributes:
-        mean: Mean over all samples, tokens.
-        sigma: Standard deviation of the logarithm before clipping.
-        shortest: Smallest count, tokens.
-        longest: Largest count, tokens.
-    """
-
-    mean: float
-    sigma: float
-    shortest: int
-    longest: int
-
-    def draw(self, count: int, random: np.random.Generator) -> npt.NDArray[np.int32]:
-        """Token counts, int32, shape (count,); their sum is the mean times `count`, rounded."""
-        assert self.shortest <= self.mean <= self.longest
-        logs = self.sigma * random.standard_normal(count)
-        total = round(self.mean * count)
-        low, high = 0.0, np.log(self.longest) + 10 * self.sigma
-        for _ in range(60):  # bisection on the scale; clipping keeps the sum monotonic in it
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._clipped(logs + middle).sum() < total else (low, middle)
-        lengths = self._clipped(logs + low)
-        missing = total - int(lengths.sum())
-        step = 1 if missing > 0 else -1
-        room = np.flatnonzero(lengths < self.longest if step > 0 else lengths > self.shortest)
-        lengths[room[: abs(missing)]] += step
-        return lengths.astype(np.int32)
-
-    def _clipped(self, logs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        lengths: npt.NDArray[np.float64] = np.clip(np.rint(np.exp(logs)), self.shortest, self.longest)
-        return lengths.astype(np.int64)
+def draw_lengths(spread: Spread, count: int, random: np.random.Generator) -> npt.NDArray[np.int32]:
+    """Token counts, int32, shape (count,); their sum is the spread's mean times `count`, rounded."""
+    logs = spread.sigma * random.standard_normal(count)
+    total = round(spread.mean * count)
+    low, high = 0.0, np.log(spread.longest) + 10 * spread.sigma
+    for _ in range(60):  # bisection on the scale; clipping keeps the sum monotonic in it
+        middle = (low + high) / 2
+        low, high = (middle, high) if _clipped(spread, logs + middle).sum() < total else (low, middle)
+    lengths = _clipped(spread, logs + low)
+    missing = total - int(lengths.sum())
+    step = 1 if missing > 0 else -1
+    room = np.flatnonzero(lengths < spread.longest if step > 0 else lengths > spread.shortest)
+    lengths[room[: abs(missing)]] += step
+    return lengths.astype(np.int32)
 
 
-_LLAMA2_70B_SAMPLES = 24_576
-_LLAMA2_70B_INPUT = Lengths(mean=277.0, sigma=0.8, shortest=20, longest=1023)
-"""The official filter keeps prompts under 1,024 tokens (language/llama2-70b/processorca.py,
-filter_seqlen_oob, @b66003e1). No source gives the mean: 277 tokens and the spread are this
-project's choice."""
-_LLAMA2_70B_OUTPUT = Lengths(mean=294.45, sigma=0.8, shortest=_SHORTEST_ANSWER, longest=1024)
-"""Mean tokens per sample of the reference run (language/llama2-70b/README.md, @b66003e1); 1,024 is the
-official output limit. The spread is this project's choice."""
+def _clipped(spread: Spread, logs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    lengths: npt.NDArray[np.float64] = np.clip(np.rint(np.exp(logs)), spread.shortest, spread.longest)
+    return lengths.astype(np.int64)
 
 
 def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_size: int) -> SampleTable:
@@ -83,8 +54,8 @@ def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_siz
 
     Args:
         shape: `count:input:output`, each of the last two one number or an inclusive range `low-high` that is
-            drawn from uniformly; or `llama2-70b`: 24,576 samples, prompts of 20 to 1,023 tokens with mean
-            277.0, answers of 2 to 1,024 tokens with mean 294.45, clipped log-normal.
+            drawn from uniformly; or the name of a folder of models/ whose benchmark.yaml has a shape, such as
+            `llama2-70b`: as many samples as the official data set, with lengths that resemble its own.
         limits: An answer that is longer than `max_tokens` is a contradiction; `min_tokens` is not used.
         seed: The same shape, seed and vocabulary always give the same table.
         vocab_size: Token ids are uniform in 3..vocab_size - 1.
@@ -115,21 +86,32 @@ def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_siz
 
 
 def _draw(shape: str, random: np.random.Generator) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    if shape == LLAMA2_70B:
+    if shape in (named := _named_shapes()):
+        known = named[shape]
         return (
-            _LLAMA2_70B_INPUT.draw(_LLAMA2_70B_SAMPLES, random),
-            _LLAMA2_70B_OUTPUT.draw(_LLAMA2_70B_SAMPLES, random),
+            draw_lengths(known.prompt, known.samples, random),
+            draw_lengths(known.answer, known.samples, random),
         )
     match = _SHAPE.fullmatch(shape)
     if match is None:
-        raise DatasetError(f"synthetic shape {shape!r} cannot be read", _REMEDY)
+        raise DatasetError(f"synthetic shape {shape!r} cannot be read", _remedy())
     count = int(match[1])
     if count == 0:
-        raise DatasetError(f"synthetic shape {shape!r}: no samples", _REMEDY)
+        raise DatasetError(f"synthetic shape {shape!r}: no samples", _remedy())
     return (
         _uniform(shape, "input", match[2], match[3], 1, count, random),
         _uniform(shape, "output", match[4], match[5], _SHORTEST_ANSWER, count, random),
     )
+
+
+def _named_shapes() -> dict[str, Shape]:
+    from harness_llm.benchmark import all_facts  # pydantic, which the loadgen process does without
+
+    return {name: facts.shape for name, facts in all_facts().items() if facts.shape is not None}
+
+
+def _remedy() -> str:
+    return _REMEDY.format(names=", ".join(_named_shapes()))
 
 
 def _uniform(
@@ -143,7 +125,7 @@ def _uniform(
 ) -> npt.NDArray[np.int32]:
     low, high = int(first), int(last or first)
     if low < shortest:
-        raise DatasetError(f"synthetic shape {shape!r}: {what} is {low}, the least is {shortest}", _REMEDY)
+        raise DatasetError(f"synthetic shape {shape!r}: {what} is {low}, the least is {shortest}", _remedy())
     if high < low or high > np.iinfo(np.int32).max:
-        raise DatasetError(f"synthetic shape {shape!r}: {what} range {low}-{high} cannot be", _REMEDY)
+        raise DatasetError(f"synthetic shape {shape!r}: {what} range {low}-{high} cannot be", _remedy())
     return random.integers(low, high, count, dtype=np.int32, endpoint=True)

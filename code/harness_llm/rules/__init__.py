@@ -22,12 +22,13 @@ from harness_llm.rules.access import (
     rounds_of,
     table,
 )
-from harness_llm.rules.benchmark import BenchmarkRules
+from harness_llm.rules.by_round import BenchmarkRules
 from harness_llm.rules.compare import compare_with_loadgen
-from harness_llm.rules.marks import SIMULATED, UNOFFICIAL
 from harness_llm.rules.model import (
+    SIMULATED,
+    UNOFFICIAL,
     AccuracyGate,
-    Benchmark,
+    BenchmarkRow,
     ComplianceTest,
     Generation,
     LatencyLimits,
@@ -42,7 +43,7 @@ __all__ = [
     "SIMULATED",
     "UNOFFICIAL",
     "AccuracyGate",
-    "Benchmark",
+    "BenchmarkRow",
     "BenchmarkRules",
     "ComplianceTest",
     "Generation",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness_llm.core import Scenario
-    from harness_llm.rules.benchmark import BenchmarkRules
+    from harness_llm.rules.by_round import BenchmarkRules
     from harness_llm.rules.model import Seeds
 
 __all__ = ["compare_with_loadgen"]
@@ -20,29 +20,24 @@ _SEED_KEYS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 
 def compare_with_loadgen(
     settings: Mapping[str, Any],
-    benchmark: str | None = None,
+    known: BenchmarkRules | None = None,
     scenario: Scenario | None = None,
-    round_name: str | None = None,
+    round_name: str = rules.LATEST_ROUND,
 ) -> list[str]:
     """Differences between LoadGen's configuration and the table, each a sentence that says which is older.
 
     Args:
         settings: Fields of `TestSettings` after `FromConfig`, under their Python names; a field that is
             absent is not compared. user.conf may lengthen a run: durations and counts may exceed the table's.
-        benchmark: Directory name; None, or an unofficial one, compares the seeds only.
+        known: The rules of the benchmark; None compares the seeds only. Those of a benchmark that has left
+            MLPerf are of the last round that had it.
         scenario: The scenario that `FromConfig` was asked for.
-        round_name: The round to compare with. None is the newest of the table, and for the values of a
-            benchmark that has left MLPerf, the last round that had it.
+        round_name: The round whose seeds LoadGen must have.
 
     Returns:
         One sentence a difference; empty where both agree.
     """
-    wanted = round_name or rules.LATEST_ROUND
-    found = _compare_seeds(settings, rules.round_seeds(wanted), wanted)
-    had = rules.rounds_of(benchmark) if benchmark else ()
-    if round_name is None and had:
-        wanted = had[-1]
-    known = rules.lookup(benchmark, wanted) if benchmark else None
+    found = _compare_seeds(settings, rules.round_seeds(round_name), round_name)
     if known is None or scenario is None:
         return found
     return found + _compare_values(settings, known, scenario)

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness_llm.core import NANOSECONDS_PER_MS, Scenario
 
 __all__ = [
+    "SIMULATED",
+    "UNOFFICIAL",
     "AccuracyGate",
-    "Benchmark",
+    "BenchmarkRow",
     "ComplianceTest",
     "Generation",
     "LatencyLimits",
@@ -24,6 +26,12 @@ __all__ = [
     "Seeds",
     "Table",
 ]
+
+SIMULATED = "simulated, not a result"
+"""What must stand beside a number where the answers were made up by the simulated engine."""
+
+UNOFFICIAL = "unofficial: no result of an MLPerf benchmark"
+"""The same where the benchmark is none of MLPerf's, or was not run as the rules ask."""
 
 RoundName = Literal["v5.0", "v5.1", "v6.0", "v6.1"]
 _Scenario = Annotated[Scenario, Field(strict=False)]
@@ -91,12 +99,15 @@ class SampleCounts(_Row):
     Attributes:
         performance: Fewest loaded samples in performance mode.
         accuracy: Exact number of samples in accuracy mode.
-        offline_minimum: Fewest samples in the Offline query.
+        offline_minimum: Fewest samples in the Offline query, as the checker counts.
+        offline_queries: `min_query_count` of an Offline run in which user.conf sets none; None where that
+            depends on the release of LoadGen.
     """
 
     performance: int
     accuracy: int
     offline_minimum: int
+    offline_queries: int | None
 
 
 class LatencyLimits(_Row):
@@ -180,7 +191,7 @@ class RoundRow(_Row):
         return frozenset((*self.required, *self.one_of, *self.optional))
 
 
-class Benchmark(BaseModel):
+class BenchmarkRow(BaseModel):
     """What holds for one benchmark in every round; the key in the table is its directory name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -234,6 +245,6 @@ class Table(BaseModel):
     run: RunRules
     rounds: dict[RoundName, Round]
     tests: dict[str, ComplianceTest]
-    benchmarks: dict[str, Benchmark]
+    benchmarks: dict[str, BenchmarkRow]
     other_benchmarks: dict[RoundName, Names]
     other_conf_names: Names

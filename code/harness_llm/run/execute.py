@@ -154,8 +154,8 @@ def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitS
     host = detect()
     earlier = folder.state() or {}
     folder.record(
-        benchmark=prepared.benchmark,
-        official=prepared.is_official,
+        benchmark=prepared.benchmark.name,
+        official=prepared.benchmark.is_official,
         simulated=prepared.is_simulated,
         marker=prepared.marker,
         state="running",

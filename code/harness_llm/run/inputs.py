@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness_llm
 from harness_llm import datasets, rules
 from harness_llm.accuracy.checkpoint import weights_digest
 from harness_llm.accuracy.reference_file import Reference
-from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, HostError, ModelError
 from harness_llm.launch.local import child_environment
-from harness_llm.scoring import gates_of, rules_of
+from harness_llm.scoring import gates_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness_llm.benchmark import Benchmark
     from harness_llm.config.model import RunConfig
+    from harness_llm.core import Scenario
     from harness_llm.datasets.table import SampleTable
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "check_same_benchmark",
     "check_tests",
     "model_config",
-    "shipped_models",
 ]
 
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
@@ -40,13 +38,6 @@ _SAME_IN_ALL = (
     "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed", "tests",
     "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
 )  # fmt: skip
-
-
-def shipped_models() -> set[str]:
-    """LoadGen's model names of the benchmarks under models/: one user.conf may name several of them."""
-    models = Path(harness_llm.__file__).parent / "models"
-    folders = (path.name for path in models.iterdir() if path.is_dir())
-    return {rules.loadgen_model(name, scenario) for name in folders for scenario in Scenario}
 
 
 def check_same_benchmark(configs: Sequence[RunConfig]) -> None:
@@ -75,20 +66,19 @@ def check_same_benchmark(configs: Sequence[RunConfig]) -> None:
                 )
 
 
-def check_loadgen(config: RunConfig) -> None:
+def check_loadgen(benchmark: Benchmark, scenario: Scenario) -> None:
     """Hold the rules table against the mlperf.conf inside LoadGen, before LoadGen decides by it.
 
     Raises:
         ConfigError: They differ.
         HostError: LoadGen does not load.
     """
-    harness = config.harness_config
-    if not rules.is_official(harness.benchmark):
+    if not benchmark.is_official:
         return
-    model = rules.loadgen_model(harness.benchmark, harness.scenario)
+    model = benchmark.loadgen_model(scenario)
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "harness_llm.loadgen.embedded", model, harness.scenario],
+            [sys.executable, "-m", "harness_llm.loadgen.embedded", model, scenario],
             capture_output=True,
             text=True,
             check=False,
@@ -105,20 +95,20 @@ def check_loadgen(config: RunConfig) -> None:
             f"LoadGen does not load: {answer.stderr.strip()[-500:]}", "Set the environment up again."
         )
     settings = json.loads(answer.stdout.splitlines()[-1])
-    differences = rules.compare_with_loadgen(settings, harness.benchmark, harness.scenario)
+    differences = rules.compare_with_loadgen(settings, benchmark.rules, scenario)
     if differences:
         raise ConfigError(
             "\n".join(differences), "Install the LoadGen release of the round, or update the rules."
         )
 
 
-def check_decoding(config: RunConfig) -> None:
+def check_decoding(config: RunConfig, benchmark: Benchmark) -> None:
     """Whether answers are decoded as the rules ask: greedily, or for gpt-oss-120b sampled at temperature 1.
 
     Raises:
         ConfigError: They are not.
     """
-    official = rules_of(config.harness_config.benchmark)
+    official = benchmark.rules
     if official is None or config.harness_config.engine == "simulated":
         return
     given = config.llm_config.get("override_generation_config") or {}
@@ -137,18 +127,17 @@ def check_decoding(config: RunConfig) -> None:
         )
 
 
-def check_tests(config: RunConfig) -> None:
+def check_tests(config: RunConfig, benchmark: Benchmark) -> None:
     """Refuse samples for a test that the benchmark does not have, and would never run.
 
     Raises:
         ConfigError: harness_config.tests names one.
     """
-    official = rules_of(config.harness_config.benchmark)
-    known = () if official is None else ("accuracy", *official.tests)
+    known = () if benchmark.rules is None else ("accuracy", *benchmark.rules.tests)
     for name in config.harness_config.tests if known else ():
         if name not in known:
             raise ConfigError(
-                f"harness_config.tests.{name}: {config.harness_config.benchmark} has no such test",
+                f"harness_config.tests.{name}: {benchmark.name} has no such test",
                 f"Remove it; this benchmark has {', '.join(known)}.",
             )
 
@@ -175,13 +164,13 @@ def check_model(config: RunConfig) -> None:
         raise ModelError(f"{path}: holds no weights (*.safetensors)", "Download the model again.")
 
 
-def check_reference(config: RunConfig, table: SampleTable) -> None:
+def check_reference(config: RunConfig, table: SampleTable, benchmark: Benchmark) -> None:
     """Refuse a reference made for other samples or weights now, not after the test.
 
     Raises:
         ConfigError: It was.
     """
-    reference = gates_of(config)
+    reference = gates_of(config, benchmark)
     if isinstance(reference, Reference) and config.model_path is not None:
         reference.gates(table, weights_digest(config.model_path))
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from harness_llm import rules
 from harness_llm.config.model import HarnessConfig
 from harness_llm.core import Mode, Scenario
-from harness_llm.scoring import rules_of, unscored_note
+from harness_llm.scoring import unscored_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from harness_llm.benchmark import Benchmark
     from harness_llm.config.model import RunConfig
     from harness_llm.config.user_conf import UserConf
     from harness_llm.datasets.table import SampleTable
@@ -24,7 +25,11 @@ _LOADGEN_LIMIT_MS = (
 
 
 def notes_on(
-    configs: Sequence[RunConfig], tests: Sequence[str], table: SampleTable, user_conf: UserConf
+    configs: Sequence[RunConfig],
+    tests: Sequence[str],
+    table: SampleTable,
+    user_conf: UserConf,
+    benchmark: Benchmark,
 ) -> tuple[str, ...]:
     """One sentence for each thing to know.
 
@@ -33,9 +38,10 @@ def notes_on(
         tests: The tests that will run.
         table: The samples that tests share.
         user_conf: LoadGen's user.conf, validated.
+        benchmark: The benchmark of the run.
     """
-    notes = [unscored_note(configs[0])] if "accuracy" in tests else []
-    official = rules_of(configs[0].harness_config.benchmark)
+    notes = [benchmark.note, unscored_note(benchmark) if "accuracy" in tests else ""]
+    official = benchmark.rules
     if official is not None and len(table) < official.samples.performance:
         notes.append(
             f"the data set has {len(table):,} samples, the rules of {official.name} ask for "
@@ -51,9 +57,9 @@ def notes_on(
     for config in configs:
         notes += [
             f"{config.harness_config.scenario}: {setting} does nothing {where}"
-            for setting, where in _without_effect(config)
+            for setting, where in _without_effect(config, benchmark)
         ]
-        if unset := _unset_limits(config, user_conf):
+        if unset := _unset_limits(config, user_conf, benchmark):
             notes.append(
                 f"{config.harness_config.scenario}: user.conf sets no {' and no '.join(unset)}: LoadGen "
                 f"judges by its own default, {_LOADGEN_LIMIT_MS} ms"
@@ -61,7 +67,7 @@ def notes_on(
     return tuple(note for note in dict.fromkeys(notes) if note)
 
 
-def _without_effect(config: RunConfig) -> Iterator[tuple[str, str]]:
+def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[str, str]]:
     """(setting, where) of what was set and is not looked at, so that nobody believes that it was."""
     harness = config.harness_config
     kinds = {harness.dataset, *(test.dataset for test in harness.tests.values())}
@@ -78,17 +84,16 @@ def _without_effect(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "chat_template", "without a jsonl data set"
     if "synthetic" not in kinds and _is_set(harness, "dataset_seed"):
         yield "dataset_seed", "without a synthetic data set"
-    if rules_of(harness.benchmark) is not None and _is_set(harness, "reference"):
+    if benchmark.is_official and _is_set(harness, "reference"):
         yield "reference", "for an official benchmark, which is judged by its rules"
 
 
-def _unset_limits(config: RunConfig, user_conf: UserConf) -> list[str]:
+def _unset_limits(config: RunConfig, user_conf: UserConf, benchmark: Benchmark) -> list[str]:
     """Latency limits of an own benchmark that nobody chose."""
-    harness = config.harness_config
-    if rules.is_official(harness.benchmark) or not harness.scenario.is_timed_per_token:
+    scenario = config.harness_config.scenario
+    if benchmark.is_official or not scenario.is_timed_per_token:
         return []
-    model = rules.loadgen_model(harness.benchmark, harness.scenario)
-    found = user_conf.settings_for(model, harness.scenario)
+    found = user_conf.settings_for(benchmark.loadgen_model(scenario), scenario)
     judged = ("ttft_latency", "tpot_latency") if found.get("use_token_latencies") else ("target_latency",)
     return [key for key in judged if key not in found]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness_llm.accuracy.result import AccuracyResult, Gates
+from harness_llm.benchmark import resolve
 from harness_llm.config.load import load_config
 from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, UsageError
@@ -51,9 +52,10 @@ def take_over_score(folder: Path, output: Path) -> AccuracyResult:
     if run.get("simulated") is not False:
         raise FolderError(f"{folder}: its answers are simulated, so no score can be a result")
     config = load_config(folder.parent.parent / "config" / f"{test['scenario']}.yaml")
-    gates = gates_of(config)
-    if not unscored_note(config) or not isinstance(gates, Gates):
-        raise UsageError(f"{config.harness_config.benchmark}: the harness scores this benchmark itself")
+    benchmark = resolve(config.harness_config.benchmark)
+    gates = gates_of(config, benchmark)
+    if not unscored_note(benchmark) or not isinstance(gates, Gates):
+        raise UsageError(f"{benchmark.name}: the harness scores this benchmark itself")
     text, problem = read_text(output)
     if problem:
         raise UsageError(f"{output}: {problem}", "Keep what the script prints: … | tee OUTPUT.txt")

@@ -11,9 +11,9 @@ from harness_llm.compliance.audit import audit_config
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.fleet.plan import PlannedTest
-from harness_llm.scoring import rules_of
 
 if TYPE_CHECKING:
+    from harness_llm.benchmark import Benchmark
     from harness_llm.config.model import RunConfig
     from harness_llm.config.user_conf import UserConf
 
@@ -26,7 +26,9 @@ _COUNTED = ("performance", "accuracy")
 _LOADGEN_MIN_QUERIES = 100  # loadgen/test_settings.h, min_query_count, @b66003e1
 
 
-def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -> PlannedTest:
+def plan_test(
+    config: RunConfig, test: str, user_conf: UserConf, samples: int, benchmark: Benchmark
+) -> PlannedTest:
     """Plan one test of one scenario.
 
     Args:
@@ -34,16 +36,16 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
         test: `performance`, `accuracy`, or a compliance test of the benchmark.
         user_conf: LoadGen's user.conf, validated.
         samples: Samples of the test's data set.
+        benchmark: The benchmark of the run.
 
     Raises:
         ConfigError: The benchmark has no such test, or user.conf asks for samples that there are not.
     """
-    harness = config.harness_config
-    scenario = harness.scenario
-    model = rules.loadgen_model(harness.benchmark, scenario)
+    scenario = config.harness_config.scenario
+    model = benchmark.loadgen_model(scenario)
     settings = user_conf.settings_for(model, scenario)
     _check_counts(test, settings, samples, user_conf)
-    official = rules_of(harness.benchmark)
+    official = benchmark.rules
     limits = official.latency.get(scenario) if official is not None else None
     planned = PlannedTest(
         name=f"{scenario}/{test}",
@@ -66,7 +68,7 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
         known = (*TESTS, *official.tests)
         near = rules.nearest(test, known)
         raise ConfigError(
-            f"{harness.benchmark} has no test {test!r} in round {official.round}",
+            f"{benchmark.name} has no test {test!r} in round {official.round}",
             f"{f'Did you mean {near}? ' if near else ''}It has {', '.join(known)}.",
         )
     asks_each_once = bool(official.tests[test].audit.get("performance_issue_unique"))

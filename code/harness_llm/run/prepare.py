@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.benchmark import Benchmark, loadgen_names, resolve
 from harness_llm.config.user_conf import UserConf
 from harness_llm.launch.placement import replica_environments
 from harness_llm.run.inputs import (
@@ -17,7 +18,6 @@ from harness_llm.run.inputs import (
     check_model,
     check_same_benchmark,
     check_tests,
-    shipped_models,
 )
 from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
@@ -41,7 +41,8 @@ class Prepared:
     """A run whose every input was read and checked; nothing is started.
 
     Attributes:
-        configs: One for each scenario, in the order given.
+        benchmark: The benchmark, with its rules.
+        configs: One for each scenario, in the order given; each names the benchmark by its own name.
         table: The samples of every test that has none of its own.
         user_conf: LoadGen's user.conf.
         tests: What will run, in order.
@@ -49,22 +50,13 @@ class Prepared:
         notes: What people should know before it starts, a sentence each.
     """
 
+    benchmark: Benchmark
     configs: tuple[RunConfig, ...]
     table: SampleTable
     user_conf: UserConf
     tests: tuple[PlannedTest, ...]
     own_tables: Mapping[str, SampleTable] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    @property
-    def benchmark(self) -> str:
-        """The benchmark's name."""
-        return self.configs[0].harness_config.benchmark
-
-    @property
-    def is_official(self) -> bool:
-        """Whether MLPerf knows the benchmark; if not, every number is marked unofficial."""
-        return rules.is_official(self.benchmark)
 
     @property
     def is_simulated(self) -> bool:
@@ -76,7 +68,7 @@ class Prepared:
         """What to write beside every number; empty for an official benchmark on a real engine."""
         if self.is_simulated:
             return rules.SIMULATED
-        return "" if self.is_official else "unofficial"
+        return "" if self.benchmark.is_official else "unofficial"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -109,28 +101,35 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         UsageError: Something cannot work; says what and what would do.
     """
     check_same_benchmark(configs)
-    first = configs[0].harness_config
-    user_conf = UserConf.read(first.user_conf)
+    benchmark = resolve(configs[0].harness_config.benchmark)
+    configs = [_named(config, benchmark.name) for config in configs]
+    user_conf = UserConf.read(configs[0].harness_config.user_conf)
     scenarios = [config.harness_config.scenario for config in configs]
-    user_conf.validate(first.benchmark, scenarios, models=shipped_models())
+    user_conf.validate(benchmark, scenarios, models=loadgen_names())
     for config in configs:
         check_model(config)
-        check_decoding(config)
-        check_tests(config)
+        check_decoding(config, benchmark)
+        check_tests(config, benchmark)
         replica_environments(config)  # raises where the host has too few devices
-    for config in configs:
-        check_loadgen(config)
+    for scenario in scenarios:
+        check_loadgen(benchmark, scenario)
     asked = tuple(dict.fromkeys(tests))
-    table, own = load_tables(configs, asked)
+    table, own = load_tables(configs, asked, benchmark)
     planned = tuple(
         replace(
-            plan_test(config, test, user_conf, len(own.get(test, table))), samples=samples_file(test, own)
+            plan_test(config, test, user_conf, len(own.get(test, table)), benchmark),
+            samples=samples_file(test, own),
         )
         for key in dict.fromkeys(config.engine_key for config in configs)
         for config in configs
         if config.engine_key == key
         for test in asked
     )
-    return Prepared(
-        tuple(configs), table, user_conf, planned, own, notes_on(configs, asked, table, user_conf)
-    )
+    notes = notes_on(configs, asked, table, user_conf, benchmark)
+    return Prepared(benchmark, tuple(configs), table, user_conf, planned, own, notes)
+
+
+def _named(config: RunConfig, benchmark: str) -> RunConfig:
+    """The configuration with the benchmark's own name, whatever the user called it."""
+    harness = config.harness_config.model_copy(update={"benchmark": benchmark})
+    return config.model_copy(update={"harness_config": harness})

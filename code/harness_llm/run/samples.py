@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness_llm import datasets, rules
+from harness_llm import datasets
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
 from harness_llm.fleet.plan import SHARED_SAMPLES
@@ -15,6 +15,7 @@ from harness_llm.scoring import check_scorable, unscored_note
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from harness_llm.benchmark import Benchmark
     from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
     from harness_llm.datasets.table import SampleTable
 
@@ -24,13 +25,14 @@ _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 
 
 def load_tables(
-    configs: Sequence[RunConfig], tests: Sequence[str]
+    configs: Sequence[RunConfig], tests: Sequence[str], benchmark: Benchmark
 ) -> tuple[SampleTable, dict[str, SampleTable]]:
     """Load and check the samples of every test.
 
     Args:
         configs: One for each scenario, of one benchmark.
         tests: The tests that will run.
+        benchmark: The benchmark of the run.
 
     Returns:
         The table that tests share, and by test the table of each that has its own.
@@ -44,7 +46,7 @@ def load_tables(
         harness,
         DatasetOptions(
             samples=harness.dataset_samples,
-            official=rules.is_official(harness.benchmark) and harness.dataset_samples is None,
+            official=benchmark.is_official and harness.dataset_samples is None,
         ),
     )
     own = {
@@ -56,7 +58,7 @@ def load_tables(
         for each in (table, *own.values()):
             check_fit(config, each)
     for name in tests:
-        _check_scorable(configs, name, own.get(name, table))
+        _check_scorable(configs, name, own.get(name, table), benchmark)
     return table, own
 
 
@@ -84,17 +86,19 @@ def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: Datase
     )
 
 
-def _check_scorable(configs: Sequence[RunConfig], test: str, table: SampleTable) -> None:
+def _check_scorable(
+    configs: Sequence[RunConfig], test: str, table: SampleTable, benchmark: Benchmark
+) -> None:
     """Find now what would make a finished test impossible to score."""
     if any(config.harness_config.engine == "simulated" for config in configs):
         if test == "accuracy" and table.references is not None:
-            check_reference(configs[0], table)
+            check_reference(configs[0], table, benchmark)
         return
-    if test == "accuracy" and not unscored_note(configs[0]):
+    if test == "accuracy" and not unscored_note(benchmark):
         if table.references is None:
             raise ConfigError(
                 f"the data set {table.name} has no reference answers, so accuracy cannot be scored",
                 "Run with --test performance only, or add references to the data set.",
             )
-        check_reference(configs[0], table)
-    check_scorable(configs[0], test, table)
+        check_reference(configs[0], table, benchmark)
+    check_scorable(configs[0], test, table, benchmark)

@@ -181,6 +181,28 @@ def test_a_compliance_run_beside_the_others(run: Path) -> None:
     assert failed(run) == {}
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "ends", "is_seen"),
+    [
+        ("llama3.1-8b", (128009, 128009), True), ("llama3.1-8b", (128009, 128001), True),
+        ("llama3.1-8b", (5, 128009), False), ("llama3.1-8b", (2, 2), False),
+        ("llama2-70b-99.9", (2, 2), True), ("llama2-70b-99.9", (128009, 128009), False),
+        ("deepseek-r1", (1, 1), True), ("toy", (2, 2), False),
+    ],
+)  # fmt: skip
+def test_answers_that_end_twice_are_seen_by_the_end_tokens_of_the_benchmarks_model(
+    run: Path, benchmark: str, ends: tuple[int, int], is_seen: bool
+) -> None:
+    log = unpack("toy-server-audit", run / "Server" / "TEST06") / "mlperf_log_accuracy.json"
+    (log.parent / "test.json").write_text('{"state": "complete"}')
+    edit(run / "run.json", tests=["Server/performance", "Server/TEST06"], benchmark=benchmark)
+    entries = json.loads(log.read_text())
+    entries[0]["data"] = entries[0]["data"][:-16] + np.array(ends, "<i4").tobytes().hex().upper()
+    log.write_text("[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n")
+    found = failed(run).get("compliance.TEST06-answers", "")
+    assert ("ends with end of sequence twice" in found) is is_seen
+
+
 def test_loadgens_own_count_of_errors_and_a_missing_log_of_a_compliance_run(run: Path) -> None:
     place = unpack("toy-server-audit", run / "Server" / "TEST06")
     (place / "test.json").write_text('{"state": "complete"}')

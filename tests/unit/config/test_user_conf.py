@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness_llm.benchmark import resolve
 from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
@@ -35,7 +36,7 @@ def conf(tmp_path: Path, text: str) -> UserConf:
 
 def test_a_good_file_for_several_benchmarks(tmp_path: Path) -> None:
     found = conf(tmp_path, GOOD)
-    found.validate("smollm2-135m", [Scenario.OFFLINE, Scenario.SERVER])
+    found.validate(resolve("smollm2-135m"), [Scenario.OFFLINE, Scenario.SERVER])
     assert found.settings_for("smollm2-135m", Scenario.SERVER) == {
         "use_token_latencies": 1,
         "ttft_latency": 4000,
@@ -132,9 +133,9 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
 def test_mistyped_models_name_the_nearest(tmp_path: Path, line: str, near: str) -> None:
     found = conf(tmp_path, GOOD + line)
     with pytest.raises(ConfigError, match=f"Did you mean `{near}`"):
-        found.validate("smollm2-135m", [Scenario.OFFLINE])
+        found.validate(resolve("smollm2-135m"), [Scenario.OFFLINE])
     model = line.partition(".Server")[0]
-    found.validate("smollm2-135m", [Scenario.OFFLINE], models=[model])
+    found.validate(resolve("smollm2-135m"), [Scenario.OFFLINE], models=[model])
 
 
 @pytest.mark.parametrize(
@@ -152,13 +153,13 @@ def test_mistyped_models_name_the_nearest(tmp_path: Path, line: str, near: str) 
 )
 def test_settings_that_cannot_work(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        conf(tmp_path, text).validate("m", [Scenario.SERVER])
+        conf(tmp_path, text).validate(resolve("m"), [Scenario.SERVER])
 
 
 def test_official_models_need_no_switch_for_token_latencies(tmp_path: Path) -> None:
     text = "llama2-70b.Server.target_qps = 5\nllama2-70b.Server.ttft_latency = 1000"
     found = conf(tmp_path, text)
-    found.validate("llama2-70b-99.9", [Scenario.SERVER])
+    found.validate(resolve("llama2-70b-99.9"), [Scenario.SERVER])
     assert [entry.name for entry in found.open_only("llama2-70b")] == ["llama2-70b.Server.ttft_latency"]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness_llm.benchmark import resolve
 from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def _validate(folder: Path, benchmark: str, lines: str, scenario: Scenario = Scenario.SERVER) -> None:
     path = folder / "user.conf"
     path.write_text(lines)
-    UserConf.read(path).validate(benchmark, [scenario])
+    UserConf.read(path).validate(resolve(benchmark), [scenario])
 
 
 @pytest.mark.parametrize(

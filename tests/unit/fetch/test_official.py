@@ -16,7 +16,8 @@ from harness_llm.fetch.official import OFFICIAL, command_for
 
 ROOT = Path(__file__).parents[3]
 NAMES = {"llama2-70b": "openorca", "llama3.1-8b": "cnn_dailymail", "gpt-oss-120b": "gpt-oss"}
-PROFILES = sorted(path for name in NAMES for path in (ROOT / "code/harness_llm/models" / name).glob("*.yaml"))
+MODELS = ROOT / "code/harness_llm/models"
+PROFILES = sorted(path for name in NAMES for path in (MODELS / name).glob("*_*.yaml"))
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: f"{path.parent.name}-{path.stem}")

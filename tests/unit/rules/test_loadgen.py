@@ -24,6 +24,7 @@ FIELDS = (
     "performance_sample_count_override",
     "accuracy_sample_count_override",
     "min_duration_ms",
+    "min_query_count",
     "ttft_latency",
     "tpot_latency",
     "server_target_latency_percentile",
@@ -36,6 +37,12 @@ OFFICIAL = [
     for found in [rules.lookup(benchmark, round_name)]
     if found is not None and scenario in found.row.allowed
 ]
+
+
+def _rules(benchmark: str) -> rules.BenchmarkRules:
+    found = rules.lookup(benchmark, NEWEST[benchmark])
+    assert found is not None
+    return found
 
 
 def embedded(model: str, scenario: Scenario) -> dict[str, Any]:
@@ -53,10 +60,11 @@ def test_there_are_benchmarks_to_compare() -> None:
 @pytest.mark.parametrize(("benchmark", "scenario"), OFFICIAL)
 def test_the_table_says_what_the_embedded_conf_says(benchmark: str, scenario: Scenario) -> None:
     settings = embedded(rules.loadgen_model(benchmark, scenario), scenario)
-    assert rules.compare_with_loadgen(settings, benchmark, scenario) == []
-    found = rules.lookup(benchmark, NEWEST[benchmark])
-    assert found is not None
+    assert rules.compare_with_loadgen(settings, _rules(benchmark), scenario) == []
+    found = _rules(benchmark)
     assert settings["performance_sample_count_override"] == found.samples.performance
+    if scenario is Scenario.OFFLINE and found.samples.offline_queries is not None:
+        assert settings["min_query_count"] == found.samples.offline_queries
 
 
 @pytest.mark.parametrize(("benchmark", "scenario"), OFFICIAL)
@@ -64,19 +72,19 @@ def test_a_changed_value_of_any_benchmark_is_a_difference(benchmark: str, scenar
     """Also of one that the newest round has no more, such as mixtral-8x7b."""
     settings = embedded(rules.loadgen_model(benchmark, scenario), scenario)
     changed = {**settings, "performance_sample_count_override": 1}
-    (found,) = rules.compare_with_loadgen(changed, benchmark, scenario)
+    (found,) = rules.compare_with_loadgen(changed, _rules(benchmark), scenario)
     assert f"the rules of {NEWEST[benchmark]} have" in found
     if scenario.is_timed_per_token:
         changed = {**settings, "server_target_latency_percentile": 0.9}
         assert (
             "server_target_latency_percentile = 0.9"
-            in rules.compare_with_loadgen(changed, benchmark, scenario)[0]
+            in rules.compare_with_loadgen(changed, _rules(benchmark), scenario)[0]
         )
 
 
 def test_a_mistyped_model_is_seen_as_a_difference() -> None:
     settings = embedded("llama2-70", Scenario.SERVER)
-    found = rules.compare_with_loadgen(settings, "llama2-70b-99.9", Scenario.SERVER, "v6.1")
+    found = rules.compare_with_loadgen(settings, _rules("llama2-70b-99.9"), Scenario.SERVER, "v6.1")
     assert len(found) >= 4
     assert any("use_token_latencies = False" in sentence for sentence in found)
 

@@ -23,6 +23,9 @@ V61_SETTINGS = {
 }
 
 
+LLAMA2 = rules.lookup("llama2-70b-99.9")
+
+
 def rows(value: object, place: str = "table") -> Iterator[tuple[str, BaseModel]]:
     """Every part of the table that can have a source, with where it stands."""
     if isinstance(value, BaseModel):
@@ -146,17 +149,17 @@ def test_nearest_name() -> None:
 
 
 def test_comparison_with_the_right_loadgen_finds_nothing() -> None:
-    assert rules.compare_with_loadgen(V61_SETTINGS, "llama2-70b-99.9", Scenario.SERVER, "v6.1") == []
+    assert rules.compare_with_loadgen(V61_SETTINGS, LLAMA2, Scenario.SERVER, "v6.1") == []
     longer = V61_SETTINGS | {"min_duration_ms": 2_400_000}
-    assert rules.compare_with_loadgen(longer, "llama2-70b-99.9", Scenario.SERVER, "v6.1") == []
-    assert rules.compare_with_loadgen({}, "llama2-70b-99.9", Scenario.SERVER) == []
+    assert rules.compare_with_loadgen(longer, LLAMA2, Scenario.SERVER, "v6.1") == []
+    assert rules.compare_with_loadgen({}, LLAMA2, Scenario.SERVER) == []
 
 
 def test_comparison_says_which_side_is_older() -> None:
     (older,) = rules.compare_with_loadgen(V61_SETTINGS, round_name="v6.0")
     assert "the round asked for is older than LoadGen" in older
     old = V61_SETTINGS | rules.round_seeds("v5.1").as_settings()
-    (newer,) = rules.compare_with_loadgen(old, "smollm2-135m", Scenario.SERVER, "v6.1")
+    (newer,) = rules.compare_with_loadgen(old, None, Scenario.SERVER, "v6.1")
     assert "those of v5.1: LoadGen is older" in newer
     (unknown,) = rules.compare_with_loadgen(V61_SETTINGS | {"schedule_rng_seed": 1}, round_name="v6.1")
     assert "LoadGen is newer than the table, or altered" in unknown
@@ -173,9 +176,7 @@ def test_comparison_says_which_side_is_older() -> None:
     ],
 )
 def test_comparison_names_each_differing_value(key: str, value: object) -> None:
-    (found,) = rules.compare_with_loadgen(
-        V61_SETTINGS | {key: value}, "llama2-70b-99.9", Scenario.SERVER, "v6.1"
-    )
+    (found,) = rules.compare_with_loadgen(V61_SETTINGS | {key: value}, LLAMA2, Scenario.SERVER, "v6.1")
     assert f"{key} = {value}" in found
     assert "user.conf overrides it or the table is older" in found
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from own_benchmark import CONF, OFFICIAL, TEST07, Setup
 
+from harness_llm.benchmark import resolve
+from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch import placement as devices
 from harness_llm.run import inputs
@@ -144,15 +146,13 @@ def test_devices_are_counted_before_the_start(setup: Setup, monkeypatch: pytest.
         prepare([setup.config("Offline", model, **given, replicas=9999)], ["performance"])
 
 
-def test_a_loadgen_that_does_not_load_is_not_waited_for(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loadgen_that_does_not_load_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(command: list[str], timeout: float, **_: object) -> None:
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(subprocess, "run", never)
     with pytest.raises(HostError, match="no word from it within 120 s"):
-        inputs.check_loadgen(setup.config("Offline", benchmark="llama3.1-8b"))
+        inputs.check_loadgen(resolve("llama3.1-8b"), Scenario.OFFLINE)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_a_plan_says_what_will_run_in_which_order(setup: Setup) -> None:
     assert (server.target_qps, server.ttft_limit_ms, server.tpot_limit_ms) == (7, 900, 90)
     assert (offline.ttft_limit_ms, offline.tpot_limit_ms) == (None, None)
     assert {test.loadgen_model for test in prepared.tests} == {"mine"}
-    assert (prepared.is_official, prepared.marker) == (False, "simulated, not a result")
+    assert (prepared.benchmark.is_official, prepared.marker) == (False, "simulated, not a result")
 
 
 def test_interactive_is_looked_up_under_its_own_model_name(setup: Setup) -> None:

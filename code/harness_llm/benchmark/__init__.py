@@ -1,0 +1,8 @@
+"""The benchmark, resolved once: its rules, its data (models/<folder>/benchmark.yaml), LoadGen's name."""
+
+from __future__ import annotations
+
+from harness_llm.benchmark.facts import Facts, all_facts, facts_of
+from harness_llm.benchmark.names import Benchmark, loadgen_names, resolve
+
+__all__ = ["Benchmark", "Facts", "all_facts", "facts_of", "loadgen_names", "resolve"]
