@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Get a model or a data set: `python download_model.py --help` says which and to where."""
+"""Get a model or a data set, which is `harness-llm fetch`: `python download_model.py --help` says how."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "code"))
 def run() -> int:
     """Run the command, in the project's own environment where this Python lacks the packages."""
     try:
-        from harness_llm.fetch.command import main
+        from harness_llm.cli import main
     except ImportError as error:
         python = Path(os.environ.get("HARNESS_VENV", ROOT / ".venv")) / "bin" / "python"
         if python.is_file() and Path(sys.prefix) != python.parent.parent:
@@ -26,7 +26,9 @@ def run() -> int:
             file=sys.stderr,
         )
         return 2
-    return main()
+    sys.argv.insert(1, "fetch")
+    main()
+    return 0
 
 
 if __name__ == "__main__":

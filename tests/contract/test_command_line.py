@@ -7,6 +7,7 @@ import typer
 from harness_llm.cli import app
 
 PROMISED = {
+    "fetch": {"--model", "--dataset", "--revision", "--endpoint", "--uri", "--verify", "--json"},
     "prepare": {"--config", "-c", "--set", "--test", "--json"},
     "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--json"},
     "show": {"--json"},

@@ -8,10 +8,10 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from fetch_command import main
 from file_server import BODY, Site
 
 from harness_llm.errors import ConfigError, HostError, ModelError
-from harness_llm.fetch.command import main
 from harness_llm.fetch.hub import HubModel, fetch_hub_model
 
 if TYPE_CHECKING:

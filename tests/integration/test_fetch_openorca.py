@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from file_server import BODY, QUICK, Site, md5
 
+from harness_llm.benchmark import all_datasets
+from harness_llm.benchmark.facts import DataFile, DataSet
 from harness_llm.errors import ConfigError, DatasetError, HostError
-from harness_llm.fetch.openorca import OPENORCA
-from harness_llm.fetch.published import PublishedFile, PublishedSet, fetch_published
+from harness_llm.fetch.published import fetch_published
 from harness_llm.fetch.r2 import read_folder
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def packed(body: bytes) -> bytes:
     return gzip.compress(body, mtime=0)
 
 
-def publish(site: Site) -> PublishedSet:
+def publish(site: Site) -> DataSet:
     """Put the data set up as MLCommons does; returns what is known of it."""
     bodies = {"samples.pkl": SAMPLES, "calibration.pkl": CALIBRATION}
     for name, body in bodies.items():
@@ -34,12 +34,12 @@ def publish(site: Site) -> PublishedSet:
         f"{md5(packed(body)).value}  {name}.gz\n" for name, body in bodies.items()
     ).encode()
     files = (
-        PublishedFile(
-            name="samples.pkl", packed_md5=md5(packed(SAMPLES)).value, md5=md5(SAMPLES).value, size=1
-        ),
-        PublishedFile(name="calibration.pkl", packed_md5=md5(packed(CALIBRATION)).value, size=1),
+        DataFile(name="samples.pkl", packed_md5=md5(packed(SAMPLES)).value, md5=md5(SAMPLES).value, size=1),
+        DataFile(name="calibration.pkl", packed_md5=md5(packed(CALIBRATION)).value, size=1),
     )
-    return replace(OPENORCA, uri=f"{site.url}/metadata/orca.uri", files=files)
+    return all_datasets()["openorca"].model_copy(
+        update={"uri": f"{site.url}/metadata/orca.uri", "files": files}
+    )
 
 
 def test_openorca_is_fetched_unpacked_and_found_again(site: Site, tmp_path: Path) -> None:
@@ -81,7 +81,8 @@ def test_a_data_set_that_changed_at_its_source_is_refused(site: Site, tmp_path: 
 
 def test_a_wrong_unpacked_file_is_refused(site: Site, tmp_path: Path) -> None:
     wanted = publish(site)
-    wrong = replace(wanted, files=(replace(wanted.files[0], md5="0" * 32), wanted.files[1]))
+    files = (wanted.files[0].model_copy(update={"md5": "0" * 32}), wanted.files[1])
+    wrong = wanted.model_copy(update={"files": files})
     with pytest.raises(HostError, match="the official file has md5 0000"):
         fetch_published(wrong, tmp_path, patience=QUICK)
     assert not (tmp_path / "processed-openorca" / "samples.pkl").exists()

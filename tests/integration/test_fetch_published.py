@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fetch_command import main
 from file_server import QUICK, Site, md5
 
+from harness_llm.benchmark import all_datasets
+from harness_llm.benchmark.facts import DataSet
 from harness_llm.datasets import load
 from harness_llm.errors import DatasetError, FolderError, HostError
-from harness_llm.fetch import command
-from harness_llm.fetch.cnn_dailymail import CNN_DAILYMAIL, CNN_DAILYMAIL_CALIBRATION
-from harness_llm.fetch.command import main
-from harness_llm.fetch.gpt_oss import GPT_OSS
+from harness_llm.fetch import named
+from harness_llm.fetch.folder import write_record
 from harness_llm.fetch.hub import HubModel, fetch_hub_model
-from harness_llm.fetch.published import PublishedSet, fetch_published
-from harness_llm.fetch.record import write_record
+from harness_llm.fetch.published import fetch_published
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+CNN_DAILYMAIL = all_datasets()["cnn_dailymail"]
+CNN_DAILYMAIL_CALIBRATION = all_datasets()["cnn_dailymail_calibration"]
+GPT_OSS = all_datasets()["gpt-oss"]
 ARTICLES = [
     {
         "instruction": {"llama": "Summarize: {input}"},
@@ -37,26 +39,27 @@ EVAL = json.dumps(ARTICLES, indent=4, ensure_ascii=False).encode()
 PARQUET = {file.name: file.name.encode() * 20_000 for file in GPT_OSS.files}  # more than a block
 
 
-def publish(site: Site, wanted: PublishedSet, folder: str, bodies: dict[str, bytes]) -> PublishedSet:
+def publish(site: Site, wanted: DataSet, folder: str, bodies: dict[str, bytes]) -> DataSet:
     """Put a data set up as MLCommons does, with a file that nobody needs; returns what is known of it."""
     listed = bodies | {"acc/needless.npy": b"needless"}
     site.files |= {f"/{folder}/{name}": body for name, body in listed.items()}
+    assert wanted.uri is not None
     name = wanted.uri.rpartition("/")[2]
     site.files[f"/metadata/{name}"] = f"{site.url}/{folder}\n".encode()
     site.files[f"/metadata/{name.removesuffix('.uri')}.md5"] = "".join(
         f"{md5(body).value}  {name}\n" for name, body in listed.items()
     ).encode()
-    files = tuple(replace(file, md5=md5(bodies[file.name]).value) for file in wanted.files)
-    return replace(wanted, uri=f"{site.url}/metadata/{name}", files=files)
+    files = tuple(file.model_copy(update={"md5": md5(bodies[file.name]).value}) for file in wanted.files)
+    return wanted.model_copy(update={"uri": f"{site.url}/metadata/{name}", "files": files})
 
 
 @pytest.fixture
-def cnn(site: Site) -> PublishedSet:
+def cnn(site: Site) -> DataSet:
     return publish(site, CNN_DAILYMAIL, "llama3.1_8b/datasets", {"cnn_eval.json": EVAL})
 
 
 @pytest.fixture
-def gpt_oss(site: Site) -> PublishedSet:
+def gpt_oss(site: Site) -> DataSet:
     return publish(site, GPT_OSS, "gpt-oss_data", PARQUET)
 
 
@@ -71,7 +74,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def test_cnn_dailymail_is_fetched_in_two_parts_and_becomes_what_a_run_reads(
-    site: Site, cnn: PublishedSet, tmp_path: Path
+    site: Site, cnn: DataSet, tmp_path: Path
 ) -> None:
     site.failures["/llama3.1_8b/datasets/cnn_eval.json"] = ["cut"]
     folder = fetch_published(cnn, tmp_path, patience=QUICK)
@@ -91,7 +94,7 @@ def test_cnn_dailymail_is_fetched_in_two_parts_and_becomes_what_a_run_reads(
 
 
 def test_the_set_for_calibration_lies_below_and_neither_disturbs_the_other(
-    site: Site, cnn: PublishedSet, tmp_path: Path
+    site: Site, cnn: DataSet, tmp_path: Path
 ) -> None:
     few = json.dumps(ARTICLES[:7], indent=4, ensure_ascii=False).encode()
     calibration = publish(
@@ -112,7 +115,7 @@ def test_the_set_for_calibration_lies_below_and_neither_disturbs_the_other(
 
 
 def test_gpt_oss_lands_in_its_folders_and_goes_on_where_it_stopped(
-    site: Site, gpt_oss: PublishedSet, tmp_path: Path
+    site: Site, gpt_oss: DataSet, tmp_path: Path
 ) -> None:
     second = "/gpt-oss_data/acc/acc_eval_ref.parquet"
     site.failures[second] = ["cut", *[(503, {"Retry-After": "0"})] * QUICK.attempts]
@@ -126,7 +129,7 @@ def test_gpt_oss_lands_in_its_folders_and_goes_on_where_it_stopped(
     assert 0 < _start(site.gets(second)[-1]) <= len(PARQUET["acc/acc_eval_ref.parquet"]) // 2
 
 
-def test_a_file_put_there_by_hand_needs_no_network(site: Site, cnn: PublishedSet, tmp_path: Path) -> None:
+def test_a_file_put_there_by_hand_needs_no_network(site: Site, cnn: DataSet, tmp_path: Path) -> None:
     folder = tmp_path / "llama3.1-8b"
     folder.mkdir()
     (folder / "cnn_eval.json").write_bytes(EVAL)
@@ -138,7 +141,7 @@ def test_a_file_put_there_by_hand_needs_no_network(site: Site, cnn: PublishedSet
 @pytest.mark.parametrize("name", ["cnn_eval.json", "cnn_eval.jsonl"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_another_file_of_the_right_name_is_refused_and_left(
-    cnn: PublishedSet, tmp_path: Path, name: str, kind: str
+    cnn: DataSet, tmp_path: Path, name: str, kind: str
 ) -> None:
     there = tmp_path / "llama3.1-8b" / name
     there.parent.mkdir()
@@ -153,7 +156,7 @@ def test_another_file_of_the_right_name_is_refused_and_left(
     assert not [*there.parent.glob("*.part"), *there.parent.glob("fetched.json")]
 
 
-def test_lines_that_were_made_before_the_record_are_kept(cnn: PublishedSet, tmp_path: Path) -> None:
+def test_lines_that_were_made_before_the_record_are_kept(cnn: DataSet, tmp_path: Path) -> None:
     folder = fetch_published(cnn, tmp_path, patience=QUICK)
     lines = (folder / "cnn_eval.jsonl").read_bytes()
     (folder / "fetched.json").unlink()
@@ -162,9 +165,9 @@ def test_lines_that_were_made_before_the_record_are_kept(cnn: PublishedSet, tmp_
 
 
 def test_a_folder_of_a_release_that_made_nothing_is_completed(
-    site: Site, cnn: PublishedSet, tmp_path: Path
+    site: Site, cnn: DataSet, tmp_path: Path
 ) -> None:
-    folder = fetch_published(replace(cnn, made=()), tmp_path, patience=QUICK)
+    folder = fetch_published(cnn.model_copy(update={"converted": ()}), tmp_path, patience=QUICK)
     assert _files(folder) == {"cnn_eval.json", "fetched.json"}
     fetch_published(cnn, tmp_path, patience=QUICK)
     assert _files(folder) == {"cnn_eval.json", "cnn_eval.jsonl", "fetched.json"}
@@ -195,7 +198,7 @@ def test_what_is_no_list_of_articles_is_said_so(
 
 @pytest.mark.parametrize("held", [{"repository": "openai/gpt-oss-120b", "revision": "main"}, {"wheel": "w"}])
 def test_a_folder_that_holds_something_else_is_refused(
-    site: Site, gpt_oss: PublishedSet, tmp_path: Path, held: dict[str, Any]
+    site: Site, gpt_oss: DataSet, tmp_path: Path, held: dict[str, Any]
 ) -> None:
     """As where LAB_MODEL and LAB_DATASET are one folder, and a model and a data set have one name."""
     (tmp_path / "gpt-oss-120b").mkdir()
@@ -208,7 +211,7 @@ def test_a_folder_that_holds_something_else_is_refused(
     assert site.requests == []
 
 
-def test_a_model_does_not_go_where_a_data_set_lies(gpt_oss: PublishedSet, tmp_path: Path) -> None:
+def test_a_model_does_not_go_where_a_data_set_lies(gpt_oss: DataSet, tmp_path: Path) -> None:
     folder = fetch_published(gpt_oss, tmp_path, patience=QUICK)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(FolderError, match="holds something else, not openai/gpt-oss-120b"):
@@ -216,7 +219,7 @@ def test_a_model_does_not_go_where_a_data_set_lies(gpt_oss: PublishedSet, tmp_pa
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_a_file_in_the_way_of_a_folder_is_said(gpt_oss: PublishedSet, tmp_path: Path) -> None:
+def test_a_file_in_the_way_of_a_folder_is_said(gpt_oss: DataSet, tmp_path: Path) -> None:
     (tmp_path / "gpt-oss-120b").mkdir()
     (tmp_path / "gpt-oss-120b" / "perf").write_text("")
     with pytest.raises(FolderError, match="perf cannot be made"):
@@ -225,7 +228,7 @@ def test_a_file_in_the_way_of_a_folder_is_said(gpt_oss: PublishedSet, tmp_path: 
 
 def test_the_command_ends_in_one_line_and_the_right_code(
     site: Site,
-    gpt_oss: PublishedSet,
+    gpt_oss: DataSet,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -239,7 +242,8 @@ def test_the_command_ends_in_one_line_and_the_right_code(
     assert "publishes perf/perf_eval_ref.parquet with md5" in error and "has changed" in remedy, (
         "the stand-in's files are not the official ones"
     )
-    monkeypatch.setattr(command, "OFFICIAL", {"gpt-oss": replace(gpt_oss, uri="http://127.0.0.1:9/x.uri")})
+    known = gpt_oss.model_copy(update={"uri": "http://127.0.0.1:9/x.uri"})
+    monkeypatch.setattr(named, "all_datasets", lambda: {"gpt-oss": known})
     site.files["/gpt-oss_data/perf/perf_eval_ref.parquet"] = b"else"
     assert main(arguments, environment) == 3
     error, remedy = capsys.readouterr().err.splitlines()

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from harness_llm.benchmark.facts import Facts, all_facts, facts_of
+from harness_llm.benchmark.catalogue import all_datasets, all_facts, command_for, facts_of
+from harness_llm.benchmark.facts import Facts
 from harness_llm.benchmark.names import Benchmark, loadgen_names, resolve
 
-__all__ = ["Benchmark", "Facts", "all_facts", "facts_of", "loadgen_names", "resolve"]
+__all__ = [
+    "Benchmark",
+    "Facts",
+    "all_datasets",
+    "all_facts",
+    "command_for",
+    "facts_of",
+    "loadgen_names",
+    "resolve",
+]

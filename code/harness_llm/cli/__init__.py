@@ -16,6 +16,7 @@ from typing import NoReturn
 import typer
 
 from harness_llm.cli.check import check_verb
+from harness_llm.cli.fetch import fetch_verb
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.quantize import quantize_verb
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage, 3 the run broke.",
 )
+app.command("fetch", short_help="Get models and data sets.")(fetch_verb)
 app.command("prepare", short_help="Read and check all that a run needs; start nothing.")(prepare_verb)
 app.command("run", short_help="Measure and score, then give the verdict.")(run_verb)
 app.command("show", short_help="Show the results of a run folder.")(show_verb)

@@ -152,7 +152,7 @@ def load_jsonl(
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.exists():
-        from harness_llm.fetch.official import command_for
+        from harness_llm.benchmark import command_for
 
         if (command := command_for(path)) is not None:
             raise DatasetError(f"{path}: cannot be read: no such file", f"Get it: {command}")

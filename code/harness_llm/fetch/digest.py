@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Digest", "Hasher", "sha256"]
-
-_BLOCK_BYTES = 1 << 20
-
-
-class Hasher(Protocol):
-    """What `hashlib` returns, as far as it is used here."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add bytes."""
-
-    def hexdigest(self) -> str:
-        """The digest of all bytes so far, lower-case hexadecimal."""
+__all__ = ["Digest", "sha256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +31,12 @@ class Digest:
     def __str__(self) -> str:
         return f"{self.algorithm} {self.value}"
 
-    def hasher(self, size: int) -> Hasher:
-        """An empty state of this algorithm, for a file of `size` bytes."""
-        if self.algorithm == "git-sha1":
-            return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-        return hashlib.new(self.algorithm, usedforsecurity=False)
-
     def of(self, path: Path) -> Digest:
         """The digest that a file has, by the same algorithm."""
-        return Digest(self.algorithm, _digest(path, self.hasher(path.stat().st_size)))
+        is_git = self.algorithm == "git-sha1"
+        name = "sha1" if is_git else self.algorithm
+        header = f"blob {path.stat().st_size}\0".encode() if is_git else b""
+        return Digest(self.algorithm, _digest(path, name, header))
 
     def matches(self, path: Path) -> bool:
         """Whether a file has this digest."""
@@ -60,11 +45,11 @@ class Digest:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, lower-case hexadecimal."""
-    return _digest(path, hashlib.sha256())
+    return _digest(path, "sha256")
 
 
-def _digest(path: Path, state: Hasher) -> str:
+def _digest(path: Path, algorithm: str, header: bytes = b"") -> str:
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(algorithm, header, usedforsecurity=False)
+        ).hexdigest()

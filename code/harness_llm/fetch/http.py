@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import re
 import time
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import requests
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from harness_llm.errors import HostError
 from harness_llm.fetch.disk import disk_errors, require_space
@@ -25,6 +26,8 @@ __all__ = ["Patience", "download", "read_text"]
 
 _BLOCK_BYTES = 1 << 16  # what a cut connection loses at most
 _TIMEOUT_SECONDS = (20, 60)  # to connect, and between two blocks
+# Which answers may pass, and what Retry-After means. Attempts are counted here: from the last byte that came.
+_RETRY = Retry(status_forcelist=(408, 425, 429, *range(500, 600)))
 _SAME_AGAIN = "Check the network and run the same command again; it goes on where it stopped."
 
 _logger = logging.getLogger(__name__)
@@ -154,7 +157,7 @@ def _continues(response: requests.Response, start: int) -> bool:
 
 def _refuse(url: str, response: requests.Response) -> None:
     status = response.status_code
-    if status in (408, 425, 429) or status >= 500:
+    if _RETRY.is_retry("GET", status):
         raise _RetryError(f"the server answers {status} {response.reason}", _retry_after(response))
     if 300 <= status < 400:
         target = response.headers.get("Location", "")
@@ -171,15 +174,11 @@ def _refuse(url: str, response: requests.Response) -> None:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds that the server asks to wait: a number, or a date (RFC 9110, 10.2.3)."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
+    """Seconds that the server asks to wait; None where it does not say, or not so that it can be read."""
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        return _RETRY.get_retry_after(response.raw)
+    except InvalidHeader:
         return None
-    return max(0.0, moment.timestamp() - time.time())
 
 
 def _reason(error: requests.RequestException) -> str:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from harness_llm.errors import FolderError, HostError, ModelError
 from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import require_space, size_below
-from harness_llm.fetch.folder import exclusive
+from harness_llm.fetch.folder import begin_record, exclusive, is_fetched, read_record, write_record
 from harness_llm.fetch.hub_errors import SAME_AGAIN, explained
 from harness_llm.fetch.progress import Heartbeat
-from harness_llm.fetch.record import begin_record, is_fetched, read_record, write_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,13 +6,14 @@ import importlib
 import logging
 from pathlib import Path
 
-from harness_llm.fetch.wheel import WheelAsset, fetch_asset
+from harness_llm.benchmark.facts import Wheel
+from harness_llm.fetch.wheel import fetch_asset
 
 __all__ = ["PUNKT", "PUNKT_FILE", "PUNKT_SHA256", "fetch_punkt"]
 
-PUNKT = WheelAsset(
+PUNKT = Wheel(
     requirement="llama-index-core==0.14.25",
-    wheel_sha256="caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1",
+    sha256="caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1",
     member="llama_index/core/_static/nltk_cache/tokenizers/punkt_tab.zip",
     size=17_000_000,
 )

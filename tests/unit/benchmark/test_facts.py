@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from harness_llm import rules
-from harness_llm.benchmark import all_facts, facts
+from harness_llm.benchmark import all_datasets, all_facts, catalogue
 from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ WHEEL = {"requirement": "x==1", "sha256": "0" * 64, "member": "m", "size": 1}
 SPREAD = {"mean": 5.0, "sigma": 1.0, "shortest": 2, "longest": 8}
 MADE = {"name": "b", "made_of": "a", "by": "articles_to_lines"}
 SET: dict[str, Any] = {
-    "folder": "f", "uri": "https://h/x.uri", "source": "s", "files": [{"name": "a", "md5": "0" * 32}],
+    "name": "d", "folder": "f", "uri": "https://h/x.uri", "source": "s",
+    "files": [{"name": "a", "md5": "0" * 32}],
 }  # fmt: skip
 
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(facts, "MODELS", tmp_path)
+    monkeypatch.setattr(catalogue, "MODELS", tmp_path)
     all_facts.cache_clear()
     yield tmp_path
     all_facts.cache_clear()
@@ -50,11 +51,11 @@ def _write(models: Path, folder: str, **content: object) -> None:
         ({"end_tokens": {"ids": [], "source": "s"}}, "end_tokens.ids"),
         ({"end_tokens": {"ids": ["2"], "source": "s"}}, "end_tokens.ids"),
         ({"end_tokens": {"ids": [2]}}, "end_tokens.source"),
-        ({"datasets": {"d": {**SET, "wheel": WHEEL}}}, "a uri or a wheel"),
-        ({"datasets": {"d": {**SET, "files": [{"name": "a"}]}}}, "md5 or packed_md5"),
-        ({"datasets": {"d": {**SET, "files": [{"name": "a", "md5": "0"}]}}}, "md5"),
-        ({"datasets": {"d": {**SET, "converted": [{**MADE, "made_of": "c"}]}}}, "c, which is not fetched"),
-        ({"datasets": {"d": {**SET, "converted": [{**MADE, "by": "magic"}]}}}, "by"),
+        ({"datasets": [{**SET, "wheel": WHEEL}]}, "a uri or a wheel"),
+        ({"datasets": [{**SET, "files": [{"name": "a"}]}]}, "md5 or packed_md5"),
+        ({"datasets": [{**SET, "files": [{"name": "a", "md5": "0"}]}]}, "md5"),
+        ({"datasets": [{**SET, "converted": [{**MADE, "made_of": "c"}]}]}, "c, which is not fetched"),
+        ({"datasets": [{**SET, "converted": [{**MADE, "by": "magic"}]}]}, "by"),
         (
             {"shape": {"samples": 2, "source": "s", "answer": {**SPREAD, "mean": 9.0}, "prompt": SPREAD}},
             "shape.answer",
@@ -69,10 +70,10 @@ def test_a_wrong_file_is_refused_by_file_and_key(models: Path, content: dict[str
 
 
 def test_two_files_cannot_have_one_name(models: Path) -> None:
-    _write(models, "one", datasets={"d": SET})
+    _write(models, "one", datasets=[SET])
     assert set(all_facts()) == {"one"}
     all_facts.cache_clear()
-    _write(models, "two", datasets={"d": SET})
+    _write(models, "two", datasets=[SET])
     with pytest.raises(ConfigError, match="d stands in one/benchmark.yaml"):
         all_facts()
 
@@ -84,14 +85,9 @@ def test_every_file_is_of_official_benchmarks_or_of_one_that_has_a_profile() -> 
         if official:
             assert list(found.benchmarks) == official and not found.metrics
         else:
-            assert not found.aliases and any((facts.MODELS / folder).glob("*_*.yaml"))
+            assert not found.aliases and any((catalogue.MODELS / folder).glob("*_*.yaml"))
 
 
 def test_data_sets_that_share_a_folder_share_no_file() -> None:
-    places = [
-        f"{known.folder}/{name}"
-        for found in all_facts().values()
-        for known in found.datasets.values()
-        for name in known.names
-    ]
+    places = [f"{known.folder}/{name}" for known in all_datasets().values() for name in known.names]
     assert len(places) > 8 and len(set(places)) == len(places)

@@ -16,8 +16,14 @@ from harness_llm.errors import FolderError, HostError
 from harness_llm.fetch import places
 from harness_llm.fetch.digest import Digest, sha256
 from harness_llm.fetch.disk import disk_errors, require_space, size_below
-from harness_llm.fetch.folder import exclusive, new_folder
-from harness_llm.fetch.record import RECORD_NAME, is_fetched, read_record, write_record
+from harness_llm.fetch.folder import (
+    RECORD_NAME,
+    exclusive,
+    is_fetched,
+    new_folder,
+    read_record,
+    write_record,
+)
 
 SOURCE = {"wheel": "x==1", "conversion": 1}
 

@@ -11,8 +11,8 @@ import pytest
 from harness_llm.errors import FolderError, HostError
 from harness_llm.fetch import hub
 from harness_llm.fetch.digest import Digest
+from harness_llm.fetch.folder import begin_record, is_fetched, read_record, write_record
 from harness_llm.fetch.hub import HubModel, fetch_hub_model
-from harness_llm.fetch.record import begin_record, is_fetched, read_record, write_record
 
 if TYPE_CHECKING:
     from pathlib import Path

