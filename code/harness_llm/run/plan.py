@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness_llm import rules
 from harness_llm.compliance.audit import audit_config
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
-from harness_llm.fleet.plan import PlannedTest
 from harness_llm.scoring import rules_of
+from harness_llm.transport.spec import LoadgenTest
 
 if TYPE_CHECKING:
     from harness_llm.config.model import RunConfig
@@ -26,7 +27,9 @@ _COUNTED = ("performance", "accuracy")
 _LOADGEN_MIN_QUERIES = 100  # loadgen/test_settings.h, min_query_count, @b66003e1
 
 
-def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -> PlannedTest:
+def plan_test(
+    config: RunConfig, test: str, user_conf: UserConf, samples: int, samples_file: str
+) -> LoadgenTest:
     """Plan one test of one scenario.
 
     Args:
@@ -34,6 +37,7 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
         test: `performance`, `accuracy`, or a compliance test of the benchmark.
         user_conf: LoadGen's user.conf, validated.
         samples: Samples of the test's data set.
+        samples_file: Name of the file that will hold them, in the run folder.
 
     Raises:
         ConfigError: The benchmark has no such test, or user.conf asks for samples that there are not.
@@ -45,23 +49,28 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
     _check_counts(test, settings, samples, user_conf)
     official = rules_of(harness.benchmark)
     limits = official.latency.get(scenario) if official is not None else None
-    planned = PlannedTest(
+    planned = LoadgenTest(
         name=f"{scenario}/{test}",
-        config=config,
+        scenario=scenario,
         mode=Mode.ACCURACY if test == "accuracy" else Mode.PERFORMANCE,
         loadgen_model=model,
+        user_conf=user_conf.text,
         target_qps=float(settings["target_qps"]),
-        expected=None,
+        samples=samples_file,
         ttft_limit_ms=limits.ttft_ms if limits is not None else settings.get("ttft_latency"),
         tpot_limit_ms=limits.tpot_ms if limits is not None else settings.get("tpot_latency"),
+        offline_backlog=harness.offline_backlog,
+        silence_timeout_s=harness.silence_timeout_s,
+        stall_timeout_s=harness.stall_timeout_s,
     )
     if test == "accuracy":
         asked = samples if official is None else min(samples, official.samples.accuracy)
-        return replace(planned, expected=asked)
+        return msgspec.structs.replace(planned, expected=asked)
     if test == "performance":
-        return replace(planned, expected=_expected_queries(planned, settings, official is not None, samples))
+        expected = _expected_queries(planned, settings, official is not None, samples)
+        return msgspec.structs.replace(planned, expected=expected)
     if official is None:
-        return replace(planned, audit_conf=audit_config(test))
+        return msgspec.structs.replace(planned, audit_conf=audit_config(test))
     if test not in official.tests:
         known = (*TESTS, *official.tests)
         near = rules.nearest(test, known)
@@ -71,7 +80,7 @@ def plan_test(config: RunConfig, test: str, user_conf: UserConf, samples: int) -
         )
     asks_each_once = bool(official.tests[test].audit.get("performance_issue_unique"))
     is_other_size = asks_each_once and samples != official.samples.performance
-    return replace(
+    return msgspec.structs.replace(
         planned,
         expected=samples if asks_each_once else None,
         audit_conf=audit_config(test, loaded_samples=samples if is_other_size else None),
@@ -96,12 +105,12 @@ def _check_counts(test: str, settings: dict[str, int | float], samples: int, use
 
 
 def _expected_queries(
-    test: PlannedTest, settings: dict[str, int | float], is_official: bool, samples: int
+    test: LoadgenTest, settings: dict[str, int | float], is_official: bool, samples: int
 ) -> int:
     """Queries of a performance test, estimated as LoadGen plans them (loadgen.cc, GenerateQueries)."""
     seconds = float(settings.get("min_duration", 600_000)) / 1000
     count = max(float(settings.get("min_query_count", _LOADGEN_MIN_QUERIES)), seconds * test.target_qps)
-    if test.config.harness_config.scenario is Scenario.OFFLINE:
+    if test.scenario is Scenario.OFFLINE:
         count = max(count, 1.1 * seconds * test.target_qps)
     if is_official or settings.get("sample_concatenate_permutation"):
         return math.ceil(count / samples) * samples
