@@ -24,8 +24,10 @@ from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ConfigError, EngineError, HarnessError, RunBroken
-from harness_llm.launch.local import end_all, start_child
+from harness_llm.launch.launcher import end_all
+from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.placement import replica_environments
+from harness_llm.launch.role import Role
 from harness_llm.logs.detail import DetailLog
 from harness_llm.results.events import read_events
 from harness_llm.results.folder import read_json
@@ -44,6 +46,7 @@ _MODEL = "overhead"  # no official name: LoadGen then takes every setting from o
 _CONFIG = _ROOT / "code/harness_llm/models/smollm2-135m/offline_cpu.yaml"
 _WARM_UP = {"prompts": [[5] * 16, [6] * 64, [7] * 256], "limits": [(4, 4)] * 3}  # as VllmEngine warms up
 _MAY_DIFFER = {"stream_interval"}  # outputs a request: the harness asks for two, generate() for one
+_PLAIN = Role("plain vLLM", "benchmarks.plain_vllm", started="at once", first_word_s=None, silence_s=None)
 _POLL_S = 0.2
 _GRACE_S = 5.0
 
@@ -114,10 +117,10 @@ class Bench:
         spec.write_text(json.dumps(self._plain_spec(result)), encoding="utf-8")
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**replica_environments(self._config)[0], "PYTHONPATH": path}
-        child = start_child("benchmarks.plain_vllm", "plain", spec, folder / "log.txt", environment)
+        child = LocalLauncher().start(_PLAIN, "plain", spec, folder / "log.txt", environment)
         try:
             while child.exit_reason() is None:
-                self._view.tick("plain vllm.LLM.generate", None)
+                self._view.tick("plain vllm.LLM.generate", ())
                 time.sleep(_POLL_S)
         finally:
             end_all([child], _GRACE_S)

@@ -1,4 +1,4 @@
-"""Stand-ins for tests, one at each seam: engine and sink, SUT and replica, SUT and LoadGen, run and viewer.
+"""Stand-ins for tests, one at each seam: engine, sink, SUT and replica, LoadGen, launcher, viewer.
 
 Each keeps what it was told, in public attributes, and refuses what the real one would refuse. They are part
 of the package so that whoever adds an engine, a view or a router tests it as the package's own tests do.
@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from signal import Signals
 from typing import Any
 
+import msgspec
 import zmq
 
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
-from harness_llm.transport.wire import Events
+from harness_llm.launch.role import Role
+from harness_llm.transport.wire import ControlMessage, Events, encode
 from harness_llm.views.progress import TestProgress
 
 _FIRST_LOADGEN_ID = 2**40  # LoadGen's ids are no ordinals; whoever mixes them up fails
@@ -185,11 +189,95 @@ class RecordingView:
         """Keep a line."""
         self.said.append(line)
 
-    def tick(self, stage: str, progress: TestProgress | None) -> None:
+    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
         """Keep the stage."""
-        del progress
+        del running
         self.stages.append(stage)
 
     def close(self) -> None:
         """The run is over."""
         self.is_closed = True
+
+
+class FakeHandle:
+    """The Handle of a process that ends when the test, or a signal, says so.
+
+    Attributes:
+        name: As it was given.
+        role: As it was given.
+        log: As it was given.
+        environment: As it was given.
+        process_id: None that exists.
+        signals: Those that it got.
+        reason: Why it ended; None while it runs.
+    """
+
+    def __init__(self, name: str, role: Role, log: Path, environment: Mapping[str, str]) -> None:
+        self.name, self.role, self.log, self.environment = name, role, log, environment
+        self.process_id = 0
+        self.signals: list[Signals] = []
+        self.reason: str | None = None
+
+    def exit_reason(self) -> str | None:
+        """Why it ended."""
+        return self.reason
+
+    def log_tail(self) -> str:
+        """A line."""
+        return "\n    what it last wrote"
+
+    def signal(self, number: Signals) -> None:
+        """End, whatever the signal."""
+        self.signals.append(number)
+        self.reason = self.reason or f"was killed by {number.name}"
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended."""
+        del seconds
+        return self.reason is not None
+
+
+class FakeLauncher:
+    """A Launcher that starts nothing; its children speak over the real control plane when the test says so.
+
+    Attributes:
+        started: Handles by the children's names, in order.
+        specs: What their spec files say, by name.
+        others: What `strangers` finds.
+        on_start: Called with each new handle and its spec, e.g. to let it speak at once.
+        sockets: Of the children that have spoken, by name.
+    """
+
+    def __init__(self) -> None:
+        self.started: dict[str, FakeHandle] = {}
+        self.specs: dict[str, dict[str, Any]] = {}
+        self.others: list[int] = []
+        self.on_start: Callable[[FakeHandle, dict[str, Any]], None] = lambda handle, spec: None
+        self.sockets: dict[str, zmq.Socket[bytes]] = {}
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def start(
+        self, role: Role, name: str, spec: Path, log: Path, environment: Mapping[str, str]
+    ) -> FakeHandle:
+        """Note what is to be started."""
+        handle = self.started[name] = FakeHandle(name, role, log, environment)
+        self.specs[name] = msgspec.json.decode(spec.read_bytes()) if spec.is_file() else {}
+        self.on_start(handle, self.specs[name])
+        return handle
+
+    def strangers(self, role: Role) -> list[int]:
+        """What the test says."""
+        del role
+        return self.others
+
+    def say(self, control: str, name: str, message: ControlMessage) -> None:
+        """Speak as the child called `name` to whoever listens at `control`."""
+        if name not in self.sockets:
+            socket = self.sockets[name] = self._context.socket(zmq.DEALER)
+            socket.setsockopt(zmq.IDENTITY, name.encode())
+            socket.connect(control)
+        self.sockets[name].send(encode(message))
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        self._context.destroy(linger=0)

@@ -22,7 +22,7 @@ SAME_ROLE = {"process": "the entry of a child process"}
 
 # Names that mean several things. Part them; never add one.
 TO_PART = {
-    "command", "folder", "humaneval", "model", "openorca", "options", "plan", "progress", "record", "summary",
+    "command", "folder", "humaneval", "model", "openorca", "options", "progress", "record", "summary",
 }  # fmt: skip
 CLASSES_TO_PART = {"Heartbeat", "RunFolder"}
 FACES_TO_MEND = {"compliance"}

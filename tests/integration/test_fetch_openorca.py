@@ -9,7 +9,7 @@ import pytest
 from file_server import BODY, QUICK, Site, md5
 
 from harness_llm.benchmark import all_datasets
-from harness_llm.benchmark.facts import DataFile, DataSet
+from harness_llm.benchmark.definition import DataFile, DataSet
 from harness_llm.errors import ConfigError, DatasetError, HostError
 from harness_llm.fetch.published import fetch_published
 from harness_llm.fetch.r2 import read_folder

@@ -11,7 +11,7 @@ from fetch_command import main
 from file_server import QUICK, Site, md5
 
 from harness_llm.benchmark import all_datasets
-from harness_llm.benchmark.facts import DataSet
+from harness_llm.benchmark.definition import DataSet
 from harness_llm.datasets import load
 from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch import named

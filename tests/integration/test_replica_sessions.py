@@ -14,7 +14,9 @@ import pytest
 import zmq
 
 from harness_llm.core import Request
-from harness_llm.launch.local import end_all, start_child
+from harness_llm.fleet.roles import REPLICA
+from harness_llm.launch.launcher import end_all
+from harness_llm.launch.local import LocalLauncher
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.transport.control import ControlServer
 from harness_llm.transport.spec import ReplicaSpec, write_spec
@@ -63,12 +65,10 @@ class _Replica:
 def _replica(folder: Path, engine: str, arguments: dict[str, Any]) -> Iterator[_Replica]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     control = ControlServer(context, f"ipc://{folder}/control")
-    spec = ReplicaSpec(0, "replica-0", control.endpoint, f"ipc://{folder}/data", engine, arguments)
+    spec = ReplicaSpec("replica-0", control.endpoint, f"ipc://{folder}", engine, arguments)
     write_spec(spec, folder / "spec.json")
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    child = start_child(
-        "harness_llm.replica.process", "replica-0", folder / "spec.json", folder / "log.txt", environment
-    )
+    child = LocalLauncher().start(REPLICA, "replica-0", folder / "spec.json", folder / "log.txt", environment)
     try:
         endpoint = ""
         deadline = time.monotonic() + LOAD_S

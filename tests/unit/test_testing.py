@@ -11,9 +11,19 @@ import pytest
 from harness_llm.core import Request
 from harness_llm.engines.base import Engine, Sink
 from harness_llm.errors import EngineError
+from harness_llm.launch.launcher import Handle, Launcher
+from harness_llm.launch.local import LocalLauncher
 from harness_llm.loadgen import lib
 from harness_llm.loadgen.sut import Link, Reporter
-from harness_llm.testing import FakeLink, FakeLoadgen, HeldEngine, RecordingSink, RecordingView
+from harness_llm.testing import (
+    FakeHandle,
+    FakeLauncher,
+    FakeLink,
+    FakeLoadgen,
+    HeldEngine,
+    RecordingSink,
+    RecordingView,
+)
 from harness_llm.views.live import View
 
 REQUEST = Request(3, b"\0\0\0\0", 2, 9, True)
@@ -32,6 +42,9 @@ def _parameters(function: Any) -> list[str]:
         (Reporter, FakeLoadgen),
         (Reporter, lib),
         (View, RecordingView),
+        (Launcher, FakeLauncher),
+        (Launcher, LocalLauncher),
+        (Handle, FakeHandle),
     ],
 )
 def test_a_fake_has_all_that_its_seam_asks_for(seam: type, fake: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness_llm.benchmark.catalogue import all_datasets, all_facts, command_for, facts_of
-from harness_llm.benchmark.facts import Facts
+from harness_llm.benchmark.definition import Facts
 from harness_llm.benchmark.names import Benchmark, loadgen_names, resolve
 
 __all__ = [

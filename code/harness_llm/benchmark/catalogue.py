@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 import harness_llm
-from harness_llm.benchmark.facts import DataSet, Facts
+from harness_llm.benchmark.definition import DataSet, Facts
 from harness_llm.errors import ConfigError
 
 __all__ = ["MODELS", "all_datasets", "all_facts", "command_for", "facts_of"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness_llm import rules
 from harness_llm.benchmark.catalogue import all_facts, facts_of
-from harness_llm.benchmark.facts import DataSet, Facts, ModelSource
+from harness_llm.benchmark.definition import DataSet, Facts, ModelSource
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.rules import AccuracyGate, BenchmarkRules

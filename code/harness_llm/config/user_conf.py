@@ -150,10 +150,12 @@ class UserConf:
     Attributes:
         path: The file.
         entries: Its lines, in order.
+        text: The whole file as it is, for LoadGen.
     """
 
     path: Path
     entries: tuple[ConfEntry, ...]
+    text: str = ""
 
     @classmethod
     def read(cls, path: Path) -> UserConf:
@@ -164,14 +166,14 @@ class UserConf:
                 value that LoadGen would change or ignore, or repeat a key; every such line is named.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes().decode("utf-8")  # line ends as they are
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: cannot read user.conf: {error}", "Give a readable UTF-8 text file."
             ) from error
         entries, problems = parse_conf(text)
         _raise_for(path, problems)
-        return cls(path, tuple(entries))
+        return cls(path, tuple(entries), text)
 
     def validate(
         self, benchmark: Benchmark, scenarios: Iterable[Scenario], models: Iterable[str] = ()

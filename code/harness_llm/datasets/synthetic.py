@@ -12,7 +12,7 @@ from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
 
 if TYPE_CHECKING:
-    from harness_llm.benchmark.facts import Shape, Spread
+    from harness_llm.benchmark.definition import Shape, Spread
     from harness_llm.core import GenerationLimits
 
 __all__ = ["draw_lengths", "load_synthetic"]

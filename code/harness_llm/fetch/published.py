@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from harness_llm.benchmark.facts import Conversion, DataFile, DataSet
+    from harness_llm.benchmark.definition import Conversion, DataFile, DataSet
     from harness_llm.fetch.http import Patience
     from harness_llm.fetch.r2 import R2Folder
 

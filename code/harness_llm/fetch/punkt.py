@@ -6,7 +6,7 @@ import importlib
 import logging
 from pathlib import Path
 
-from harness_llm.benchmark.facts import Wheel
+from harness_llm.benchmark.definition import Wheel
 from harness_llm.fetch.wheel import fetch_asset
 
 __all__ = ["PUNKT", "PUNKT_FILE", "PUNKT_SHA256", "fetch_punkt"]

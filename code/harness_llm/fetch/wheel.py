@@ -19,7 +19,7 @@ from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_re
 from harness_llm.fetch.progress import Heartbeat
 
 if TYPE_CHECKING:
-    from harness_llm.benchmark.facts import Wheel
+    from harness_llm.benchmark.definition import Wheel
 
 __all__ = ["extract", "fetch_asset"]
 

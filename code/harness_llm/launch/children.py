@@ -1,4 +1,4 @@
-"""The child processes of a run: every word of theirs is heard, every death and silence is noticed."""
+"""Child processes of one command: each is heard, watched and ended as its role says."""
 
 from __future__ import annotations
 
@@ -6,159 +6,289 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 import zmq
 
 from harness_llm import errors
-from harness_llm.errors import EngineError, HarnessError, LoadgenLost, ReplicaLost
-from harness_llm.launch.local import end_all, start_child
+from harness_llm.errors import EngineError, HarnessError, ProtocolError
+from harness_llm.launch.launcher import Handle, Launcher, end_all
+from harness_llm.launch.local import LocalLauncher
+from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlServer
-from harness_llm.transport.wire import Done, Failed, Heartbeat
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
-    from harness_llm.launch.local import Child
-    from harness_llm.transport.wire import ControlMessage
-
-__all__ = ["Children"]
+from harness_llm.transport.listening import ListeningClock
+from harness_llm.transport.wire import (
+    PROTOCOL_VERSION,
+    ControlMessage,
+    Done,
+    Failed,
+    Heartbeat,
+    Progress,
+    Ready,
+    Stage,
+)
 
 _POLL_MS = 200
-_FIRST_WORD_S = 60.0  # a child imports before it speaks
-_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A child that is gone and that the run did without.
+
+    Attributes:
+        name: The child's name.
+        kind: Its role's.
+        reason: What happened, with the end of its log.
+    """
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass
+class Child:
+    """What is known of one living child.
+
+    Attributes:
+        handle: Its process.
+        hear: Called with each Progress of it.
+        heard_s: When it was last heard, by the listening clock; its start, before the first word.
+        silence_s: As of its role, unless somebody has more patience with it or less.
+        has_spoken: Whether any message came yet.
+        stage: What it says that it does; empty before it says so.
+        ready: Its Ready, once it came.
+        heartbeat: Its last one.
+        report: What it knows of its work, once it is done; its exit is no loss from then on.
+    """
+
+    handle: Handle
+    hear: Callable[[Progress], None] | None
+    heard_s: float
+    silence_s: float | None
+    has_spoken: bool = False
+    stage: str = ""
+    ready: Ready | None = None
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    report: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name on the control plane."""
+        return self.handle.name
+
+    @property
+    def role(self) -> Role:
+        """What it is."""
+        return self.handle.role
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it counts as started, by its role."""
+        return {"ready": self.ready is not None, "word": self.has_spoken, "at once": True}[self.role.started]
+
+    def take(self, message: ControlMessage) -> None:
+        """Take in what it says.
+
+        Raises:
+            ProtocolError: It speaks another version.
+        """
+        match message:
+            case Heartbeat():
+                self.heartbeat = message
+            case Stage():
+                self.stage = message.text
+            case Progress() if self.hear is not None:
+                self.hear(message)
+            case Done():
+                self.report = message.report
+            case Ready():
+                if message.version != PROTOCOL_VERSION:
+                    raise ProtocolError(
+                        f"{self.name} speaks protocol {message.version}, not {PROTOCOL_VERSION}"
+                    )
+                self.ready = message
 
 
 class Children:
     """Starts, hears, watches and ends child processes; all are gone when the `with` block ends.
 
     Args:
-        take: Called with a child's name and what it said.
+        port: First TCP port on 127.0.0.1, for the control plane; children listen above it. None uses Unix
+            sockets.
+        launcher: Starts them; None for this host's.
 
     Attributes:
-        silence_s: A child that has spoken and is silent for longer is lost, seconds.
+        launcher: Starts them.
+        clock: The clock by which silence is judged.
+        losses: Children that are gone and that the run did without.
     """
 
-    def __init__(self, take: Callable[[str, ControlMessage], None]) -> None:
-        self._take = take
+    def __init__(self, port: int | None = None, launcher: Launcher | None = None) -> None:
+        self.launcher: Launcher = LocalLauncher() if launcher is None else launcher
+        self.clock = ListeningClock()
+        self.losses: list[Loss] = []
+        self._port = port
         self._children: dict[str, Child] = {}
+        self._names: set[str] = set()
         self._control: ControlServer | None = None
-        self._port: int | None = None
-        self.silence_s = 0.0
 
     def __enter__(self) -> Self:
         self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end_all()
+        self.end(*self._children.values())
         if self._control is not None:
             self._control.close()
-        self._context.destroy(linger=0)
+        self.context.destroy(linger=0)
         shutil.rmtree(self._sockets, ignore_errors=True)
 
+    def __iter__(self) -> Iterator[Child]:
+        """The living children, in the order of their start."""
+        return iter(list(self._children.values()))
+
     @property
-    def names(self) -> list[str]:
-        """Names of the living children, in the order of their start."""
-        return list(self._children)
-
-    def in_flight(self) -> dict[str, int]:
-        """Queries unfinished in each living child, by its last heartbeat."""
-        return {name: child.in_flight for name, child in self._children.items()}
-
-    def listen(self, port: int | None) -> str:
-        """Where children reach the supervisor; the first call decides, for one endpoint serves a whole run.
-
-        ZeroMQ lets a closed port go only after a while, so it is not opened anew for each group of replicas.
-
-        Args:
-            port: TCP port on 127.0.0.1; None uses a Unix socket.
+    def control(self) -> str:
+        """Where children reach this process; it listens from the first question on, for a whole command.
 
         Raises:
             HostError: The port is in use.
         """
         if self._control is None:
-            self._port = port
-            self._control = ControlServer(self._context, self._endpoint("control", 0))
+            endpoint = (
+                f"ipc://{self._sockets}/control" if self._port is None else f"tcp://127.0.0.1:{self._port}"
+            )
+            self._control = ControlServer(self.context, endpoint)
         return self._control.endpoint
 
-    def data_endpoint(self, replica: int) -> str:
-        """Where replica number `replica` is to listen for loadgen processes; `listen` comes first."""
-        return self._endpoint(f"replica-{replica}", 1 + replica)
+    def place_to_listen(self, more: int) -> str:
+        """Where a child may listen, as `bind_within` takes it.
 
-    def _endpoint(self, name: str, offset: int) -> str:
+        Args:
+            more: How many children that listen will be started beside those that live.
+        """
         if self._port is None:
-            return f"ipc://{self._sockets}/{name}"
-        return f"tcp://127.0.0.1:{self._port + offset}"
+            return f"ipc://{self._sockets}"
+        listening = sum(child.ready is not None and bool(child.ready.endpoint) for child in self)
+        return f"tcp://127.0.0.1:{self._port + 1}-{self._port + listening + more}"
+
+    def free_name(self, wanted: str) -> str:
+        """`wanted`, or with a number behind it where a child of this command has or had that name.
+
+        Last words of a child that is gone must not be taken for another's.
+        """
+        name, number = wanted, 1
+        while name in self._names:
+            number += 1
+            name = f"{wanted} ({number})"
+        self._names.add(name)
+        return name
 
     def start(
-        self, module: str, name: str, spec: Path, log: Path, environment: Mapping[str, str] | None = None
+        self,
+        role: Role,
+        name: str,
+        spec: Path,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        hear: Callable[[Progress], None] | None = None,
     ) -> Child:
-        """Start `python -m module spec`; see `launcher.start_child`."""
-        child = start_child(module, name, spec, log, environment or {})
-        self._children[name] = child
+        """Start a child.
+
+        Args:
+            role: What it is.
+            name: Its name on the control plane, from `free_name`.
+            spec: Its spec file.
+            log: Where stdout and stderr go; appended.
+            environment: Variables added to this process's own.
+            hear: Called with each Progress of it.
+        """
+        self._names.add(name)
+        handle = self.launcher.start(role, name, spec, log, environment or {})
+        child = self._children[name] = Child(handle, hear, self.clock.look(), role.silence_s)
         return child
 
     def turn(self) -> None:
         """Hear what came, then look whether everybody lives; takes up to 0.2 s.
 
         Raises:
-            RunBroken: A child died, fell silent or gave up.
+            RunBroken: An essential child died, fell silent or gave up.
         """
         self._hear(_POLL_MS)
-        for child in list(self._children.values()):
+        self.clock.look()
+        for child in self:
             self._check(child)
 
     def _hear(self, timeout_ms: int) -> None:
-        if self._control is None:  # nothing was started: every test was complete before
+        if self._control is None:  # nobody was started who could speak
             time.sleep(timeout_ms / 1000)
             return
         for name, message in self._control.receive(timeout_ms):
             child = self._children.get(name)
             if child is None:
                 continue
-            child.hear()
+            child.heard_s, child.has_spoken = self.clock.look(), True
             if isinstance(message, Failed):
-                raise _error_of(message, child)
-            child.may_end = child.may_end or isinstance(message, Done)
-            if isinstance(message, Heartbeat):
-                child.in_flight = message.in_flight
-            self._take(name, message)
+                self._lose(child, _error_of(message, child))
+            else:
+                child.take(message)
 
     def _check(self, child: Child) -> None:
-        if child.may_end:
+        if not self._is_needed(child):
             return
-        lost = LoadgenLost if child.name.startswith("loadgen-") else ReplicaLost
-        reason = child.exit_reason()
+        reason = child.handle.exit_reason()
         if reason is not None:
             self._hear(0)  # its last words may have come meanwhile
-            if child.may_end:
-                return
-            child.signal_group(signal.SIGKILL)  # what it started must not go on
-            raise lost(f"{child.name} {reason}; log {child.log}{child.log_tail()}")
-        silent = time.monotonic() - child.last_heard
-        if silent > (self.silence_s if child.has_spoken else _FIRST_WORD_S):
-            child.signal_group(signal.SIGKILL)  # it would not hear a request to stop
-            raise lost(f"{child.name} has been silent for {silent:.1f} s; log {child.log}{child.log_tail()}")
+        elif (silent := self._silent_too_long_s(child)) is not None:
+            reason = f"has been silent for {silent:.1f} s"
+        if reason is None or not self._is_needed(child):
+            return
+        child.handle.signal(signal.SIGKILL)  # it may hear no request to stop; what it started must end, too
+        log = f"log {child.handle.log}{child.handle.log_tail()}"
+        self._lose(child, child.role.lost(f"{child.name} {reason}; {log}"))
 
-    def end(self, child: Child) -> None:
-        """End one child at once, and whatever it started."""
-        end_all([child], 0)
-        del self._children[child.name]
+    def _is_needed(self, child: Child) -> bool:
+        return child.report is None and child.name in self._children
 
-    def end_all(self, in_good_order: Collection[str] = ()) -> None:
-        """End all children; those named are first told to stop, and given a while for it."""
-        patient = [child for name, child in self._children.items() if name in in_good_order]
-        if self._control is not None:
-            for child in patient:
+    def _silent_too_long_s(self, child: Child) -> float | None:
+        limit = child.silence_s if child.has_spoken else child.role.first_word_s
+        silent = self.clock.now_s - child.heard_s
+        return silent if limit is not None and silent > limit else None
+
+    def _lose(self, child: Child, error: HarnessError) -> None:
+        """What the loss of a child means.
+
+        Raises:
+            HarnessError: The end of the run.
+        """
+        if child.role.essential:
+            raise error
+        self.end(child)
+        self.losses.append(Loss(child.name, child.role.kind, error.message))
+
+    def end(self, *children: Child) -> None:
+        """End children, and whatever they started, as their roles say; they are gone when it returns."""
+        patient = [child for child in children if child.is_started and child.role.ends_by != "kill"]
+        for child in patient:
+            if child.role.ends_by == "shutdown" and child.has_spoken and self._control is not None:
                 self._control.shut_down(child.name)
-        end_all([child for name, child in self._children.items() if name not in in_good_order], 0)
-        end_all(patient, _GRACE_S)
-        self._children.clear()
+            else:
+                child.handle.signal(signal.SIGTERM)
+        end_all([child.handle for child in children if child not in patient], 0)
+        end_all(
+            [child.handle for child in patient], max((child.role.grace_s for child in patient), default=0)
+        )
+        for child in children:
+            self._children.pop(child.name, None)
 
 
 def _error_of(message: Failed, child: Child) -> HarnessError:
-    kind = getattr(errors, message.kind, EngineError)
-    return kind(f"{child.name}: {message.message}\n  log: {child.log}", message.remedy)
+    kind = getattr(errors, message.kind, None)
+    if not (isinstance(kind, type) and issubclass(kind, HarnessError)):
+        kind = EngineError
+    return kind(f"{child.name}: {message.message}\n  log: {child.handle.log}", message.remedy)

@@ -27,8 +27,8 @@ from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
 from harness_llm.transport.control import ControlClient, die_with_parent
-from harness_llm.transport.spec import TestSpec, read_spec
-from harness_llm.transport.wire import Done, Progress, Stage
+from harness_llm.transport.spec import LoadgenSpec, read_spec
+from harness_llm.transport.wire import Done, Heartbeat, Progress, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +46,14 @@ _EXIT_FAILED = 3
 class _Test:
     """The parts of one test, from open sessions to the last report."""
 
-    def __init__(self, spec: TestSpec, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, spec: LoadgenSpec, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._spec = spec
         self._folder = Path(spec.folder)
         self._failing = threading.Lock()
         # A context of its own, so that the last words can be waited for while the other sockets are in use.
         self._control_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._control = ControlClient(
-            self._control_context, spec.control, spec.name, self._in_flight, lambda: os._exit(_EXIT_FAILED)
+            self._control_context, spec.control, spec.name, self._heartbeat, lambda: os._exit(_EXIT_FAILED)
         )
         self._context = context
         self._ledger: Ledger | None = None
@@ -69,14 +69,16 @@ class _Test:
         self._control_context.term()
 
     def _run(self) -> dict[str, Any]:
-        spec = self._spec
+        spec, test = self._spec, self._spec.test
         self._ledger = ledger = Ledger(self._folder / "events.npy")
-        table = SampleTable.load(Path(spec.samples))
-        settings = lib.make_settings(spec.loadgen_model, spec.scenario, spec.mode, Path(spec.user_conf))
+        table = SampleTable.load(Path(test.samples))
+        user_conf = self._write("user.conf", test.user_conf)
+        audit_conf = None if test.audit_conf is None else self._write("audit.config", test.audit_conf)
+        settings = lib.make_settings(test.loadgen_model, test.scenario, test.mode, user_conf)
         fields = lib.settings_fields(settings)
         session = f"{spec.name}-{os.getpid()}"
         links = [
-            ReplicaLink(self._context, index, endpoint, session, spec.silence_s)
+            ReplicaLink(self._context, index, endpoint, session, test.silence_timeout_s)
             for index, endpoint in enumerate(spec.replicas)
         ]
         for link in links:
@@ -87,7 +89,7 @@ class _Test:
             router=self._router(links),
             ledger=ledger,
             reporter=lib,
-            reports_first_tokens=spec.scenario.is_timed_per_token,
+            reports_first_tokens=test.scenario.is_timed_per_token,
             on_fatal=self._fatal,
         )
         sut.start()
@@ -100,7 +102,7 @@ class _Test:
             issue=sut.issue,
             flush=sut.flush,
             output_folder=self._folder,
-            audit_conf=None if spec.audit_conf is None else Path(spec.audit_conf),
+            audit_conf=audit_conf,
         )
         seconds = time.monotonic() - started
         stop_progress()
@@ -121,16 +123,22 @@ class _Test:
         }
 
     def _router(self, links: list[ReplicaLink]) -> Router:
-        if self._spec.scenario is not Scenario.OFFLINE:
+        if self._spec.test.scenario is not Scenario.OFFLINE:
             return PushRouter(len(links))
-        backlog = self._spec.offline_backlog
+        backlog = self._spec.test.offline_backlog
         return PullRouter(
             [link.max_concurrent + (link.max_concurrent if backlog is None else backlog) for link in links]
         )
 
-    def _in_flight(self) -> int:
+    def _write(self, name: str, text: str) -> Path:
+        """A file beside LoadGen's logs, as it was given, line ends included."""
+        path = self._folder / name
+        path.write_bytes(text.encode())
+        return path
+
+    def _heartbeat(self) -> Heartbeat:
         ledger = self._ledger
-        return 0 if ledger is None else ledger.issued - ledger.finished
+        return Heartbeat() if ledger is None else Heartbeat(ledger.issued - ledger.finished)
 
     def _send_progress(self, sut: Sut, ledger: Ledger) -> None:
         ttft, tpot = sut.take_latencies()
@@ -180,7 +188,7 @@ def main() -> None:
     die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    spec = read_spec(TestSpec, Path(sys.argv[1]))
+    spec = read_spec(LoadgenSpec, Path(sys.argv[1]))
     test = _Test(spec, zmq.Context())
     gc.collect()
     gc.freeze()

@@ -20,7 +20,7 @@ import zmq
 
 from harness_llm.engines import make_engine
 from harness_llm.replica.server import Server
-from harness_llm.transport.control import ControlClient, bind, die_with_parent
+from harness_llm.transport.control import ControlClient, bind_within, die_with_parent
 from harness_llm.transport.spec import ReplicaSpec, read_spec
 from harness_llm.transport.wire import PROTOCOL_VERSION, Ready, Stage
 
@@ -64,16 +64,10 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
     def stop_soon() -> None:
         loop.call_soon_threadsafe(stop.set)
 
-    control = ControlClient(
-        context,
-        spec.control,
-        spec.name,
-        lambda: server.in_flight,
-        stop_soon,
-    )
+    control = ControlClient(context, spec.control, spec.name, server.heartbeat, stop_soon)
     with control:
         try:
-            endpoint = bind(socket, spec.endpoint)
+            endpoint = bind_within(socket, spec.listen)
             control.send(Stage("loading the model"))
             facts = await engine.start(server)
             server.serve(facts.max_concurrent)

@@ -10,7 +10,16 @@ import zmq
 
 from harness_llm.errors import ProtocolError
 from harness_llm.replica.session import Session
-from harness_llm.transport.wire import PROTOCOL_VERSION, Close, Open, Submit, Welcome, decode_data, encode
+from harness_llm.transport.wire import (
+    PROTOCOL_VERSION,
+    Close,
+    Heartbeat,
+    Open,
+    Submit,
+    Welcome,
+    decode_data,
+    encode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+_TOKEN_BYTES = 4
 _DRAIN_LIMIT = 64  # messages read before other work on the loop gets its turn
 
 
@@ -46,11 +56,17 @@ class Server:
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._max_concurrent = 0
+        self._first_tokens = self._answers = self._answer_bytes = 0
 
     @property
     def in_flight(self) -> int:
         """Requests that the engine has not finished."""
         return len(self._owners)
+
+    def heartbeat(self) -> Heartbeat:
+        """How far the engine has come, over all sessions; from any thread."""
+        tokens = self._answer_bytes // _TOKEN_BYTES
+        return Heartbeat(self.in_flight, self._first_tokens, self._answers, tokens)
 
     def serve(self, max_concurrent: int) -> None:
         """Begin to read; call it on the running loop.
@@ -74,12 +90,15 @@ class Server:
     def first_token(self, request_id: int, token: int) -> None:
         """The engine has a first token."""
         session, ordinal = self._owners[request_id]
+        self._first_tokens += 1
         session.add_first_token(ordinal, token)
         self._touch(session)
 
     def finished(self, request_id: int, tokens: bytes) -> None:
         """The engine has a whole answer."""
         session, ordinal = self._owners.pop(request_id)
+        self._answers += 1
+        self._answer_bytes += len(tokens)
         session.add_answer(ordinal, tokens)
         self._touch(session)
 

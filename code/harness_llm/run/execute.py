@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import harness_llm
 from harness_llm.config.load import dump_config
 from harness_llm.errors import FolderError, HarnessError, HostError
-from harness_llm.fleet.plan import SHARED_SAMPLES, RunPlan
-from harness_llm.fleet.supervisor import Supervisor
+from harness_llm.fleet.watch import Watch
 from harness_llm.results.folder import RunFolder, TestFolder, is_in_use, read_json, utc_now
-from harness_llm.run.samples import samples_file
+from harness_llm.run.groups import check_disk, measure_groups
+from harness_llm.run.samples import SHARED_SAMPLES, samples_file
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
 
@@ -50,8 +50,10 @@ def execute(
         source = provenance.git_state(Path(harness_llm.__file__).parent)
         if note := _note_on_source(folder, source):
             view.say(f"note: {note}")
-        plan = _plan(prepared)
-        plan.check_disk(folder.path)
+        largest = max(
+            (prepared.table, *prepared.own_tables.values()), key=lambda table: table.max_tokens.sum()
+        )
+        check_disk(folder.path, len(prepared.tests), len(largest), int(largest.max_tokens.sum()))
         for note in prepared.notes:
             view.say(f"note: {note}")
         try:
@@ -64,8 +66,8 @@ def execute(
                 TestFolder(test).record(dataset=_described(prepared, test.name))
                 after_test(test)
 
-            with Supervisor(folder, view) as supervisor:
-                supervisor.run(plan, follow_up)
+            with Watch(view, port=prepared.configs[0].harness_config.port) as watch:
+                measure_groups(watch, folder, prepared.groups, follow_up)
         except OSError as error:
             folder.record(state="broken", reason=str(error), finished_utc=utc_now())
             raise HostError(
@@ -98,16 +100,6 @@ def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
         ):
             found.append((str(state.get("started_utc")), record.parent))
     return max(found)[1] if found else None
-
-
-def _plan(prepared: Prepared) -> RunPlan:
-    largest = max((prepared.table, *prepared.own_tables.values()), key=lambda table: table.max_tokens.sum())
-    return RunPlan(
-        tests=prepared.tests,
-        user_conf=prepared.user_conf.path,
-        sample_count=len(largest),
-        answer_tokens=int(largest.max_tokens.sum()),
-    )
 
 
 def _described(prepared: Prepared, test: str) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harness_llm import rules
 from harness_llm.compliance.audit import audit_config
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
-from harness_llm.fleet.plan import PlannedTest
+from harness_llm.transport.spec import LoadgenTest
 
 if TYPE_CHECKING:
     from harness_llm.benchmark import Benchmark
@@ -27,43 +28,50 @@ _LOADGEN_MIN_QUERIES = 100  # loadgen/test_settings.h, min_query_count, @b66003e
 
 
 def plan_test(
-    config: RunConfig, test: str, user_conf: UserConf, samples: int, benchmark: Benchmark
-) -> PlannedTest:
+    config: RunConfig, test: str, user_conf: UserConf, benchmark: Benchmark, samples: int, samples_file: str
+) -> LoadgenTest:
     """Plan one test of one scenario.
 
     Args:
         config: The scenario's configuration.
         test: `performance`, `accuracy`, or a compliance test of the benchmark.
         user_conf: LoadGen's user.conf, validated.
-        samples: Samples of the test's data set.
         benchmark: The benchmark of the run.
+        samples: Samples of the test's data set.
+        samples_file: Name of the file that will hold them, in the run folder.
 
     Raises:
         ConfigError: The benchmark has no such test, or user.conf asks for samples that there are not.
     """
-    scenario = config.harness_config.scenario
+    harness = config.harness_config
+    scenario = harness.scenario
     model = benchmark.loadgen_model(scenario)
     settings = user_conf.settings_for(model, scenario)
     _check_counts(test, settings, samples, user_conf)
     official = benchmark.rules
     limits = official.latency.get(scenario) if official is not None else None
-    planned = PlannedTest(
+    planned = LoadgenTest(
         name=f"{scenario}/{test}",
-        config=config,
+        scenario=scenario,
         mode=Mode.ACCURACY if test == "accuracy" else Mode.PERFORMANCE,
         loadgen_model=model,
+        user_conf=user_conf.text,
         target_qps=float(settings["target_qps"]),
-        expected=None,
+        samples=samples_file,
         ttft_limit_ms=limits.ttft_ms if limits is not None else settings.get("ttft_latency"),
         tpot_limit_ms=limits.tpot_ms if limits is not None else settings.get("tpot_latency"),
+        offline_backlog=harness.offline_backlog,
+        silence_timeout_s=harness.silence_timeout_s,
+        stall_timeout_s=harness.stall_timeout_s,
     )
     if test == "accuracy":
         asked = samples if official is None else min(samples, official.samples.accuracy)
-        return replace(planned, expected=asked)
+        return msgspec.structs.replace(planned, expected=asked)
     if test == "performance":
-        return replace(planned, expected=_expected_queries(planned, settings, official is not None, samples))
+        expected = _expected_queries(planned, settings, official is not None, samples)
+        return msgspec.structs.replace(planned, expected=expected)
     if official is None:
-        return replace(planned, audit_conf=audit_config(test))
+        return msgspec.structs.replace(planned, audit_conf=audit_config(test))
     if test not in official.tests:
         known = (*TESTS, *official.tests)
         near = rules.nearest(test, known)
@@ -73,7 +81,7 @@ def plan_test(
         )
     asks_each_once = bool(official.tests[test].audit.get("performance_issue_unique"))
     is_other_size = asks_each_once and samples != official.samples.performance
-    return replace(
+    return msgspec.structs.replace(
         planned,
         expected=samples if asks_each_once else None,
         audit_conf=audit_config(test, loaded_samples=samples if is_other_size else None),
@@ -98,12 +106,12 @@ def _check_counts(test: str, settings: dict[str, int | float], samples: int, use
 
 
 def _expected_queries(
-    test: PlannedTest, settings: dict[str, int | float], is_official: bool, samples: int
+    test: LoadgenTest, settings: dict[str, int | float], is_official: bool, samples: int
 ) -> int:
     """Queries of a performance test, estimated as LoadGen plans them (loadgen.cc, GenerateQueries)."""
     seconds = float(settings.get("min_duration", 600_000)) / 1000
     count = max(float(settings.get("min_query_count", _LOADGEN_MIN_QUERIES)), seconds * test.target_qps)
-    if test.config.harness_config.scenario is Scenario.OFFLINE:
+    if test.scenario is Scenario.OFFLINE:
         count = max(count, 1.1 * seconds * test.target_qps)
     if is_official or settings.get("sample_concatenate_permutation"):
         return math.ceil(count / samples) * samples

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.benchmark import Benchmark, loadgen_names, resolve
 from harness_llm.config.user_conf import UserConf
-from harness_llm.launch.placement import replica_environments
+from harness_llm.run.groups import TestGroup, plan_fleet
 from harness_llm.run.inputs import (
     check_decoding,
     check_loadgen,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from harness_llm.config.model import RunConfig
     from harness_llm.datasets.table import SampleTable
-    from harness_llm.fleet.plan import PlannedTest
+    from harness_llm.transport.spec import LoadgenTest
 
 __all__ = ["Prepared", "prepare"]
 
@@ -45,7 +45,7 @@ class Prepared:
         configs: One for each scenario, in the order given; each names the benchmark by its own name.
         table: The samples of every test that has none of its own.
         user_conf: LoadGen's user.conf.
-        tests: What will run, in order.
+        groups: What will run, in order.
         own_tables: By the name of a test, `accuracy` or `TEST07`, the samples that it runs on instead.
         notes: What people should know before it starts, a sentence each.
     """
@@ -54,9 +54,14 @@ class Prepared:
     configs: tuple[RunConfig, ...]
     table: SampleTable
     user_conf: UserConf
-    tests: tuple[PlannedTest, ...]
+    groups: tuple[TestGroup, ...]
     own_tables: Mapping[str, SampleTable] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def tests(self) -> tuple[LoadgenTest, ...]:
+        """All tests, in the order in which they run."""
+        return tuple(test for group in self.groups for test in group.tests)
 
     @property
     def is_simulated(self) -> bool:
@@ -110,23 +115,30 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         check_model(config)
         check_decoding(config, benchmark)
         check_tests(config, benchmark)
-        replica_environments(config)  # raises where the host has too few devices
+    sharing = [
+        [config for config in configs if config.engine_key == key]
+        for key in dict.fromkeys(config.engine_key for config in configs)
+    ]
+    fleets = [plan_fleet(group) for group in sharing]  # raises where the host has too few devices
     for scenario in scenarios:
         check_loadgen(benchmark, scenario)
     asked = tuple(dict.fromkeys(tests))
     table, own = load_tables(configs, asked, benchmark)
-    planned = tuple(
-        replace(
-            plan_test(config, test, user_conf, len(own.get(test, table)), benchmark),
-            samples=samples_file(test, own),
+    groups = tuple(
+        TestGroup(
+            fleet,
+            tuple(
+                plan_test(
+                    config, test, user_conf, benchmark, len(own.get(test, table)), samples_file(test, own)
+                )
+                for config in group
+                for test in asked
+            ),
         )
-        for key in dict.fromkeys(config.engine_key for config in configs)
-        for config in configs
-        if config.engine_key == key
-        for test in asked
+        for fleet, group in zip(fleets, sharing, strict=True)
     )
     notes = notes_on(configs, asked, table, user_conf, benchmark)
-    return Prepared(benchmark, tuple(configs), table, user_conf, planned, own, notes)
+    return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
 
 
 def _named(config: RunConfig, benchmark: str) -> RunConfig:

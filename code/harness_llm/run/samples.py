@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from harness_llm import datasets
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
-from harness_llm.fleet.plan import SHARED_SAMPLES
 from harness_llm.run.inputs import check_fit, check_reference, model_config
 from harness_llm.scoring import check_scorable, unscored_note
 
@@ -19,7 +18,10 @@ if TYPE_CHECKING:
     from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
     from harness_llm.datasets.table import SampleTable
 
-__all__ = ["load_tables", "samples_file"]
+__all__ = ["SHARED_SAMPLES", "load_tables", "samples_file"]
+
+SHARED_SAMPLES = "samples.npz"
+"""File in the run folder with the samples of every test that has none of its own."""
 
 _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,14 +12,13 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from harness_llm.errors import HarnessError, HostError
-from harness_llm.transport.wire import Failed, Heartbeat, Shutdown, decode_control, encode
+from harness_llm.transport.wire import Failed, Shutdown, decode_control, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness_llm.transport.wire import ControlMessage
+    from harness_llm.transport.wire import ControlMessage, Heartbeat
 
-__all__ = ["PARENT_VARIABLE", "ControlClient", "ControlServer", "bind", "die_with_parent"]
 
 PARENT_VARIABLE = "HARNESS_LLM_PARENT"
 """Environment variable with the process id of whoever started this child."""
@@ -41,6 +41,29 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
             "Another process holds it: end that one, or choose another harness_config.port.",
         ) from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def bind_within(socket: zmq.Socket[bytes], listen: str) -> str:
+    """Bind a socket to the first place that is free and return the endpoint that peers connect to.
+
+    Args:
+        socket: The socket.
+        listen: `ipc:///folder`: a Unix socket of this process's own in that folder; `tcp://127.0.0.1:5001-5004`:
+            one of these ports; or any other ZeroMQ endpoint, such as `tcp://127.0.0.1:*`.
+
+    Raises:
+        HostError: Nothing is free; names the last place tried.
+    """
+    if listen.startswith("ipc://"):
+        return bind(socket, f"{listen}/{os.getpid()}")
+    interface, _, ports = listen.rpartition(":")
+    first, is_range, last = ports.partition("-")
+    if not is_range:
+        return bind(socket, listen)
+    for port in range(int(first), int(last)):
+        with contextlib.suppress(HostError):
+            return bind(socket, f"{interface}:{port}")
+    return bind(socket, f"{interface}:{last}")
 
 
 def die_with_parent() -> None:
@@ -113,7 +136,7 @@ class ControlClient:
         context: ZeroMQ context.
         endpoint: The supervisor's endpoint.
         name: This child's name, e.g. `replica-0`.
-        in_flight: Called for each heartbeat.
+        heartbeat: Called once a second, on a thread of its own, for what to send.
         on_shutdown: Called, from that thread, when the supervisor says stop.
     """
 
@@ -122,7 +145,7 @@ class ControlClient:
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         name: str,
-        in_flight: Callable[[], int],
+        heartbeat: Callable[[], Heartbeat],
         on_shutdown: Callable[[], object],
     ) -> None:
         self._socket = context.socket(zmq.DEALER)
@@ -130,7 +153,7 @@ class ControlClient:
         self._socket.setsockopt(zmq.LINGER, 2000)
         self._socket.connect(endpoint)
         self._lock = threading.Lock()
-        self._in_flight = in_flight
+        self._heartbeat = heartbeat
         self._on_shutdown = on_shutdown
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -160,7 +183,7 @@ class ControlClient:
 
     def _beat(self) -> None:
         while not self._stopped.wait(_HEARTBEAT_S):
-            self.send(Heartbeat(self._in_flight()))
+            self.send(self._heartbeat())
             self._read()
 
     def _read(self) -> None:

@@ -1,7 +1,8 @@
-"""What the supervisor tells a child to do, as a file in the run folder: a child can be started by hand."""
+"""What a child is told to do, as a file in the run folder, so that it can be started by hand."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -12,67 +13,99 @@ from harness_llm.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ReplicaSpec", "TestSpec", "read_spec", "write_spec"]
 
-
-class TestSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One LoadGen test.
+class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One LoadGen test: what LoadGen is told, what is expected of it, and how patient one is with it.
 
     Attributes:
-        name: `Offline/performance`, also the child's name on the control plane.
-        loadgen_model: Name that LoadGen looks up in mlperf.conf and user.conf.
+        name: `Offline/performance`: its folder under the run, and its name for people.
         scenario: The scenario as submitted.
         mode: LoadGen's mode.
-        folder: Where LoadGen's logs and the events file go.
-        samples: The sample table's file.
-        user_conf: The copy of user.conf to read.
-        audit_conf: audit.config of a compliance test, or None.
-        replicas: Data endpoints, by replica number.
-        control: The supervisor's endpoint.
+        loadgen_model: Name that LoadGen looks up in mlperf.conf and user.conf.
+        user_conf: Text of LoadGen's user.conf.
+        target_qps: What that text sets for this test, samples a second.
+        samples: The sample table's file; in a plan its name in the run folder.
+        audit_conf: Text of audit.config for a compliance test, or None.
+        expected: Queries expected in all; None where it cannot be known before.
+        ttft_limit_ms: p99 limit; None where LoadGen does not judge it.
+        tpot_limit_ms: p99 limit; None where LoadGen does not judge it.
         offline_backlog: Samples queued at a replica beyond those it works on; None for as many again.
-        silence_s: A replica that is silent for longer is lost, seconds.
+        silence_timeout_s: A process of the test that is silent for longer is lost, seconds.
+        stall_timeout_s: A test in which nothing is asked, begun or answered for longer is ended, seconds.
     """
 
-    __test__ = False  # no pytest class
-
     name: str
-    loadgen_model: str
     scenario: Scenario
     mode: Mode
-    folder: str
-    samples: str
+    loadgen_model: str
     user_conf: str
-    audit_conf: str | None
-    replicas: list[str]
+    target_qps: float
+    samples: str
+    audit_conf: str | None = None
+    expected: int | None = None
+    ttft_limit_ms: float | None = None
+    tpot_limit_ms: float | None = None
+    offline_backlog: int | None = None
+    silence_timeout_s: float = 8.0
+    stall_timeout_s: float = 1800.0
+
+    def with_samples(self, file: Path) -> LoadgenTest:
+        """The same test on the samples in `file`."""
+        return msgspec.structs.replace(self, samples=str(file.resolve()))
+
+    def with_qps(self, target_qps: float) -> LoadgenTest:
+        """The same test at another rate, samples a second; how many queries that makes is not known.
+
+        The rate is set for this model and scenario alone, which wins over every line for several.
+        """
+        assert 0 < target_qps < math.inf
+        key = f"{self.loadgen_model}.{self.scenario.loadgen_name}.target_qps"
+        others = [line for line in self.user_conf.split("\n") if line.split()[:1] != [key]]
+        text = "\n".join(others).rstrip("\n") + f"\n{key} = {target_qps!r}\n"
+        return msgspec.structs.replace(self, user_conf=text, target_qps=target_qps, expected=None)
+
+
+class LoadgenSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One loadgen process.
+
+    Attributes:
+        name: Its name on the control plane.
+        control: Where the supervisor listens.
+        replicas: Data endpoints, by replica number.
+        folder: Where user.conf, LoadGen's logs and the events file go.
+        test: What it runs.
+    """
+
+    name: str
     control: str
-    offline_backlog: int | None
-    silence_s: float
+    replicas: list[str]
+    folder: str
+    test: LoadgenTest
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One replica.
 
     Attributes:
-        index: Its number.
         name: Its name on the control plane.
-        control: The supervisor's endpoint.
-        endpoint: Where to listen for loadgen processes.
-        engine: `vllm` or `simulated`.
-        engine_arguments: `llm_config` as it is, or the simulated engine's latencies.
+        control: Where the supervisor listens.
+        listen: Where it may listen for loadgen processes, as `control.bind_within` takes it; its Ready says
+            where it does.
+        engine: The engine's kind, e.g. `vllm`.
+        engine_arguments: The engine's own arguments, as they were given.
     """
 
-    index: int
     name: str
     control: str
-    endpoint: str
+    listen: str
     engine: str
     engine_arguments: dict[str, Any]
 
 
-_Spec = TypeVar("_Spec", TestSpec, ReplicaSpec)
+_Spec = TypeVar("_Spec", LoadgenSpec, ReplicaSpec)
 
 
-def write_spec(spec: TestSpec | ReplicaSpec, path: Path) -> None:
+def write_spec(spec: LoadgenSpec | ReplicaSpec, path: Path) -> None:
     """Write a spec as readable JSON."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
 

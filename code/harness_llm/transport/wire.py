@@ -14,28 +14,7 @@ import msgspec
 from harness_llm.core import Request  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ProtocolError
 
-__all__ = [
-    "PROTOCOL_VERSION",
-    "Close",
-    "ControlMessage",
-    "DataMessage",
-    "Done",
-    "Events",
-    "Failed",
-    "Heartbeat",
-    "Open",
-    "Progress",
-    "Ready",
-    "Shutdown",
-    "Stage",
-    "Submit",
-    "Welcome",
-    "decode_control",
-    "decode_data",
-    "encode",
-]
-
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -117,7 +96,13 @@ class Stage(_Message, frozen=True):
 
 
 class Ready(_Message, frozen=True):
-    """A replica serves; `facts` are EngineFacts as a mapping."""
+    """A child can be used.
+
+    Attributes:
+        version: The protocol that it speaks.
+        endpoint: Where it listens; empty where nobody connects to it.
+        facts: What it says of itself, JSON-able; of a replica, its EngineFacts.
+    """
 
     version: int
     endpoint: str
@@ -125,9 +110,19 @@ class Ready(_Message, frozen=True):
 
 
 class Heartbeat(_Message, frozen=True):
-    """A child is alive; `in_flight` requests are unfinished in it."""
+    """A child is alive, and how far it has come since it started.
 
-    in_flight: int
+    Attributes:
+        in_flight: Requests or queries that are unfinished in it now.
+        first_tokens: First tokens that its engine has reported so far.
+        answers: Answers that its engine has completed so far.
+        tokens: Output tokens of those answers.
+    """
+
+    in_flight: int = 0
+    first_tokens: int = 0
+    answers: int = 0
+    tokens: int = 0
 
 
 class Progress(_Message, frozen=True):
@@ -157,7 +152,7 @@ class Failed(_Message, frozen=True):
 
 
 class Done(_Message, frozen=True):
-    """A test ended by itself; `report` is what the loadgen process knows of it, JSON-able."""
+    """A child's work ended by itself, and it will exit; `report` is what it knows of that work, JSON-able."""
 
     report: dict[str, Any]
 

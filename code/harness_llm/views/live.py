@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness_llm.views.progress import TestProgress
 
 __all__ = ["PlainView", "RichView", "View", "describe", "make_view"]
@@ -32,8 +34,8 @@ class View(Protocol):
     def say(self, line: str) -> None:
         """Something happened that stays worth reading."""
 
-    def tick(self, stage: str, progress: TestProgress | None) -> None:
-        """What happens now."""
+    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
+        """What happens now, and how each test goes that runs now."""
 
     def close(self) -> None:
         """The run is over."""
@@ -57,28 +59,28 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def _latency(name: str, percentiles: tuple[float | None, float | None], limit: float | None) -> str:
+def _latency(name: str, percentiles: tuple[float | None, float | None], limit_ms: float | None) -> str:
     median, tail = percentiles
     if median is None or tail is None:
         return f"{name} -"
     text = f"{name} p50 {median * 1000:,.0f} p99 {tail * 1000:,.0f}"
-    return f"{text} of {limit * 1000:,.0f} ms" if limit else f"{text} ms"
+    return f"{text} of {limit_ms:,.0f} ms" if limit_ms else f"{text} ms"
 
 
 def _latencies(progress: TestProgress) -> list[str]:
-    if progress.ttft_limit_s is None and progress.ttft.at(50) is None:
+    if progress.test.ttft_limit_ms is None and progress.ttft.at(50) is None:
         return []
     return [
-        _latency("TTFT", (progress.ttft.at(50), progress.ttft.at(99)), progress.ttft_limit_s),
-        _latency("TPOT", (progress.tpot.at(50), progress.tpot.at(99)), progress.tpot_limit_s),
+        _latency("TTFT", (progress.ttft.at(50), progress.ttft.at(99)), progress.test.ttft_limit_ms),
+        _latency("TPOT", (progress.tpot.at(50), progress.tpot.at(99)), progress.test.tpot_limit_ms),
     ]
 
 
 def describe(progress: TestProgress) -> str:
     """One line on a running test."""
-    total = f"/{progress.expected:,}" if progress.expected else ""
+    total = f"/{progress.test.expected:,}" if progress.test.expected else ""
     parts = [
-        f"{progress.name}: {progress.stage}" if not progress.issued else progress.name,
+        f"{progress.test.name}: {progress.stage}" if not progress.issued else progress.test.name,
         f"{progress.issued:,} issued, {progress.done:,}{total} done",
         f"{progress.tokens_per_s:,.1f} tokens/s",
         *_latencies(progress),
@@ -105,15 +107,16 @@ class PlainView:
         """Print it."""
         self._print(line)
 
-    def tick(self, stage: str, progress: TestProgress | None) -> None:
+    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
         """Print the state if it is time for it."""
         now = time.monotonic()
         is_new = stage != self._stage
         if is_new:
             self._stage, self._stage_began, self._stage_lines = stage, now, 0
-        if progress is not None:
+        if running:
             if is_new or now - self._last >= _PLAIN_INTERVAL_S:
-                self._print(describe(progress) + self._marker)
+                for progress in running:
+                    self._print(describe(progress) + self._marker)
             return
         interval = _STAGE_INTERVALS_S[min(self._stage_lines, len(_STAGE_INTERVALS_S) - 1)]
         if now - max(self._last, self._stage_began) >= interval:
@@ -146,22 +149,22 @@ class RichView:
         """Print it above the table."""
         self._live.console.print(Text(f"[{_duration(time.monotonic() - self._started):>6}] {line}"))
 
-    def tick(self, stage: str, progress: TestProgress | None) -> None:
+    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
         """Draw the state."""
         now = time.monotonic()
         if now - self._drawn < 0.5:
             return
         self._drawn = now
         head = Text(f"{_duration(now - self._started):>7}  {stage}", style="bold")
-        self._live.update(head if progress is None else Group(head, self._table(progress)))
+        self._live.update(Group(head, *map(self._table, running)))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._live.stop()
 
     def _table(self, progress: TestProgress) -> Table:
-        table = Table(title=f"{progress.name}  {self._marker}", title_justify="left", show_header=False)
-        total = f" of {progress.expected:,}" if progress.expected else ""
+        table = Table(title=f"{progress.test.name}  {self._marker}", title_justify="left", show_header=False)
+        total = f" of {progress.test.expected:,}" if progress.test.expected else ""
         table.add_row("samples", f"{progress.issued:,} issued, {progress.done:,}{total} done")
         table.add_row("tokens/s", f"{progress.tokens_per_s:,.1f}")
         for text in _latencies(progress):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from harness_llm.transport.spec import LoadgenTest
     from harness_llm.transport.wire import Progress
 
 __all__ = ["Percentiles", "TestProgress"]
@@ -51,20 +52,20 @@ class TestProgress:
     """How one test goes.
 
     Attributes:
-        name: `Server/performance`.
-        expected: Queries expected in all, as far as that can be known; None where it cannot.
-        target_qps: Queries a second that LoadGen sends (Server), None where it sends all at once.
-        ttft_limit_s: Limit on p99 TTFT, seconds; None without one.
-        tpot_limit_s: Limit on p99 TPOT, seconds; None without one.
+        test: What runs.
+        stage: What its process does now.
+        issued: Queries issued so far.
+        done: Queries complete so far.
+        tokens: Output tokens of complete queries.
+        ttft: Times to first token, seconds.
+        tpot: Times for each further token, seconds.
+        started: When it began, monotonic seconds.
+        last_change: When anything last happened, monotonic seconds.
     """
 
     __test__ = False  # no pytest class
 
-    name: str
-    expected: int | None
-    target_qps: float | None
-    ttft_limit_s: float | None
-    tpot_limit_s: float | None
+    test: LoadgenTest
     stage: str = "starting LoadGen"
     issued: int = 0
     done: int = 0
@@ -74,13 +75,15 @@ class TestProgress:
     started: float = field(default_factory=time.monotonic)
     last_change: float = field(default_factory=time.monotonic)
 
-    def update(self, message: Progress) -> None:
-        """Take in what the loadgen process says."""
-        if message.done != self.done or message.issued != self.issued or message.ttft:
+    def update(self, message: Progress) -> bool:
+        """Take in what the loadgen process says; whether anything happened since it last spoke."""
+        is_news = message.done != self.done or message.issued != self.issued or bool(message.ttft)
+        if is_news:
             self.last_change = time.monotonic()
         self.issued, self.done, self.tokens = message.issued, message.done, message.tokens
         self.ttft.extend(message.ttft)
         self.tpot.extend(message.tpot)
+        return is_news
 
     @property
     def elapsed_s(self) -> float:
@@ -100,9 +103,9 @@ class TestProgress:
     @property
     def left_s(self) -> float | None:
         """Estimate of the seconds left; None while nothing is known."""
-        total = max(self.expected or 0, self.issued)
+        total = max(self.test.expected or 0, self.issued)
         if not self.done or not total:
             return None
-        if self.target_qps is not None and self.issued < total:
-            return (total - self.issued) / self.target_qps
+        if self.test.scenario.is_timed_per_token and self.issued < total:  # LoadGen sends at this rate
+            return (total - self.issued) / self.test.target_qps
         return (total - self.done) * self.elapsed_s / self.done

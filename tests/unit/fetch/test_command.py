@@ -11,7 +11,7 @@ import pytest
 from fetch_command import main
 
 from harness_llm.benchmark import all_datasets, all_facts
-from harness_llm.benchmark.facts import DataSet, Wheel
+from harness_llm.benchmark.definition import DataSet, Wheel
 from harness_llm.errors import HostError, ModelError
 from harness_llm.fetch import named
 from harness_llm.fetch.hub import HubModel

@@ -15,7 +15,7 @@ from harness_llm.fetch.punkt import PUNKT_FILE, fetch_punkt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.benchmark.facts import Wheel
+    from harness_llm.benchmark.definition import Wheel
 
 
 @pytest.fixture(autouse=True)

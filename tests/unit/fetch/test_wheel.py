@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_llm.benchmark import all_datasets, all_facts
-from harness_llm.benchmark.facts import Wheel
+from harness_llm.benchmark.definition import Wheel
 from harness_llm.errors import FolderError, HostError
 from harness_llm.fetch import gguf, named
 from harness_llm.fetch.gguf import fetch_gguf_model

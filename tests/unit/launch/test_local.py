@@ -5,16 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from harness_llm.launch import local as launcher
-from harness_llm.launch.local import Child, end_all, living, start_child
+from harness_llm.launch import launcher
+from harness_llm.launch.launcher import end_all
+from harness_llm.launch.local import LocalHandle, LocalLauncher
+from harness_llm.launch.role import Role
 from harness_llm.transport.control import PARENT_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _PARENT = """
@@ -24,12 +28,13 @@ grandchild = subprocess.Popen([sys.executable, "-c", "import signal, time; {prel
 print(grandchild.pid, flush=True)
 {then}
 """
+_ROLE = Role("plain", "json.tool")
 _STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
 def _child(
     tmp_path: Path, prelude: str = "pass", then: str = "time.sleep(60)"
-) -> tuple[Child, psutil.Process]:
+) -> tuple[LocalHandle, psutil.Process]:
     log = tmp_path / "log.txt"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -42,7 +47,7 @@ def _child(
     while not log.read_text().endswith("\n"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return Child("c", log, process, time.monotonic()), psutil.Process(int(log.read_text()))
+    return LocalHandle("c", _ROLE, log, process), psutil.Process(int(log.read_text()))
 
 
 def _is_gone(process: psutil.Process) -> bool:
@@ -51,6 +56,12 @@ def _is_gone(process: psutil.Process) -> bool:
     except psutil.TimeoutExpired:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     return True
+
+
+def _unless_named(name: str) -> Callable[[LocalHandle, signal.Signals], None]:
+    """A `signal` that does not reach the child called `name`, as if it waited for a driver."""
+    real = LocalHandle.signal
+    return lambda handle, number: None if handle.name == name else real(handle, number)
 
 
 def test_end_all_ends_child_and_grandchild(tmp_path: Path) -> None:
@@ -64,7 +75,7 @@ def test_end_all_ends_child_and_grandchild(tmp_path: Path) -> None:
 
 def test_end_all_ends_what_ignores_sigterm_and_what_is_stopped(tmp_path: Path) -> None:
     child, grandchild = _child(tmp_path, prelude=_STUBBORN)
-    child.signal_group(signal.SIGSTOP)
+    child.signal(signal.SIGSTOP)
     end_all([child], 0.2)
     assert child.exit_reason() == "was killed by SIGKILL"
     assert _is_gone(grandchild)
@@ -83,14 +94,15 @@ def test_a_child_that_the_kernel_holds_is_named_and_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     child, _ = _child(tmp_path)
+    child = replace(child, name="held")
     other, _ = _child(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(launcher, "_KILL_S", 0.2)
-        patch.setattr(child, "signal_group", lambda number: None)  # as if signals waited for a driver
+        patch.setattr(LocalHandle, "signal", _unless_named("held"))
         end_all([child, other], 0)
     assert child.process.poll() is None
     assert other.exit_reason() == "was killed by SIGTERM"
-    assert f"c (process {child.process.pid}) is stuck in the kernel" in caplog.text
+    assert f"held (process {child.process.pid}) is stuck in the kernel" in caplog.text
     end_all([child], 0)
 
 
@@ -103,20 +115,22 @@ def test_a_child_leads_its_group_knows_its_parent_and_logs(tmp_path: Path) -> No
     os.mkfifo(spec)
     environment = {"EXTRA": "here", PARENT_VARIABLE: "1"}
     # a module of the standard library that waits for what its argument holds, complains of it and ends with 1
-    child = start_child("json.tool", "c", spec, tmp_path / "log.txt", environment)
+    ours, others = LocalLauncher(), LocalLauncher()
+    child = ours.start(_ROLE, "c", spec, tmp_path / "log.txt", environment)
+    assert (child.name, child.role, child.process_id) == ("c", _ROLE, child.process.pid)
     process = psutil.Process(child.process.pid)
     while not (variables := process.environ()):  # Linux shows none for a moment after exec
         time.sleep(0.001)
     assert os.getpgid(child.process.pid) == child.process.pid
-    assert child.process.pid in living("json.tool")
-    assert child.process.pid not in living("json"), "another module"
+    assert child.process.pid in others.strangers(_ROLE)
+    assert child.process.pid not in others.strangers(Role("plain", "json")), "another module"
+    assert child.process.pid not in ours.strangers(_ROLE), "its own"
     spec.write_text("no JSON")
     child.process.wait(20)
     assert variables["EXTRA"] == "here"
     assert variables[PARENT_VARIABLE] == str(os.getpid())
     assert "code" in variables["PYTHONPATH"].split(os.pathsep)[0]
-    assert child.process.pid not in living("json.tool")
-    assert not child.has_spoken
+    assert child.process.pid not in others.strangers(_ROLE)
     assert child.exit_reason() == "ended with exit code 1"
     assert "Expecting value" in child.log_tail()
 

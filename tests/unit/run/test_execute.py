@@ -13,6 +13,7 @@ from own_benchmark import OFFICIAL, TEST07, Setup
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, HarnessError, HostError, LoadgenLost, ReplicaLost
+from harness_llm.fleet.watch import Watch
 from harness_llm.results.folder import RunFolder, read_json
 from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute, find_unfinished
@@ -21,38 +22,33 @@ from harness_llm.testing import RecordingView
 from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from harness_llm.fleet.plan import RunPlan
+    from harness_llm.run.groups import TestGroup
     from harness_llm.run.prepare import Prepared
 
 
-class _FakeSupervisor:
+class _FakeMeasuring:
+    """Stands in for `measure_groups`."""
+
     error: BaseException | None = None
-    plan: RunPlan
 
-    def __init__(self, folder: Any, _: object) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> _FakeSupervisor:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def run(self, plan: Any, after_test: Any) -> None:
-        type(self).plan = plan
+    def __call__(self, watch: Watch, folder: Any, groups: Sequence[TestGroup], after_test: Any) -> None:
+        assert isinstance(watch, Watch)
         if self.error is not None:
             raise self.error
-        for test in plan.tests:
-            self._folder.test(test.name).begin()
-            after_test(self._folder.test(test.name).path)
+        for group in groups:
+            for test in group.tests:
+                folder.test(test.name).begin()
+                after_test(folder.test(test.name).path)
 
 
 @pytest.fixture
-def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[_FakeSupervisor]:
-    kind = type("Fake", (_FakeSupervisor,), {})
-    monkeypatch.setattr(execute_module, "Supervisor", kind)
-    return kind
+def measuring(monkeypatch: pytest.MonkeyPatch) -> _FakeMeasuring:
+    fake = _FakeMeasuring()
+    monkeypatch.setattr(execute_module, "measure_groups", fake)
+    return fake
 
 
 def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[Path]:
@@ -61,7 +57,7 @@ def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[
     return ended
 
 
-def test_a_run_that_ends_is_complete_and_closed(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+def test_a_run_that_ends_is_complete_and_closed(setup: Setup, measuring: _FakeMeasuring) -> None:
     output, prepared = setup.folder / "run", setup.prepared()
     assert _execute(prepared, output) == [output / "Offline/performance"]
     record = read_json(output / "run.json")
@@ -86,10 +82,10 @@ def test_a_run_that_ends_is_complete_and_closed(setup: Setup, supervisor: type[_
     ],
 )
 def test_a_run_that_ends_early_says_why_and_can_go_on(
-    setup: Setup, supervisor: type[_FakeSupervisor], error: BaseException, state: str, reason: str
+    setup: Setup, measuring: _FakeMeasuring, error: BaseException, state: str, reason: str
 ) -> None:
     output, prepared = setup.folder / "run", setup.prepared()
-    supervisor.error = error
+    measuring.error = error
     with pytest.raises(type(error)):
         _execute(prepared, output)
     record = read_json(output / "run.json")
@@ -97,7 +93,7 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     assert find_unfinished(prepared, setup.folder) == output
     with RunFolder(output):
         assert find_unfinished(prepared, setup.folder) is None, "another process goes on with it"
-    supervisor.error = None
+    measuring.error = None
     with pytest.raises(FolderError, match="--resume"):
         _execute(prepared, output)
     with pytest.raises(FolderError, match="another configuration"):
@@ -110,7 +106,7 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     )  # fmt: skip
 
 
-def test_every_test_says_which_samples_it_ran_on(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+def test_every_test_says_which_samples_it_ran_on(setup: Setup, measuring: _FakeMeasuring) -> None:
     setup.conf.write_text(OFFICIAL)
     config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07)
     prepared = prepare([config], ["TEST07", "TEST09"])
@@ -129,28 +125,26 @@ def test_every_test_says_which_samples_it_ran_on(setup: Setup, supervisor: type[
 
 
 def test_a_full_disk_is_said_before_anything_starts(
-    setup: Setup, supervisor: type[_FakeSupervisor], monkeypatch: pytest.MonkeyPatch
+    setup: Setup, measuring: _FakeMeasuring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    supervisor.error = AssertionError("was started")
+    measuring.error = AssertionError("was started")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
     with pytest.raises(HostError, match="1 MiB are free"):
         _execute(setup.prepared(), setup.folder / "run")
     assert not (setup.folder / "run/run.json").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(execute_module, "Supervisor", type("Fake", (_FakeSupervisor,), {}))
+    monkeypatch.setattr(execute_module, "measure_groups", _FakeMeasuring())
     _execute(setup.prepared(), setup.folder / "run")
 
 
-def test_a_folder_in_use_is_refused(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+def test_a_folder_in_use_is_refused(setup: Setup, measuring: _FakeMeasuring) -> None:
     with RunFolder(setup.folder / "run"), pytest.raises(FolderError, match="another run"):
         _execute(setup.prepared(), setup.folder / "run")
 
 
-def test_a_disk_that_fills_up_breaks_the_run_in_our_words(
-    setup: Setup, supervisor: type[_FakeSupervisor]
-) -> None:
+def test_a_disk_that_fills_up_breaks_the_run_in_our_words(setup: Setup, measuring: _FakeMeasuring) -> None:
     output, prepared = setup.folder / "run", setup.prepared()
-    supervisor.error = OSError(errno.ENOSPC, "No space left on device")
+    measuring.error = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(HostError, match="No space left") as caught:
         _execute(prepared, output)
     assert str(output) in caught.value.message and caught.value.remedy
@@ -159,9 +153,9 @@ def test_a_disk_that_fills_up_breaks_the_run_in_our_words(
     assert find_unfinished(prepared, setup.folder) == output
 
 
-def test_the_newest_unfinished_run_goes_on(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+def test_the_newest_unfinished_run_goes_on(setup: Setup, measuring: _FakeMeasuring) -> None:
     prepared = setup.prepared()
-    supervisor.error = ReplicaLost("gone")
+    measuring.error = ReplicaLost("gone")
     for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
         with pytest.raises(ReplicaLost):
             _execute(prepared, setup.folder / name)
@@ -171,18 +165,22 @@ def test_the_newest_unfinished_run_goes_on(setup: Setup, supervisor: type[_FakeS
     assert find_unfinished(setup.prepared(dataset_seed=5), setup.folder) is None
 
 
-def test_room_is_made_for_the_largest_data_set(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+def test_room_is_made_for_the_largest_data_set(
+    setup: Setup, measuring: _FakeMeasuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(execute_module, "check_disk", lambda *given: asked.append(given))
     setup.conf.write_text(OFFICIAL)
     config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07, dataset_shape="3:4:4")
     _execute(prepare([config], ["TEST07", "TEST09"]), setup.folder / "run")
-    assert (supervisor.plan.sample_count, supervisor.plan.answer_tokens) == (9, 9 * 5)
+    assert asked == [(setup.folder / "run", 2, 9, 9 * 5)]
 
 
-def test_notes_are_shown_before_anything_starts(setup: Setup, supervisor: type[_FakeSupervisor]) -> None:
+def test_notes_are_shown_before_anything_starts(setup: Setup, measuring: _FakeMeasuring) -> None:
     setup.conf.write_text(OFFICIAL)
     prepared = prepare([setup.config("Offline", benchmark="gpt-oss-120b")], ["accuracy"])
     view = RecordingView()
-    supervisor.error = ReplicaLost("gone")
+    measuring.error = ReplicaLost("gone")
     with pytest.raises(ReplicaLost):
         execute(prepared, setup.folder / "run", view, resume=False, after_test=lambda _: None)
     assert prepared.notes and view.said[: len(prepared.notes)] == [f"note: {note}" for note in prepared.notes]

@@ -9,7 +9,6 @@ import pytest
 from own_benchmark import CONF, OFFICIAL, Setup
 
 from harness_llm.errors import ConfigError
-from harness_llm.fleet.plan import RunPlan
 from harness_llm.run.prepare import prepare
 
 
@@ -74,8 +73,7 @@ def test_the_fingerprint_changes_with_the_content_of_a_tests_own_samples(setup: 
 def test_scenarios_that_differ_only_in_patience_share_the_loaded_model(setup: Setup) -> None:
     def groups(**server: Any) -> list[int]:
         configs = [setup.config("Offline"), setup.config("Server", **server)]
-        tests = prepare(configs).tests
-        return [len(group) for group in RunPlan(tests, setup.conf, 1, 1).groups()]
+        return [len(group.tests) for group in prepare(configs).groups]
 
     assert groups(engine_start_timeout_s=99.0, silence_timeout_s=33.0) == [4]
     assert groups(engine_env={"A": "1"}) == groups(replicas=2) == [2, 2]

@@ -16,24 +16,15 @@ from harness_llm.system import provenance
 from harness_llm.testing import RecordingView
 
 
-class _Breaks:
-    """A supervisor whose run breaks at once."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def __enter__(self) -> _Breaks:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def run(self, *_: object) -> None:
-        raise RunBroken("as the test wants")
+def _breaks(*_: object) -> None:
+    """Stands in for `measure_groups`."""
+    raise RunBroken("as the test wants")
 
 
 @pytest.fixture
 def broken(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run that began with commit aaa and vLLM 1."""
-    monkeypatch.setattr(execute_module, "Supervisor", _Breaks)
+    monkeypatch.setattr(execute_module, "measure_groups", _breaks)
     monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "1"})
     _commit(monkeypatch, "a" * 40)
     _go_on(setup, setup.folder / "run", resume=False)

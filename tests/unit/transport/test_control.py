@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from harness_llm.errors import HostError, ModelError
-from harness_llm.transport.control import PARENT_VARIABLE, ControlClient, ControlServer, bind
+from harness_llm.transport.control import PARENT_VARIABLE, ControlClient, ControlServer, bind, bind_within
 from harness_llm.transport.wire import Failed, Heartbeat, Stage
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def test_a_child_is_heard_by_name_beats_by_itself_and_can_be_stopped(
     server = ControlServer(context, f"ipc://{tmp_path}/c")
     stopped: list[bool] = []
     with ControlClient(
-        context, server.endpoint, "replica-0", lambda: 7, lambda: stopped.append(True)
+        context, server.endpoint, "replica-0", lambda: Heartbeat(7, 1, 2, 3), lambda: stopped.append(True)
     ) as client:
         client.send(Stage("loading"))
         assert _hear(server, Stage) == ("replica-0", Stage("loading"))
-        assert _hear(server, Heartbeat) == ("replica-0", Heartbeat(7))
+        assert _hear(server, Heartbeat) == ("replica-0", Heartbeat(7, 1, 2, 3))
         server.shut_down("replica-0")
         server.shut_down("nobody")
         _hear(server, Heartbeat)
@@ -61,7 +61,7 @@ def test_an_error_keeps_its_class_message_and_remedy(
     context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path
 ) -> None:
     server = ControlServer(context, f"ipc://{tmp_path}/c")
-    with ControlClient(context, server.endpoint, "r", lambda: 0, lambda: None) as client:
+    with ControlClient(context, server.endpoint, "r", Heartbeat, lambda: None) as client:
         client.fail(ModelError("bad", "Do this."))
         assert _hear(server, Failed) == ("r", Failed("ModelError", "bad", "Do this."))
         client.fail(KeyError("x"))
@@ -83,6 +83,23 @@ def test_an_endpoint_in_use_names_itself_and_the_key(context: zmq.Context[zmq.So
 def test_bind_returns_what_peers_connect_to(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     with context.socket(zmq.ROUTER) as socket:
         assert int(bind(socket, "tcp://127.0.0.1:*").rpartition(":")[2]) > 0
+
+
+def test_a_child_chooses_a_free_place_within_what_it_is_given(
+    context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path
+) -> None:
+    sockets = [context.socket(zmq.ROUTER) for _ in range(4)]
+    first = bind(sockets[0], "tcp://127.0.0.1:*")
+    port = int(first.rpartition(":")[2])
+    others = {bind_within(socket, f"tcp://127.0.0.1:{port}-{port + 40}") for socket in sockets[1:3]}
+    assert len(others) == 2
+    assert all(port < int(endpoint.rpartition(":")[2]) <= port + 40 for endpoint in others)
+    with pytest.raises(HostError, match=f"127.0.0.1:{port}: .*in use") as caught:
+        bind_within(sockets[3], f"tcp://127.0.0.1:{port}-{port}")
+    assert "harness_config.port" in caught.value.remedy
+    assert bind_within(sockets[3], f"ipc://{tmp_path}") == f"ipc://{tmp_path}/{os.getpid()}"
+    with context.socket(zmq.ROUTER) as any_port:
+        assert bind_within(any_port, "tcp://127.0.0.1:*").startswith("tcp://127.0.0.1:")
 
 
 _CHILD = """

@@ -59,7 +59,7 @@ _json = st.dictionaries(st.text(max_size=3), st.none() | st.integers(-9, 9) | st
 _control = (
     st.builds(wire.Stage, st.text(max_size=9))
     | st.builds(wire.Ready, st.integers(0, 9), st.text(max_size=9), _json)
-    | st.builds(Heartbeat, st.integers(0, 99))
+    | st.builds(Heartbeat, st.integers(0, 99), _ids, _ids, _ids)
     | st.builds(wire.Progress, _ids, _ids, _ids, st.binary(max_size=16), st.binary(max_size=16))
     | st.builds(wire.Failed, st.text(max_size=9), st.text(max_size=9), st.text(max_size=9))
     | st.builds(wire.Done, _json)
@@ -95,7 +95,7 @@ def test_a_cut_message_is_a_protocol_error(message: wire.DataMessage, data: st.D
 
 def test_the_planes_do_not_mix() -> None:
     with pytest.raises(ProtocolError, match="data plane"):
-        decode_data(encode(Heartbeat(0)))
+        decode_data(encode(Heartbeat()))
     with pytest.raises(ProtocolError, match="control plane"):
         decode_control(encode(Close()))
 

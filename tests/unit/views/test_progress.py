@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness_llm.core import Mode, Scenario
+from harness_llm.transport.spec import LoadgenTest
 from harness_llm.transport.wire import Progress
 from harness_llm.views.progress import Percentiles, TestProgress
 
@@ -44,8 +46,9 @@ def test_a_long_test_takes_no_more_memory_than_a_short_one() -> None:
         assert percentiles.at(percent) == pytest.approx(float(values[rank - 1]), rel=1.001e-3)
 
 
-def _progress(target_qps: float | None = None, expected: int | None = None) -> TestProgress:
-    return TestProgress("Server/performance", expected, target_qps, None, None)
+def _progress(scenario: Scenario = Scenario.SERVER, expected: int | None = None) -> TestProgress:
+    test = LoadgenTest(f"{scenario}/x", scenario, Mode.PERFORMANCE, "m", "", 4.0, "s", expected=expected)
+    return TestProgress(test)
 
 
 def test_nothing_is_estimated_before_anything_is_known() -> None:
@@ -56,10 +59,10 @@ def test_nothing_is_estimated_before_anything_is_known() -> None:
 
 
 def test_server_time_left_follows_the_schedule_and_offline_the_rate() -> None:
-    server = _progress(target_qps=4.0, expected=100)
+    server = _progress(expected=100)
     server.update(Progress(20, 10, 50, b"", b""))
     assert server.left_s == 20.0
-    offline = _progress(expected=100)
+    offline = _progress(Scenario.OFFLINE, expected=100)
     offline.started -= 10
     offline.update(Progress(100, 25, 50, b"", b""))
     assert offline.left_s == pytest.approx(30, rel=0.05)
@@ -68,9 +71,9 @@ def test_server_time_left_follows_the_schedule_and_offline_the_rate() -> None:
 
 def test_a_message_without_news_leaves_the_test_quiet() -> None:
     progress = _progress()
-    progress.update(Progress(1, 0, 0, b"", b""))
+    assert progress.update(Progress(1, 0, 0, b"", b""))
     progress.last_change -= 60
-    progress.update(Progress(1, 0, 0, b"", b""))
+    assert not progress.update(Progress(1, 0, 0, b"", b""))
     assert progress.quiet_s > 59
-    progress.update(Progress(1, 0, 0, np.array([0.1], np.float32).tobytes(), b""))
+    assert progress.update(Progress(1, 0, 0, np.array([0.1], np.float32).tobytes(), b""))
     assert progress.quiet_s < 1

@@ -1,19 +1,10 @@
-"""What follows a test that LoadGen ended: a score, a verdict or a record, while the children are watched."""
+"""Work beside the children: a score, a verdict or a record, while somebody watches them."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
-
-from harness_llm.core import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from harness_llm.fleet.plan import PlannedTest
-
-__all__ = ["describe_follow_up", "run_beside"]
 
 
 def run_beside(work: Callable[[], None], turn: Callable[[], None]) -> None:
@@ -39,10 +30,3 @@ def run_beside(work: Callable[[], None], turn: Callable[[], None]) -> None:
     while not future.done():
         turn()
     future.result()
-
-
-def describe_follow_up(test: PlannedTest) -> str:
-    """What is done after a test, for people."""
-    if test.audit_conf is not None:
-        return "verifying its answers"
-    return "scoring its answers" if test.mode is Mode.ACCURACY else "writing its record"

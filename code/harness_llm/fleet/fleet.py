@@ -1,0 +1,216 @@
+"""The engines of one group: loaded once, measured again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from harness_llm.errors import EngineError
+from harness_llm.fleet.measurement import Measurement, TestResult
+from harness_llm.fleet.release import release
+from harness_llm.fleet.roles import REPLICA
+from harness_llm.results.folder import write_json
+from harness_llm.transport.spec import LoadgenTest, ReplicaSpec, write_spec
+from harness_llm.views.progress import TestProgress
+
+if TYPE_CHECKING:  # the two hold each other
+    from harness_llm.fleet.watch import Watch
+    from harness_llm.launch.children import Child
+
+
+@dataclass(frozen=True)
+class ReplicaPlan:
+    """One engine instance.
+
+    Attributes:
+        engine: The engine's kind, e.g. `vllm`.
+        arguments: The engine's own arguments.
+        environment: Variables of its process: its devices or cores, and what the user sets.
+    """
+
+    engine: str
+    arguments: Mapping[str, Any]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """The replicas that tests are measured on together.
+
+    Attributes:
+        name: What people call it; part of its replicas' names.
+        replicas: Each by its number.
+        start_timeout_s: Longest time until all are ready, seconds.
+        silence_timeout_s: A replica that is silent for longer while it loads is lost, seconds.
+    """
+
+    name: str
+    replicas: tuple[ReplicaPlan, ...]
+    start_timeout_s: float = 1800.0
+    silence_timeout_s: float = 8.0
+
+
+class Fleet:
+    """Loads the replicas of a plan for the length of a `with` block; `Watch.fleet` makes it.
+
+    Args:
+        watch: Who watches its processes.
+        plan: What to load.
+        folder: Where each replica's files go, by its number.
+
+    Attributes:
+        plan: What is loaded.
+        replicas: The replicas' processes, by number; empty while nothing is loaded.
+        running: The test that runs now.
+    """
+
+    def __init__(self, watch: Watch, plan: FleetPlan, folder: Path) -> None:
+        self.plan = plan
+        self.replicas: list[Child] = []
+        self.running: Measurement | None = None
+        self._watch = watch
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        try:
+            self._load()
+        except BaseException:
+            self._unload()
+            raise
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        self.break_off(error)
+        self._unload()
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Where each replica listens, by its own word."""
+        return [child.ready.endpoint for child in self.replicas if child.ready is not None]
+
+    @property
+    def facts(self) -> list[Mapping[str, Any]]:
+        """What each engine says of itself."""
+        return [child.ready.facts for child in self.replicas if child.ready is not None]
+
+    # ------------------------------------------------------------------ loading
+
+    def _load(self) -> None:
+        watch, plan = self._watch, self.plan
+        kinds = ", ".join(dict.fromkeys(replica.engine for replica in plan.replicas))
+        watch.view.say(f"{_count(plan)} of {kinds} starting; log: {self._folder}/*/log.txt")
+        if others := watch.children.launcher.strangers(REPLICA):
+            watch.view.say(
+                f"note: another run is on this host (process ids {', '.join(map(str, others))}); "
+                "what shares a device or a core is measured slower"
+            )
+        began = watch.children.clock.look()
+        listen = watch.children.place_to_listen(len(plan.replicas))
+        for number, replica in enumerate(plan.replicas):
+            self.replicas.append(self._start(number, replica, listen))
+        self._wait_until_ready(began)
+        for number, facts in enumerate(self.facts):
+            write_json(self._folder / str(number) / "facts.json", dict(facts))
+        self._tell(watch.children.clock.now_s - began)
+
+    def _unload(self) -> None:
+        self._watch.children.end(*self.replicas)
+        self.replicas = []
+
+    def _start(self, number: int, plan: ReplicaPlan, listen: str) -> Child:
+        children = self._watch.children
+        folder = self._folder / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = children.free_name(f"{self.plan.name}/replica-{number}")
+        write_spec(
+            ReplicaSpec(name, children.control, listen, plan.engine, dict(plan.arguments)),
+            folder / "spec.json",
+        )
+        child = children.start(REPLICA, name, folder / "spec.json", folder / "log.txt", plan.environment)
+        child.silence_s = self.plan.silence_timeout_s
+        return child
+
+    def _wait_until_ready(self, began_s: float) -> None:
+        while late := [child for child in self.replicas if not child.is_started]:
+            stages = sorted({child.stage or "starting" for child in late})
+            self._watch.turn(f"{_count(late)}: {', '.join(stages)}")
+            waited = self._watch.children.clock.now_s - began_s
+            if waited > self.plan.start_timeout_s:
+                raise EngineError(
+                    f"{', '.join(child.name for child in late)}: not ready after {waited:.0f} s",
+                    "Look at its log, or raise harness_config.engine_start_timeout_s.",
+                )
+
+    def _tell(self, seconds: float) -> None:
+        view, facts = self._watch.view, self.facts[0]
+        view.say(f"{_count(self.replicas)} of {facts['name']} {facts['version']} ready after {seconds:.0f} s")
+        for name, change in facts["resolved"].get("changed_by_vllm", {}).items():
+            view.say(f"note: llm_config.{name}: given {change['given']!r}, vLLM uses {change['resolved']!r}")
+
+    # ------------------------------------------------------------------ measuring
+
+    def measure(
+        self, test: LoadgenTest, folder: Path, give_up: Callable[[TestProgress], str] | None = None
+    ) -> TestResult:
+        """Run one test to its end on the loaded replicas; call it as often as you like.
+
+        Args:
+            test: What to run; its samples must be a file.
+            folder: Where its files go; what lies there is kept beside it.
+            give_up: Asked several times a second why to abandon the test; an empty answer lets it run.
+
+        Raises:
+            RunBroken: A child was lost, or the test cannot continue; its folder says why.
+        """
+        return self._watch.measure([(self, test, folder)], give_up)[0]
+
+    def begin(self, test: LoadgenTest, folder: Path) -> Measurement:
+        """Start a test and return at once; each `Watch.turn` brings it on."""
+        assert self.replicas and self.running is None, "a fleet that is loaded runs one test at a time"
+        self._watch.view.say(f"{test.name}: begins")
+        self.running = Measurement(self._watch.children, self.replicas, test, folder)
+        return self.running
+
+    def step(self) -> None:
+        """Bring the running test on, if there is one; `Watch.turn` calls it.
+
+        Raises:
+            RunBroken: The test cannot continue.
+        """
+        if self.running is None:
+            return
+        self.running.step()
+        result = self.running.result
+        if result is not None:
+            self.running = None
+            self._watch.view.say(
+                f"{result.test.name}: LoadGen ended after {result.report['seconds']:.1f} s, "
+                f"{result.report['samples']:,} samples, {result.report['tokens']:,} tokens"
+            )
+
+    def abandon(self, reason: str) -> TestResult:
+        """Give the running test up; when it returns, no engine works on any of it any more.
+
+        Raises:
+            RunBroken: A child was lost meanwhile, or an engine did not let go.
+        """
+        assert self.running is not None
+        given_up, self.running = self.running, None
+        given_up.abandon(reason)
+        assert given_up.result is not None
+        self._watch.view.say(f"{given_up.test.name}: abandoned: {reason}")
+        release(self._watch.children.context, self.endpoints, lambda: self._watch.turn("freeing replicas"))
+        return given_up.result
+
+    def break_off(self, error: BaseException | None) -> None:
+        """End the running test, if there is one, because of `error`; None for an end from outside."""
+        if self.running is not None:
+            broken, self.running = self.running, None
+            broken.break_off(error)
+
+
+def _count(replicas: FleetPlan | list[Child]) -> str:
+    count = len(replicas.replicas if isinstance(replicas, FleetPlan) else replicas)
+    return f"{count} replica{'s' * (count > 1)}"

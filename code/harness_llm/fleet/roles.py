@@ -1,0 +1,9 @@
+"""The children that every run has: replicas, and a loadgen process for each test."""
+
+from __future__ import annotations
+
+from harness_llm.errors import LoadgenLost, ReplicaLost
+from harness_llm.launch.role import Role
+
+REPLICA = Role("replica", "harness_llm.replica.process", lost=ReplicaLost)
+LOADGEN = Role("loadgen", "harness_llm.loadgen.process", started="word", lost=LoadgenLost, ends_by="kill")

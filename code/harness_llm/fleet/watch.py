@@ -1,0 +1,127 @@
+"""One loop over every child of a command: fleets are loaded and measured under it, others run beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from harness_llm.fleet.beside import run_beside
+from harness_llm.fleet.fleet import Fleet, FleetPlan
+from harness_llm.fleet.measurement import TestResult
+from harness_llm.launch.children import Child, Children
+from harness_llm.launch.launcher import Launcher
+from harness_llm.launch.role import Role
+from harness_llm.transport.spec import LoadgenTest
+from harness_llm.views.live import View
+from harness_llm.views.progress import TestProgress
+
+
+class Watch:
+    """Watches all children of a command; every one is gone when the `with` block ends, however it ends.
+
+    Args:
+        view: Where to show how it goes.
+        port: First TCP port on 127.0.0.1: control takes it, replicas listen above it. None uses Unix sockets.
+        launcher: Starts the children; None for this host's.
+
+    Attributes:
+        view: Where it shows how it goes.
+        children: The children.
+    """
+
+    def __init__(self, view: View, *, port: int | None = None, launcher: Launcher | None = None) -> None:
+        self.view = view
+        self.children = Children(port, launcher)
+        self._fleets: list[Fleet] = []
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        self.children.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.children.__exit__()
+
+    def fleet(self, plan: FleetPlan, folder: Path) -> Fleet:
+        """A fleet to load with `with`; several may be loaded at once.
+
+        Args:
+            plan: What to load.
+            folder: Where each replica's files go, by its number.
+        """
+        fleet = Fleet(self, plan, folder)
+        self._fleets.append(fleet)
+        return fleet
+
+    def child(
+        self, role: Role, name: str, spec: Path, log: Path, environment: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start any other child, e.g. a sampler or a trainer; it is watched, and ended with the rest.
+
+        Args:
+            role: What it is; its module finds the control plane, if it speaks, in its spec.
+            name: What people call it.
+            spec: Its spec file.
+            log: Where stdout and stderr go; appended.
+            environment: Variables added to this process's own.
+        """
+        return self.children.start(role, self.children.free_name(name), spec, log, environment)
+
+    def turn(self, stage: str = "between tests") -> None:
+        """Hear the children, bring every running test on, show how it goes; takes up to 0.2 s.
+
+        Args:
+            stage: What happens now, where no test runs.
+
+        Raises:
+            RunBroken: An essential child was lost, or a test cannot continue.
+        """
+        self.children.turn()
+        for fleet in self._fleets:
+            fleet.step()
+        for loss in self.children.losses[self._told :]:
+            self.view.say(f"note: the run continues without {loss.name}: {loss.reason}")
+        self._told = len(self.children.losses)
+        running = [fleet.running.progress for fleet in self._fleets if fleet.running is not None]
+        self.view.tick(", ".join(progress.test.name for progress in running) or stage, running)
+
+    def measure(
+        self,
+        loads: Sequence[tuple[Fleet, LoadgenTest, Path]],
+        give_up: Callable[[TestProgress], str] | None = None,
+    ) -> list[TestResult]:
+        """Run tests at once, each on a fleet of its own, until all have ended.
+
+        Args:
+            loads: Fleet, test, and the folder for the test's files; of each fleet one.
+            give_up: Asked several times a second, of each test, why to abandon it; an empty answer
+                lets it run.
+
+        Returns:
+            What came of each, in the order given.
+
+        Raises:
+            RunBroken: A child was lost, or a test cannot continue; the folders of all say why.
+        """
+        try:
+            running = {fleet: fleet.begin(test, folder) for fleet, test, folder in loads}
+            while any(fleet.running is not None for fleet in running):
+                self.turn()
+                for fleet in running:
+                    if give_up and fleet.running and (reason := give_up(fleet.running.progress)):
+                        fleet.abandon(reason)
+        except BaseException as error:
+            for fleet, _, _ in loads:
+                fleet.break_off(error)
+            raise
+        return [measurement.result for measurement in running.values() if measurement.result is not None]
+
+    def beside(self, work: Callable[[], None], stage: str) -> None:
+        """Do `work` on a thread of its own while the children are watched; see `run_beside`.
+
+        Args:
+            work: Called once; what it raises is raised here.
+            stage: What it is, for people.
+        """
+        run_beside(work, lambda: self.turn(stage))

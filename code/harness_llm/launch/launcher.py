@@ -1,0 +1,93 @@
+"""The seam between those who need a process and whatever starts it: this host, later another one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from harness_llm.launch.role import Role
+
+_POLL_S = 0.05
+_KILL_S = 5.0  # SIGKILL takes milliseconds, unless the kernel itself waits
+
+_log = logging.getLogger(__name__)
+
+
+class Handle(Protocol):
+    """One process that was started, and whatever it started itself."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the control plane."""
+
+    @property
+    def role(self) -> Role:
+        """What it is."""
+
+    @property
+    def log(self) -> Path:
+        """File with its stdout and stderr."""
+
+    @property
+    def process_id(self) -> int:
+        """Its number on the host that it runs on, for people."""
+
+    def exit_reason(self) -> str | None:
+        """Why the process ended, or None while it runs."""
+
+    def log_tail(self) -> str:
+        """The last lines of its log, indented, for an error message."""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the process and everything that it started; one that is gone is no error."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end up to `seconds`; whether it has ended."""
+
+
+class Launcher(Protocol):
+    """Starts processes."""
+
+    def start(self, role: Role, name: str, spec: Path, log: Path, environment: Mapping[str, str]) -> Handle:
+        """Start `python -m role.module spec`, with a group of its own to signal.
+
+        Args:
+            role: What to start.
+            name: The child's name on the control plane.
+            spec: Its spec file.
+            log: Where stdout and stderr go; appended.
+            environment: Variables added to this process's own.
+        """
+
+    def strangers(self, role: Role) -> list[int]:
+        """Process ids of children of this role that others started where this launcher starts its own."""
+
+
+def end_all(handles: Iterable[Handle], grace_s: float) -> None:
+    """End processes and whatever they started: SIGTERM, then SIGKILL to each group; waits for them.
+
+    One that is stuck in the kernel, as in a driver or on a lost disk, cannot be ended: the log names it.
+
+    Args:
+        handles: Already told to stop, where that was possible.
+        grace_s: Time to end by themselves, seconds, before SIGTERM, and again before SIGKILL.
+    """
+    handles = list(handles)
+    for number in (None, signal.SIGTERM):
+        if number is not None:
+            for handle in handles:
+                if handle.exit_reason() is None:
+                    handle.signal(number)
+        deadline = time.monotonic() + grace_s
+        while time.monotonic() < deadline and any(handle.exit_reason() is None for handle in handles):
+            time.sleep(_POLL_S)
+    for handle in handles:
+        handle.signal(signal.SIGKILL)  # also for engine processes whose replica is gone
+        if not handle.wait(_KILL_S):
+            _log.warning(
+                "%s (process %d) is stuck in the kernel and still runs", handle.name, handle.process_id
+            )

@@ -1,0 +1,118 @@
+"""The tests of a run in groups that share loaded engines, and how they are measured one after the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness_llm.config.model import RunConfig
+from harness_llm.core import Mode
+from harness_llm.errors import HostError
+from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan
+from harness_llm.fleet.watch import Watch
+from harness_llm.launch.placement import replica_environments
+from harness_llm.results.folder import RunFolder
+from harness_llm.transport.spec import LoadgenTest
+
+_BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
+_LOG_BYTES_A_TOKEN = 8  # hexadecimal int32 in LoadGen's accuracy log
+_BYTES_BESIDE = 64 << 20
+
+
+@dataclass(frozen=True)
+class TestGroup:
+    """Tests that are measured on the same loaded engines.
+
+    Attributes:
+        fleet: The engines.
+        tests: In the order in which they run.
+    """
+
+    __test__ = False  # no pytest class
+
+    fleet: FleetPlan
+    tests: tuple[LoadgenTest, ...]
+
+
+def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
+    """What is loaded for scenarios that share their engines; the most patient of their timeouts hold.
+
+    Raises:
+        ConfigError: More devices are asked for than the host has.
+    """
+    first = configs[0]
+    harnesses = [config.harness_config for config in configs]
+    engine = harnesses[0].engine
+    arguments = harnesses[0].simulated.model_dump() if engine == "simulated" else first.llm_config
+    return FleetPlan(
+        name="-".join(harness.scenario for harness in harnesses),
+        replicas=tuple(
+            ReplicaPlan(engine, arguments, environment) for environment in replica_environments(first)
+        ),
+        start_timeout_s=max(harness.engine_start_timeout_s for harness in harnesses),
+        silence_timeout_s=max(harness.silence_timeout_s for harness in harnesses),
+    )
+
+
+def measure_groups(
+    watch: Watch, folder: RunFolder, groups: Sequence[TestGroup], after_test: Callable[[Path], None]
+) -> None:
+    """Run every test that is not complete yet, and follow up on each that was not followed up.
+
+    Args:
+        watch: Who watches the children.
+        folder: The run's folder, held.
+        groups: What to run.
+        after_test: Called once with the folder of each test that LoadGen ended by itself, on a thread of
+            its own, so that the children are watched meanwhile.
+
+    Raises:
+        RunBroken: A child died, fell silent or gave up; the test says so in its test.json.
+    """
+    for group in groups:
+        with ExitStack() as loaded:
+            fleet = watch.fleet(group.fleet, folder.path / "replicas")
+            if not all(folder.test(test.name).is_complete for test in group.tests):
+                loaded.enter_context(fleet)
+            for test in group.tests:
+                files = folder.test(test.name)
+                if not files.is_complete:
+                    fleet.measure(test.with_samples(folder.path / test.samples), files.path)
+                if test is group.tests[-1]:  # what follows needs no engine, and must not fail with one
+                    loaded.close()
+                if not files.is_followed_up:
+                    stage = f"{test.name}: {describe_follow_up(test)}"
+                    watch.beside(lambda path=files.path: after_test(path), stage)  # type: ignore[misc]
+                    files.record(followed_up=True)
+
+
+def describe_follow_up(test: LoadgenTest) -> str:
+    """What is done after a test, for people."""
+    if test.audit_conf is not None:
+        return "verifying its answers"
+    return "scoring its answers" if test.mode is Mode.ACCURACY else "writing its record"
+
+
+def check_disk(folder: Path, tests: int, samples: int, answer_tokens: int) -> None:
+    """Refuse to start where the results would not fit.
+
+    Args:
+        folder: Where they go.
+        tests: How many tests run.
+        samples: Samples in the largest table.
+        answer_tokens: Sum of that table's output limits, tokens.
+
+    Raises:
+        HostError: Too little is free.
+    """
+    a_test = samples * _BYTES_A_SAMPLE + answer_tokens * _LOG_BYTES_A_TOKEN
+    needed = tests * a_test + _BYTES_BESIDE
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise HostError(
+            f"{folder}: {free / 2**20:,.0f} MiB are free, the results may need {needed / 2**20:,.0f} MiB",
+            "Free disk space, or choose a folder on another disk with --output.",
+        )

@@ -1,0 +1,162 @@
+"""The tests of a run in groups: what runs, what is left alone, what follows; nothing is started."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from own_benchmark import CONF, Setup
+
+from harness_llm.core import Mode, Scenario
+from harness_llm.errors import HostError
+from harness_llm.results.folder import RunFolder, read_json
+from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups
+from harness_llm.run.prepare import prepare
+from harness_llm.transport.spec import LoadgenTest
+
+
+class _Fleet:
+    """Measures at once."""
+
+    def __init__(self, done: list[str], name: str) -> None:
+        self._done, self._name = done, name
+
+    def __enter__(self) -> _Fleet:
+        self._done.append(f"load {self._name}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.append(f"unload {self._name}")
+
+    def measure(self, test: LoadgenTest, folder: Path) -> None:
+        self._done.append(f"{test.name} on {Path(test.samples).name}")
+        assert Path(test.samples).is_absolute()
+        files = RunFolder(folder.parents[1]).test(test.name)
+        files.begin()
+        files.record(state="complete")
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.folders: set[Path] = set()
+
+    def fleet(self, plan: Any, folder: Path) -> _Fleet:
+        self.folders.add(folder)
+        return _Fleet(self.done, plan.name)
+
+    def beside(self, work: Callable[[], None], stage: str) -> None:
+        self.done.append(stage)
+        work()
+
+
+def _measure(folder: Path, groups: tuple[TestGroup, ...], after: Callable[[Path], None]) -> list[str]:
+    watch: Any = _Watch()
+    with RunFolder(folder) as run:
+        run.record(state="running")
+        measure_groups(watch, run, groups, after)
+    return list(watch.done)
+
+
+@pytest.fixture
+def groups(setup: Setup) -> tuple[TestGroup, ...]:
+    """Two groups, the second of two tests, one of them on samples of its own."""
+    offline, server = prepare(
+        [setup.config("Offline"), setup.config("Server", {"a": 1})], ["performance"]
+    ).groups
+    own = msgspec.structs.replace(
+        server.tests[0], name="Server/TEST07", samples="samples_TEST07.npz", audit_conf="x"
+    )
+    return offline, replace(server, tests=(*server.tests, own))
+
+
+def test_each_group_loads_once_and_the_last_of_it_is_followed_up_without_engines(
+    setup: Setup, groups: tuple[TestGroup, ...]
+) -> None:
+    followed: list[Path] = []
+    assert _measure(setup.folder / "run", groups, followed.append) == [
+        "load Offline", "Offline/performance on samples.npz", "unload Offline",
+        "Offline/performance: writing its record",
+        "load Server", "Server/performance on samples.npz", "Server/performance: writing its record",
+        "Server/TEST07 on samples_TEST07.npz", "unload Server", "Server/TEST07: verifying its answers",
+    ]  # fmt: skip
+    assert followed == [setup.folder / "run" / test.name for group in groups for test in group.tests]
+    for folder in followed:
+        assert read_json(folder / "test.json")["followed_up"] is True
+
+
+def test_what_is_complete_and_followed_up_is_left_alone(setup: Setup, groups: tuple[TestGroup, ...]) -> None:
+    def fails(folder: Path) -> None:
+        if folder.name == "TEST07":
+            raise HostError("no room")
+
+    with pytest.raises(HostError):
+        _measure(setup.folder / "run", groups, fails)
+    done = _measure(setup.folder / "run", groups, lambda _: None)
+    assert done == ["Server/TEST07: verifying its answers"], "and no engine was loaded for it"
+    assert _measure(setup.folder / "run", groups, fails) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "writing its record"),
+        ({"mode": Mode.ACCURACY}, "scoring its answers"),
+        ({"audit_conf": "x"}, "verifying its answers"),
+    ],
+)
+def test_what_follows_a_test_is_called_what_it_is(changes: dict[str, Any], words: str) -> None:
+    test = LoadgenTest("Offline/x", Scenario.OFFLINE, Mode.PERFORMANCE, "m", "", 1.0, "s")
+    assert describe_follow_up(msgspec.structs.replace(test, **changes)) == words
+
+
+def test_scenarios_with_equal_engine_arguments_share_replicas(setup: Setup) -> None:
+    setup.conf.write_text(CONF + "mine-interactive.Server.target_qps = 2\n")
+    configs = [setup.config("Offline"), setup.config("Server", {"a": 1}), setup.config("Interactive")]
+    first, second = prepare(configs, ["performance"]).groups
+    assert (first.fleet.name, second.fleet.name) == ("Offline-Interactive", "Server")
+    assert [test.name for test in first.tests] == ["Offline/performance", "Interactive/performance"]
+
+
+def test_the_most_patient_timeouts_of_a_group_hold_whatever_their_order(setup: Setup) -> None:
+    setup.conf.write_text(CONF + "mine-interactive.Server.target_qps = 2\n")
+    configs = [
+        setup.config("Offline", engine_start_timeout_s=20, silence_timeout_s=9),
+        setup.config("Server", engine_start_timeout_s=70, silence_timeout_s=5, stall_timeout_s=6),
+        setup.config("Interactive", engine_start_timeout_s=40, silence_timeout_s=30),
+    ]
+    for order in (configs, configs[::-1]):
+        (group,) = prepare(order, ["performance"]).groups
+        assert (group.fleet.start_timeout_s, group.fleet.silence_timeout_s) == (70, 30)
+        by_name = {test.name: test for test in group.tests}
+        server = by_name["Server/performance"]
+        assert (server.silence_timeout_s, server.stall_timeout_s) == (5, 6), "a test has its own"
+
+
+def test_a_fleet_has_a_replica_for_each_environment(setup: Setup) -> None:
+    (group,) = setup.prepared(replicas=3, engine_env={"A": "1"}, simulated={"per_token_ms": 2.0}).groups
+    assert len(group.fleet.replicas) == 3
+    for replica in group.fleet.replicas:
+        assert replica.engine == "simulated" and replica.environment["A"] == "1"
+        assert replica.arguments["per_token_ms"] == 2.0
+
+
+@pytest.mark.parametrize(("missing", "fits"), [(1, False), (0, True)])
+def test_a_disk_must_hold_all_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int, fits: bool
+) -> None:
+    needed = 2 * (10**6 * 192 + 10**9 * 8) + (64 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - missing))
+    if fits:
+        check_disk(tmp_path, 2, 10**6, 10**9)
+        return
+    with pytest.raises(HostError, match="MiB are free") as caught:
+        check_disk(tmp_path, 2, 10**6, 10**9)
+    assert str(tmp_path) in caught.value.message
+    assert "--output" in caught.value.remedy
