@@ -22,7 +22,7 @@ SAME_ROLE = {"process": "the entry of a child process"}
 
 # Names that mean several things. Part them; never add one.
 TO_PART = {
-    "command", "folder", "humaneval", "model", "openorca", "options", "progress", "record", "summary",
+    "folder", "model", "options", "progress", "summary",
 }  # fmt: skip
 CLASSES_TO_PART = {"Heartbeat", "RunFolder"}
 FACES_TO_MEND = {"compliance"}
