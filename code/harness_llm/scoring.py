@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from harness_llm import rules
@@ -15,7 +14,6 @@ from harness_llm.accuracy.sentences import COMMAND, has_sentence_model
 from harness_llm.compliance.verify import verify
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
-from harness_llm.engines.simulated import SIMULATED_END_TOKEN
 from harness_llm.errors import ConfigError
 from harness_llm.logs.accuracy_log import read_answers
 from harness_llm.results.folder import TestFolder, read_json
@@ -150,18 +148,11 @@ def _asked(folder: Path, test: dict[str, Any], table: SampleTable) -> SampleTabl
 
 
 def _is_simulated(config: RunConfig) -> bool:
-    return config.harness_config.engine == "simulated"
+    return config.engine.is_simulated
 
 
-def _eos_token_ids(config: RunConfig) -> set[int]:
-    """End-of-sequence tokens of the checkpoint, from its generation config, else its config."""
-    if _is_simulated(config):
-        return {SIMULATED_END_TOKEN}
-    path = config.model_path
-    for name in ("generation_config.json", "config.json"):
-        file = path / name if path is not None else None
-        if file is not None and file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-            if found is not None:
-                return set(found) if isinstance(found, list) else {int(found)}
-    return set()
+def _eos_token_ids(config: RunConfig) -> frozenset[int]:
+    """End-of-sequence tokens: the engine's own, else those of the checkpoint."""
+    if config.engine.end_tokens is not None:
+        return config.engine.end_tokens
+    return frozenset() if config.checkpoint is None else config.checkpoint.end_tokens

@@ -15,10 +15,12 @@ PACKAGE = "harness_llm"
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
     {"errors", "core"},
-    {"rules"},
+    {"checkpoint", "rules"},
     {"benchmark"},
-    {"config", "engines", "fetch", "logs", "system", "transport"},
-    {"datasets", "launch", "results"},
+    {"engines", "fetch", "logs", "transport"},
+    {"datasets", "system"},
+    {"config"},
+    {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},
     {"check", "fleet", "package", "quantize"},
     {"scoring"},

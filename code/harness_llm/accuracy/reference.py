@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from harness_llm.accuracy.checkpoint import weights_digest
 from harness_llm.accuracy.reference_file import Reference
 from harness_llm.accuracy.score import score_answers
-from harness_llm.config.model import DatasetKind
-from harness_llm.datasets import DatasetOptions, load
+from harness_llm.checkpoint import weights_digest
+from harness_llm.datasets import DatasetKind, DatasetOptions, load
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import HarnessError, ModelError
 

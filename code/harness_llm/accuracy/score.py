@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness_llm.accuracy.checkpoint import weights_digest
 from harness_llm.accuracy.outputs import read_outputs
 from harness_llm.accuracy.reference_file import Reference
 from harness_llm.accuracy.result import AccuracyResult, Gates
 from harness_llm.accuracy.rouge import postprocess, score_rouge
+from harness_llm.checkpoint import weights_digest
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import DatasetError
 

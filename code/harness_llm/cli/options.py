@@ -65,11 +65,10 @@ def read_configs(paths: Sequence[Path], overrides: Sequence[str] | None) -> list
         ConfigError: A file, a key or a value is wrong.
     """
     from harness_llm.config.load import load_config
-    from harness_llm.engines import check_arguments
 
     configs = [load_config(path, overrides or ()) for path in paths]
     for path, config in zip(paths, configs, strict=True):
-        check_arguments(config.harness_config.engine, config.llm_config, str(path))
+        config.engine.preflight(config.llm_config, str(path))
     return configs
 
 

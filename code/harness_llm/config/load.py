@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from harness_llm.config.model import HarnessConfig, RunConfig, SimulatedLatency, TestDataset
+from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
+from harness_llm.engines.simulated import Simulated
 from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _KNOWN_KEYS = {
     (): set(RunConfig.model_fields),
     ("harness_config",): set(HarnessConfig.model_fields),
-    ("harness_config", "simulated"): set(SimulatedLatency.model_fields),
+    ("harness_config", "simulated"): set(Simulated.model_fields),
 }
 
 
@@ -93,7 +94,7 @@ def load_config(
         config = RunConfig.model_validate(document)
     except ValidationError as error:
         raise _explain(path, error, overrides) from error
-    if config.harness_config.engine != "simulated" and config.model_path is None:
+    if config.engine.needs_checkpoint and config.model_path is None:
         raise ConfigError(
             f"{path}: llm_config.model is missing", "Name the checkpoint folder, e.g. model: /model/my-model"
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -20,33 +20,19 @@ from pydantic import (
 )
 
 from harness_llm import rules
+from harness_llm.checkpoint import Checkpoint
 from harness_llm.core import Scenario
+from harness_llm.datasets import DatasetKind
+from harness_llm.engines import DEFAULT, EngineKind, engine_kind
+from harness_llm.engines.simulated import Simulated
 
-__all__ = ["DatasetKind", "EngineName", "HarnessConfig", "RunConfig", "SimulatedLatency", "TestDataset"]
+__all__ = ["HarnessConfig", "RunConfig", "TestDataset"]
 
-EngineName = Literal["vllm", "simulated"]
 _LAST_PORT = 65535
-DatasetKind = Literal["humaneval", "jsonl", "openorca", "synthetic"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SimulatedLatency(_Strict):
-    """How long the simulated engine takes; all zero means that answers are instant.
-
-    Attributes:
-        first_token_ms: Time from a request's start to its first token, milliseconds.
-        per_token_ms: Time for each further token, milliseconds.
-        concurrent: Requests worked on at once; more wait in the engine's queue.
-        fail_every: Fail each n-th request (for tests of failure handling); None never fails.
-    """
-
-    first_token_ms: Annotated[float, Field(ge=0)] = 0.0
-    per_token_ms: Annotated[float, Field(ge=0)] = 0.0
-    concurrent: PositiveInt = 1024
-    fail_every: PositiveInt | None = None
 
 
 class TestDataset(_Strict):
@@ -134,7 +120,7 @@ class HarnessConfig(_Strict):
     user_conf: Path = Path("user.conf")
     max_tokens: Annotated[int, Field(ge=2)]
     min_tokens: Annotated[int, Field(ge=2)] = 2
-    engine: EngineName = "vllm"
+    engine: str = DEFAULT
     replicas: PositiveInt | None = None
     devices_per_replica: PositiveInt | None = None
     reference: Path | None = None
@@ -144,7 +130,7 @@ class HarnessConfig(_Strict):
     silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
     stall_timeout_s: Annotated[float, Field(ge=2)] = 1800.0
     offline_backlog: PositiveInt | None = None
-    simulated: SimulatedLatency = SimulatedLatency()
+    simulated: Simulated = Simulated()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -161,6 +147,12 @@ class HarnessConfig(_Strict):
             )
         _check_source(self.dataset, self.dataset_path, self.dataset_shape)
         return self
+
+    @field_validator("engine")
+    @classmethod
+    def _is_a_kind_of_engine(cls, name: str) -> str:
+        engine_kind(name)
+        return name
 
     @field_validator("engine_env", mode="before")
     @classmethod
@@ -211,9 +203,21 @@ class RunConfig(_Strict):
 
     @property
     def model_path(self) -> Path | None:
-        """Checkpoint folder, or None where the engine needs none (`simulated`)."""
+        """Checkpoint folder, or None where none is given, which not every engine needs."""
         model = self.llm_config.get("model")
         return None if model is None else Path(str(model))
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What lies in that folder, or None where there is none to ask."""
+        return None if self.model_path is None else Checkpoint(self.model_path)
+
+    @property
+    def engine(self) -> EngineKind:
+        """The engine that is asked for, with its own options."""
+        harness = self.harness_config
+        options = getattr(harness, harness.engine, None)
+        return options or engine_kind(harness.engine)(kind=harness.engine)
 
     @property
     def engine_key(self) -> tuple[object, ...]:

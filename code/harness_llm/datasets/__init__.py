@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from harness_llm.core import GenerationLimits
 from harness_llm.datasets.fit import validate_fit, validate_prompt_lengths
@@ -13,9 +13,10 @@ from harness_llm.errors import DatasetError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.config.model import DatasetKind
+__all__ = ["DatasetKind", "DatasetOptions", "SampleTable", "load", "validate_fit"]
 
-__all__ = ["DatasetOptions", "SampleTable", "load", "validate_fit"]
+DatasetKind = Literal["humaneval", "jsonl", "openorca", "synthetic"]
+"""What `harness_config.dataset` may be."""
 
 
 def load(

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["validate_fit", "validate_prompt_lengths"]
 
 
-def validate_fit(table: SampleTable, max_sequence_tokens: int, *, vocab_size: int | None = None) -> None:
+def validate_fit(
+    table: SampleTable, max_sequence_tokens: int, *, vocab_size: int | None = None, setting: str = ""
+) -> None:
     """Check that each prompt plus its longest answer fits the context, and each token id the vocabulary.
 
     Args:
         table: The samples.
-        max_sequence_tokens: Longest prompt plus answer that the engine serves (vLLM: max_model_len).
+        max_sequence_tokens: Longest prompt plus answer that the engine serves.
         vocab_size: Token ids must be below this; None does not check.
+        setting: Of the engine, for the longest prompt plus answer; named in the remedy.
 
     Raises:
         DatasetError: A sample does not fit; names the worst one, its length, and what would do.
@@ -33,8 +36,8 @@ def validate_fit(table: SampleTable, max_sequence_tokens: int, *, vocab_size: in
             f"{table.source or table.name}: sample {worst} needs {table.prompt_lengths[worst]} prompt tokens "
             f"+ {table.max_tokens[worst]} max_tokens = {longest[worst]} tokens, the model's context is "
             f"{max_sequence_tokens} ({count} of {len(table)} samples do not fit)",
-            f"Set max_model_len to {longest[worst]} or more if the model allows it, lower max_tokens, "
-            "or remove these samples.",
+            (f"Set {setting} to {longest[worst]} or more if the model allows it, " if setting else "")
+            + "lower max_tokens, or remove these samples.",
         )
     if vocab_size is not None and int(table.tokens.max()) >= vocab_size:
         position = int(np.argmax(table.tokens >= vocab_size))

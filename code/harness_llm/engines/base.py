@@ -6,15 +6,14 @@ knows nothing of MLPerf, LoadGen, data sets or processes.
 
 from __future__ import annotations
 
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from harness_llm.core import Request
-
-__all__ = ["Engine", "EngineFacts", "Sink"]
+from harness_llm.core import Request
+from harness_llm.errors import EngineError
 
 
 class Sink(Protocol):
@@ -35,12 +34,13 @@ class EngineFacts:
     """What an engine says of itself once it is ready; goes to the run folder as it is.
 
     Attributes:
-        name: `vllm`, `simulated`, …
-        version: Version of the engine's package.
+        name: Its kind, as in `harness_llm.engines.KINDS`.
+        version: Version of what generates the tokens.
         is_simulated: Whether answers are made up; marks every number that follows.
         max_sequence_tokens: Longest prompt plus answer, tokens; None where there is no limit.
         max_concurrent: Requests that the engine works on at once; more wait inside it.
         resolved: What the engine made of `llm_config`, JSON-able.
+        changed: By key of `llm_config`, what the engine changed: `{"given": …, "resolved": …}`.
     """
 
     name: str
@@ -49,6 +49,7 @@ class EngineFacts:
     max_sequence_tokens: int | None
     max_concurrent: int
     resolved: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -82,3 +83,117 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """Free the devices and end every process that the engine started."""
+
+
+class CutShort(Exception):  # noqa: N818 - no error of the harness: the sample fails by its text
+    """Raised by `TaskEngine.generate`: the answer is no whole one, and why, in the engine's words."""
+
+
+class TaskEngine:
+    """An Engine with one asyncio task a request, which owns the request's life.
+
+    A subclass says how to load (`load`) and how to answer (`generate`); the rest has a default.
+
+    Attributes:
+        name: For messages.
+        let_go_s: Longest time for `abort`, seconds.
+    """
+
+    name: ClassVar[str]
+    let_go_s: ClassVar[float] = 60.0
+
+    def __init__(self) -> None:
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sink: Sink
+
+    async def load(self) -> EngineFacts:
+        """Load and warm up.
+
+        Raises:
+            EngineError: The engine refused its arguments or failed to load.
+        """
+        raise NotImplementedError
+
+    def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
+        """Answer one request: yield its output token ids as they come, one or more at a time, or none.
+
+        Returning says that the answer is whole. Cancelled, it tells the engine to give the request up.
+
+        Raises:
+            CutShort: The engine ended the answer before its end.
+            Exception: Whatever keeps the request from being answered; it fails with the exception's text.
+        """
+        raise NotImplementedError
+
+    async def let_go(self, request_ids: Collection[int]) -> None:
+        """Return when the engine works on none of these any more; their tasks have ended by then."""
+
+    async def unload(self) -> None:
+        """Free what `load` took; it may have failed half way, or not have been called."""
+
+    def check(self) -> None:
+        """Return if the engine is alive.
+
+        Raises:
+            EngineError: It died, with the reason.
+        """
+
+    async def start(self, sink: Sink) -> EngineFacts:
+        """Load and warm up, then return; results go to `sink` from then on.
+
+        Raises:
+            EngineError: The engine refused its arguments or failed to load.
+        """
+        self._sink = sink
+        return await self.load()
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Start a task for each request."""
+        for request in requests:
+            self._tasks[request.id] = asyncio.create_task(self._answer(request))
+
+    async def abort(self, request_ids: Collection[int]) -> None:
+        """Cancel the requests, then wait until the engine has let go of them.
+
+        Raises:
+            EngineError: It did not, within `let_go_s`.
+        """
+        tasks = [self._tasks.pop(number) for number in request_ids if number in self._tasks]
+        for task in tasks:
+            task.cancel()
+        try:
+            async with asyncio.timeout(self.let_go_s):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self.let_go(request_ids)
+        except TimeoutError as error:
+            raise EngineError(
+                f"{self.name} still works on aborted requests after {self.let_go_s:g} s"
+            ) from error
+
+    async def stop(self) -> None:
+        """Give every request up, and free the devices."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.unload()
+
+    async def _answer(self, request: Request) -> None:
+        tokens = array("i")
+        try:
+            async for new in self.generate(request):
+                is_first = not tokens
+                tokens.extend(new)
+                if is_first and tokens and request.wants_first_token:
+                    self._sink.first_token(request.id, tokens[0])
+            self._sink.finished(request.id, tokens.tobytes())
+        except asyncio.CancelledError:
+            raise
+        except CutShort as error:
+            self._sink.failed(
+                request.id, f"{self.name} cut the answer short after {len(tokens)} tokens: {error}"
+            )
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises, the sample has no answer
+            self._sink.failed(request.id, f"{type(error).__name__}: {error}")
+        finally:
+            self._tasks.pop(request.id, None)

@@ -1,4 +1,4 @@
-"""vLLM in this process, by its AsyncLLM; the only importer of `vllm`.
+"""vLLM in the replica's process, by its AsyncLLM; the only importer of `vllm`, which `load` imports.
 
 vLLM runs its own engine-core process; this side tokenizes nothing and detokenizes nothing. A
 `stream_interval` above every output length makes vLLM report exactly twice a request: the first token
@@ -11,42 +11,37 @@ import asyncio
 import dataclasses
 import logging
 from array import array
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from typing import Any, ClassVar
 
-from harness_llm.engines.base import EngineFacts
+from harness_llm.core import Request
+from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problem
 from harness_llm.errors import EngineError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from harness_llm.core import Request
-    from harness_llm.engines.base import Sink
-
-__all__ = ["VllmEngine"]
 
 _log = logging.getLogger(__name__)
 _WARM_UP_PROMPTS = (16, 64, 256)
 _WHOLE = ("stop", "length")  # finish reasons of an answer; others (abort, error) leave it cut short
 _JSON_DEPTH = 4
-_LET_GO_S = 60.0
 _LOOK_S = 0.05
 
 
-class VllmEngine:
+class VllmEngine(TaskEngine):
     """One AsyncLLM.
 
     Args:
         arguments: Fields of vLLM's AsyncEngineArgs, as the user wrote them.
     """
 
+    name: ClassVar[str] = "vLLM"
+
     def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__()
         self._given = dict(arguments)
-        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._llm: Any = None
         self._parameters: dict[tuple[int, int, bool], Any] = {}
 
-    async def start(self, sink: Sink) -> EngineFacts:
+    async def load(self) -> EngineFacts:
         """Load the model and answer a few made-up prompts.
 
         Raises:
@@ -56,7 +51,6 @@ class VllmEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._sink = sink
         known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
         problem, remedy = argument_problem(self._given, known, vllm.__version__)
         if problem:
@@ -77,37 +71,33 @@ class VllmEngine:
             is_simulated=False,
             max_sequence_tokens=int(config.model_config.max_model_len),
             max_concurrent=int(config.scheduler_config.max_num_seqs),
-            resolved={
-                "changed_by_vllm": _changes(self._given, config),
-                "config": _jsonable(config, _JSON_DEPTH),
-            },
+            resolved={"config": _jsonable(config, _JSON_DEPTH)},
+            changed=_changes(self._given, config),
         )
 
-    def submit(self, requests: Sequence[Request]) -> None:
-        """Start a task for each request."""
-        for request in requests:
-            self._tasks[request.id] = asyncio.create_task(self._answer(request))
+    async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
+        """Ask vLLM: the first token where it is wanted, and the rest; cancelled, it tells its engine core."""
+        reason = None
+        async for output in self._outputs(request):
+            (answer,) = output.outputs
+            reason = answer.finish_reason
+            yield answer.token_ids
+        if reason not in _WHOLE:
+            raise CutShort(str(reason))
 
-    async def abort(self, request_ids: Collection[int]) -> None:
-        """Cancel the requests, then wait until no sequence holds a block of the KV cache.
+    async def let_go(self, request_ids: Collection[int]) -> None:
+        """Wait until no sequence holds a block of the KV cache."""
+        # A task that was cancelled while it handed its request over has not aborted it.
+        await self._llm.abort([str(number) for number in request_ids])
+        # True only when all blocks are free (vllm/v1/core/block_pool.py, reset_prefix_cache); the
+        # engine core answers between two steps, so the last step is over, too.
+        while not await self._llm.reset_prefix_cache():
+            await asyncio.sleep(_LOOK_S)
 
-        Raises:
-            EngineError: One still does after a minute.
-        """
-        tasks = [self._tasks.pop(number) for number in request_ids if number in self._tasks]
-        for task in tasks:
-            task.cancel()
-        try:
-            async with asyncio.timeout(_LET_GO_S):
-                await asyncio.gather(*tasks, return_exceptions=True)
-                # A task that was cancelled while it handed its request over has not aborted it.
-                await self._llm.abort([str(number) for number in request_ids])
-                # True only when all blocks are free (vllm/v1/core/block_pool.py, reset_prefix_cache); the
-                # engine core answers between two steps, so the last step is over, too.
-                while not await self._llm.reset_prefix_cache():
-                    await asyncio.sleep(_LOOK_S)
-        except TimeoutError as error:
-            raise EngineError(f"vLLM still works on aborted requests after {_LET_GO_S:.0f} s") from error
+    async def unload(self) -> None:
+        """Shut vLLM down, engine core included."""
+        if self._llm is not None:
+            self._llm.shutdown()
 
     def check(self) -> None:
         """Raise if vLLM's engine core is dead.
@@ -121,40 +111,7 @@ class VllmEngine:
                 "The replica's log has vLLM's own words (often: out of memory).",
             )
 
-    async def stop(self) -> None:
-        """Shut vLLM down, engine core included."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._llm is not None:
-            self._llm.shutdown()
-
-    async def _answer(self, request: Request) -> None:
-        try:
-            tokens = array("i")
-            reason = None
-            async for output in self._generate(request):
-                is_first = not tokens
-                (answer,) = output.outputs
-                tokens.extend(answer.token_ids)
-                reason = answer.finish_reason
-                if is_first and tokens and request.wants_first_token:
-                    self._sink.first_token(request.id, tokens[0])
-            if reason in _WHOLE:
-                self._sink.finished(request.id, tokens.tobytes())
-            else:
-                self._sink.failed(
-                    request.id, f"vLLM cut the answer short after {len(tokens)} tokens: {reason}"
-                )
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever vLLM raises, the sample has no answer
-            self._sink.failed(request.id, f"{type(error).__name__}: {error}")
-        finally:
-            self._tasks.pop(request.id, None)
-
-    def _generate(self, request: Request) -> Any:
+    def _outputs(self, request: Request) -> Any:
         prompt = array("i")
         prompt.frombytes(request.prompt)
         # A prompt with a type is taken as it is; one without takes vLLM's tokenizing path, from 0.32 on
@@ -187,11 +144,9 @@ class VllmEngine:
         return self._parameters[key]
 
     async def _warm_up(self, max_sequence_tokens: int) -> None:
-        from harness_llm.core import Request as EngineRequest
-
         async def answer(place: int, length: int) -> None:
             prompt = array("i", [5 + place] * length).tobytes()
-            async for _ in self._generate(EngineRequest(-1 - place, prompt, 4, 4, True)):
+            async for _ in self._outputs(Request(-1 - place, prompt, 4, 4, True)):
                 pass
 
         lengths = [length for length in _WARM_UP_PROMPTS if length + 4 <= max_sequence_tokens]

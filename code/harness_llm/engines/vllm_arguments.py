@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["NEVER", "SET_BY_HARNESS", "argument_problem", "installed_arguments", "installed_version"]
-
 NEVER = 1 << 30
 """Tokens between reports, `stream_interval`: longer than any answer."""
 

@@ -146,8 +146,9 @@ class Fleet:
     def _tell(self, seconds: float) -> None:
         view, facts = self._watch.view, self.facts[0]
         view.say(f"{_count(self.replicas)} of {facts['name']} {facts['version']} ready after {seconds:.0f} s")
-        for name, change in facts["resolved"].get("changed_by_vllm", {}).items():
-            view.say(f"note: llm_config.{name}: given {change['given']!r}, vLLM uses {change['resolved']!r}")
+        for key, change in facts.get("changed", {}).items():
+            given, used = change["given"], change["resolved"]
+            view.say(f"note: llm_config.{key}: given {given!r}, {facts['name']} uses {used!r}")
 
     # ------------------------------------------------------------------ measuring
 

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness_llm.config.model import RunConfig
+    from harness_llm.engines import EngineKind
 
 __all__ = ["replica_environments", "split_devices"]
 
 _VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
-_ENGINE_DEFAULTS = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
 
 def replica_environments(config: RunConfig) -> list[dict[str, str]]:
@@ -25,10 +26,16 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
     Raises:
         ConfigError: More devices are asked for than the host has.
     """
-    harness = config.harness_config
-    common = {**_ENGINE_DEFAULTS, **harness.engine_env}
-    if harness.engine == "simulated":
-        return [dict(common) for _ in range(harness.replicas or 1)]
+    harness, engine = config.harness_config, config.engine
+    common = {**_DEFAULTS, **engine.environment, **harness.engine_env}
+    if None not in (engine.replicas, harness.replicas) and engine.replicas != harness.replicas:
+        raise ConfigError(
+            f"harness_config.replicas is {harness.replicas}, harness_config.engine names {engine.replicas}",
+            "Remove replicas.",
+        )
+    replicas = engine.replicas or harness.replicas
+    if not engine.needs_devices:
+        return [dict(common) for _ in range(replicas or 1)]
     found = accelerators.read().accelerators
     if not found:
         if harness.devices_per_replica is not None:
@@ -36,14 +43,11 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
                 f"harness_config.devices_per_replica is {harness.devices_per_replica}, this host has no GPU",
                 "Remove it, or make the GPUs visible.",
             )
-        return [{**cores, **common} for cores in _split_cores(harness.replicas or 1)]
+        return [{**bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
     variable = _VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
-    parallel = config.llm_config
-    size = harness.devices_per_replica or (
-        int(parallel.get("tensor_parallel_size") or 1) * int(parallel.get("pipeline_parallel_size") or 1)
-    )
-    return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, harness.replicas)]
+    size = harness.devices_per_replica or engine.devices(config.llm_config)
+    return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, replicas)]
 
 
 def split_devices(devices: list[str], size: int, replicas: int | None) -> list[list[str]]:
@@ -58,7 +62,7 @@ def split_devices(devices: list[str], size: int, replicas: int | None) -> list[l
         raise ConfigError(
             f"{replicas or 1} replicas of {size} devices need {(replicas or 1) * size}, "
             f"this host shows {len(devices)}: {', '.join(devices) or 'none'}",
-            "Lower harness_config.replicas or tensor_parallel_size, or make more devices visible.",
+            "Lower harness_config.replicas or the devices of one, or make more devices visible.",
         )
     return groups[:wanted]
 
@@ -70,8 +74,8 @@ def _visible_devices(environment: Mapping[str, str], variable: str, count: int) 
     return [device.strip() for device in chosen.split(",") if device.strip()]
 
 
-def _split_cores(replicas: int) -> list[dict[str, str]]:
-    """Without GPUs: replicas beside one another on their own cores; one replica keeps vLLM's own choice."""
+def _bind_to_cores(engine: EngineKind, replicas: int) -> list[dict[str, str]]:
+    """Without GPUs: replicas beside one another on their own cores; one replica keeps the engine's choice."""
     if replicas == 1:
         return [{}]
     cores = sorted(os.sched_getaffinity(0))
@@ -81,7 +85,4 @@ def _split_cores(replicas: int) -> list[dict[str, str]]:
             "One replica needs one core.",
         )
     share = len(cores) // replicas
-    return [
-        {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores[place * share : (place + 1) * share]))}
-        for place in range(replicas)
-    ]
+    return [engine.bound_to(cores[place * share : (place + 1) * share]) for place in range(replicas)]

@@ -21,7 +21,6 @@ __all__ = ["Marks", "calibration_section", "measurements", "merge_calibration", 
 
 _SECTION = re.compile(r"^<!-- calibration: (.+) -->$", re.MULTILINE)
 _SHOWN_CHANGES = 20
-_SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,16 @@ def measurements(
 ) -> dict[str, str]:
     """The fields of measurements.json; what the submitter states wins over the run's configuration."""
     arguments: dict[str, Any] = folder.config.get("llm_config") or {}
-    resolved = _resolved_model(run.engine_facts)
-    quantization = _known(resolved.get("quantization")) or _known(arguments.get("quantization"))
-    dtype = (_known(resolved.get("dtype")) or _known(arguments.get("dtype")) or "auto").removeprefix("torch.")
+    weights = run.engine_kind.weights(arguments, run.engine_facts)
     model = str(arguments.get("model") or "none")
     known = {
         "input_data_types": "int32",
         "retraining": "No",
         "starting_weights_filename": model.rstrip("/").rsplit("/", 1)[-1],
-        "weight_data_types": _weight_type(quantization, dtype),
-        "weight_transformations": f"quantization ({quantization})" if quantization else "none",
+        "weight_data_types": weights.data_type,
+        "weight_transformations": (
+            f"quantization ({weights.quantization})" if weights.quantization else "none"
+        ),
     }
     if marks.is_simulated:
         known |= dict.fromkeys(
@@ -75,29 +74,6 @@ def measurements(
         )
     told = {key: value for key, value in stated.model_dump().items() if value}
     return {**known, **told, **({"notice": marks.text} if marks.text else {})}
-
-
-def _resolved_model(facts: dict[str, Any]) -> dict[str, Any]:
-    """What vLLM made of the model arguments (`resolved.config.model_config`); empty where it is absent."""
-    found: Any = facts
-    for key in ("resolved", "config", "model_config"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _known(value: object) -> str:
-    """A value as text; empty for None and for what stands for it."""
-    return "" if value in (None, "", "None", "auto") else str(value)
-
-
-def _weight_type(quantization: str, dtype: str) -> str:
-    """The weights' type in the spelling of published results, such as fp8 or bf16."""
-    if quantization == "modelopt":  # vLLM's name for ModelOpt's FP8; its FP4 is modelopt_fp4
-        return "fp8"
-    spelled = re.search(r"(?:mx|nv)?(?:fp|int)\d+", quantization.lower())
-    if spelled:
-        return spelled[0]
-    return f"{quantization}, see weight_transformations" if quantization else _SHORT_TYPES.get(dtype, dtype)
 
 
 def readme(

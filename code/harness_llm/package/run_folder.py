@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness_llm import rules
 from harness_llm.core import Mode, Scenario
+from harness_llm.engines import KINDS
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness_llm.engines import EngineKind
 
 __all__ = ["AccuracyRecord", "RunFolder", "RunRecord", "ScenarioFolder", "TestRecord"]
 
@@ -156,6 +159,12 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
+
+    @property
+    def engine_kind(self) -> type[EngineKind]:
+        """The kind of engine that ran, by what it said of itself."""
+        default = next(kind for kind in KINDS.values() if kind.is_simulated == self.run.simulated)
+        return KINDS.get(str(self.engine_facts.get("name")), default)
 
 
 def _scenario(run: Path, scenario: Scenario, is_simulated: bool) -> ScenarioFolder:

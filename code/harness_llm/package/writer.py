@@ -125,14 +125,19 @@ class Writer:
         record, admission = self._run.run, self._admission
         facts = HostFacts.from_json(record.host, record.accelerators, str(self._run.path / "run.json"))
         stated = dict(self._stated.system)
-        if self._marks.is_simulated:
-            stated["framework"] = self._marks.label("simulated engine")
+        engine = self._run.engine_kind
+        framework = engine.framework(self._run.engine_facts, record.packages)
+        if engine.is_simulated:
+            stated["framework"] = self._marks.label(framework)
+        elif not engine.needs_devices:  # it ran elsewhere: nothing that is installed here is of it
+            stated["framework"] = stated.get("framework") or framework
         if self._marks.text:
             stated["sw_notes"] = ". ".join(filter(None, (self._marks.text, stated.get("sw_notes"))))
         found = describe(
             facts,
             record.packages,
             stated,
+            engine=framework,
             submitter=self._top.name,
             division=admission.division,
             system_name=place.system,

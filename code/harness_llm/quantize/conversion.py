@@ -16,12 +16,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
+from harness_llm.checkpoint import STARTING_CHECKPOINT, Checkpoint, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.fetch.disk import require_space, share_files
 from harness_llm.quantize.calibration import CalibrationSet, CalibrationState, load_calibration
 from harness_llm.quantize.exported import copy_tokenizer, inspect, is_complete
-from harness_llm.quantize.recipe import Backend, CalibrationKind, Recipe, checkpoint_digest
+from harness_llm.quantize.recipe import Backend, CalibrationKind, Recipe
 from harness_llm.quantize.writeup import Execution, render
 
 _LOG = logging.getLogger(__name__)
@@ -75,7 +75,12 @@ def quantize(options: Options) -> Recipe:
         HostError: No disk space, another quantization is running in the folder, or the export is unusable.
     """
     backend = options.backend or choose_backend()
-    digest = checkpoint_digest(options.model)
+    source = Checkpoint(options.model)
+    digest = source.quick_digest()
+    if source.is_quantized:
+        raise ModelError(
+            f"{options.model}: is already quantized", "Give the bf16 or fp16 checkpoint as --model."
+        )
     version = _version_of(backend)
     samples = load_calibration(
         options.calibration,
@@ -95,7 +100,7 @@ def quantize(options: Options) -> Recipe:
         sequence_length=options.sequence_length,
         backend=backend,
         backend_version=version,
-        model_type=_model_type(options.model),
+        model_type=source.model_type,
     )
     if options.output.exists():
         _refuse_unless_same(options.output, recipe)
@@ -177,20 +182,6 @@ def _version_of(backend: Backend) -> str:
         raise UsageError(
             f"{backend.package} is not installed; --backend {backend} needs it",
             f"Install it into this environment: python -m pip install {backend.package}",
-        ) from error
-
-
-def _model_type(folder: Path) -> str:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if "quantization_config" in config:
-            raise ModelError(
-                f"{folder}: is already quantized", "Give the bf16 or fp16 checkpoint as --model."
-            )
-        return str(config["model_type"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder}/config.json: has no model_type: {error}", "Download the model again."
         ) from error
 
 

@@ -6,15 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal
-
-from harness_llm.errors import ModelError
 
 CalibrationKind = Literal["openorca", "humaneval", "jsonl"]
 """Kinds of data set that activations can be measured on."""
-
-_HASHED_BYTES = 1 << 20
 
 
 class Backend(StrEnum):
@@ -35,7 +30,7 @@ class Recipe:
 
     Attributes:
         model: Name of the source checkpoint's folder.
-        model_digest: `checkpoint_digest` of that folder.
+        model_digest: `Checkpoint.quick_digest` of that folder.
         calibration: Name of the calibration set.
         calibration_digest: SHA-256 over the calibration prompts as they are used, cut and counted.
         calibration_source: Where the calibration set came from, for the write-up.
@@ -70,31 +65,3 @@ class Recipe:
         for name in ("model", "calibration", "calibration_source"):
             del facts[name]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def checkpoint_digest(folder: Path) -> str:
-    """SHA-256 over a checkpoint's config.json and each weight file's name, size, head and tail.
-
-    Reading 140 GB for a name would take minutes; one MiB at either end of a safetensors file holds its
-    whole index of tensors and some of its weights.
-
-    Raises:
-        ModelError: The folder is missing, or has no config.json or no safetensors weights.
-    """
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ModelError(
-            f"{folder}: not a Hugging Face checkpoint (config.json is missing)", "Download the model first."
-        )
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise ModelError(f"{folder}: has no *.safetensors weights", "Download the model.")
-    state = hashlib.sha256(config.read_bytes())
-    for path in weights:
-        size = path.stat().st_size
-        state.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            state.update(file.read(_HASHED_BYTES))
-            file.seek(max(0, size - _HASHED_BYTES))
-            state.update(file.read(_HASHED_BYTES))
-    return state.hexdigest()

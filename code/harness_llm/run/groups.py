@@ -45,12 +45,12 @@ def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
     """
     first = configs[0]
     harnesses = [config.harness_config for config in configs]
-    engine = harnesses[0].engine
-    arguments = harnesses[0].simulated.model_dump() if engine == "simulated" else first.llm_config
+    engine, environments = first.engine, replica_environments(first)
     return FleetPlan(
         name="-".join(harness.scenario for harness in harnesses),
         replicas=tuple(
-            ReplicaPlan(engine, arguments, environment) for environment in replica_environments(first)
+            ReplicaPlan(engine.kind, engine.replica_arguments(first.llm_config, number), environment)
+            for number, environment in enumerate(environments)
         ),
         start_timeout_s=max(harness.engine_start_timeout_s for harness in harnesses),
         silence_timeout_s=max(harness.silence_timeout_s for harness in harnesses),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness_llm import datasets, rules
-from harness_llm.accuracy.checkpoint import weights_digest
 from harness_llm.accuracy.reference_file import Reference
-from harness_llm.errors import ConfigError, HostError, ModelError
+from harness_llm.checkpoint import weights_digest
+from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch.local import child_environment
 from harness_llm.scoring import gates_of
 
@@ -30,7 +30,6 @@ __all__ = [
     "check_reference",
     "check_same_benchmark",
     "check_tests",
-    "model_config",
 ]
 
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
@@ -108,22 +107,22 @@ def check_decoding(config: RunConfig, benchmark: Benchmark) -> None:
     Raises:
         ConfigError: They are not.
     """
-    official = benchmark.rules
-    if official is None or config.harness_config.engine == "simulated":
+    official, engine = benchmark.rules, config.engine
+    if official is None or engine.is_simulated:
         return
-    given = config.llm_config.get("override_generation_config") or {}
-    temperature = given.get("temperature", 0) if isinstance(given, dict) else None
+    temperature = engine.temperature(config.llm_config)
     if official.generation.greedy and temperature != 0:
         raise ConfigError(
-            f"llm_config.override_generation_config sets temperature {temperature!r}; the rules of "
+            f"{engine.sampling_from} sets temperature {temperature!r}; the rules of "
             f"{official.name} ask for greedy decoding ({rules.expand_source(official.generation.source)})",
             "Remove it.",
         )
     if not official.generation.greedy and temperature != 1:
         raise ConfigError(
             f"the rules of {official.name} ask for sampling at temperature 1 "
-            f"({rules.expand_source(official.generation.source)}), llm_config sets {temperature!r}",
-            "Set llm_config.override_generation_config: {temperature: 1.0, top_p: 1.0, top_k: 0}.",
+            f"({rules.expand_source(official.generation.source)}), {engine.sampling_from} sets "
+            f"{temperature!r}",
+            f"Set {engine.sampling_from}: {{temperature: 1.0, top_p: 1.0, top_k: 0}}.",
         )
 
 
@@ -148,20 +147,10 @@ def check_model(config: RunConfig) -> None:
     Raises:
         ModelError: The folder, its configuration or its weights are missing.
     """
-    if config.harness_config.engine == "simulated":
-        return
-    path = config.model_path
-    assert path is not None
-    if not path.is_dir():
-        raise ModelError(
-            f"{path}: no such checkpoint folder (llm_config.model)",
-            "Run download_model.py, or set LAB_MODEL to where the models are.",
-        )
-    if not (path / "config.json").is_file():
-        raise ModelError(f"{path}: holds no config.json, so it is no Hugging Face checkpoint")
-    has_weights = any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
-    if not has_weights and config.llm_config.get("load_format") != "dummy":
-        raise ModelError(f"{path}: holds no weights (*.safetensors)", "Download the model again.")
+    engine, checkpoint = config.engine, config.checkpoint
+    if engine.needs_checkpoint:
+        assert checkpoint is not None
+        checkpoint.require(weights=engine.needs_weights(config.llm_config))
 
 
 def check_reference(config: RunConfig, table: SampleTable, benchmark: Benchmark) -> None:
@@ -182,26 +171,8 @@ def check_fit(config: RunConfig, table: SampleTable) -> None:
         DatasetError: One does not.
         ModelError: The checkpoint's config.json cannot be read.
     """
-    model = model_config(config)
-    asked = config.llm_config.get("max_model_len")
-    limit = asked if isinstance(asked, int) else model.get("max_position_embeddings")
-    if isinstance(limit, int) and config.harness_config.engine != "simulated":
-        datasets.validate_fit(table, limit, vocab_size=model.get("vocab_size"))
-
-
-def model_config(config: RunConfig) -> dict[str, Any]:
-    """The checkpoint's config.json; empty where there is no checkpoint.
-
-    Raises:
-        ModelError: It is not valid JSON.
-    """
-    path = config.model_path
-    if path is None or not (path / "config.json").is_file():
-        return {}
-    try:
-        found = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(
-            f"{path / 'config.json'}: not valid JSON: {error}", "Download the model again."
-        ) from error
-    return found if isinstance(found, dict) else {}
+    engine, checkpoint = config.engine, config.checkpoint
+    limit = engine.max_sequence_tokens(config.llm_config, checkpoint)
+    if limit is not None:
+        vocabulary = None if checkpoint is None else checkpoint.vocabulary_size
+        datasets.validate_fit(table, limit, vocab_size=vocabulary, setting=engine.length_from)

@@ -47,7 +47,7 @@ def notes_on(
             f"the data set has {len(table):,} samples, the rules of {official.name} ask for "
             f"{official.samples.performance:,}: LoadGen's log names the number of the rules; not a result"
         )
-    if official is not None and not any(item.harness_config.engine == "simulated" for item in configs):
+    if official is not None and not any(item.engine.is_simulated for item in configs):
         asked, limit = int(table.max_tokens.max()), official.output_limit(Mode.PERFORMANCE)
         if asked != limit:
             notes.append(
@@ -71,13 +71,13 @@ def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[s
     """(setting, where) of what was set and is not looked at, so that nobody believes that it was."""
     harness = config.harness_config
     kinds = {harness.dataset, *(test.dataset for test in harness.tests.values())}
-    if harness.engine == "simulated":
-        if config.llm_config.keys() - {"model"}:
-            yield "llm_config (all but model)", "with the simulated engine"
-        if _is_set(harness, "devices_per_replica"):
-            yield "devices_per_replica", "with the simulated engine"
-    elif _is_set(harness, "simulated"):
-        yield "simulated", f"with engine {harness.engine}"
+    engine = config.engine
+    if not engine.takes_arguments and config.llm_config.keys() - {"model"}:
+        yield "llm_config (all but model)", f"with the {engine.kind} engine"
+    if not engine.needs_devices and _is_set(harness, "devices_per_replica"):
+        yield "devices_per_replica", f"with the {engine.kind} engine"
+    if harness.simulated is not engine and _is_set(harness, "simulated"):
+        yield "simulated", f"with engine {engine.kind}"
     if harness.scenario is not Scenario.OFFLINE and _is_set(harness, "offline_backlog"):
         yield "offline_backlog", "outside of Offline"
     if "jsonl" not in kinds and _is_set(harness, "chat_template"):

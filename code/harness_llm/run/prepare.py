@@ -66,7 +66,7 @@ class Prepared:
     @property
     def is_simulated(self) -> bool:
         """Whether any answer is made up."""
-        return any(config.harness_config.engine == "simulated" for config in self.configs)
+        return any(config.engine.is_simulated for config in self.configs)
 
     @property
     def marker(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness_llm import datasets
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
-from harness_llm.run.inputs import check_fit, check_reference, model_config
+from harness_llm.run.inputs import check_fit, check_reference
 from harness_llm.scoring import check_scorable, unscored_note
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
 
 def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: DatasetOptions) -> SampleTable:
     """One table, as the harness configuration or an entry of its `tests` describes it."""
-    harness = config.harness_config
+    harness, checkpoint = config.harness_config, config.checkpoint
     return datasets.load(
         given.dataset,
         given.dataset_path,
@@ -83,7 +83,7 @@ def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: Datase
             chat_template=harness.chat_template,
             shape=given.dataset_shape or "",
             seed=harness.dataset_seed,
-            vocab_size=int(model_config(config).get("vocab_size") or _VOCABULARY),
+            vocab_size=(checkpoint and checkpoint.vocabulary_size) or _VOCABULARY,
         ),
     )
 
@@ -92,7 +92,7 @@ def _check_scorable(
     configs: Sequence[RunConfig], test: str, table: SampleTable, benchmark: Benchmark
 ) -> None:
     """Find now what would make a finished test impossible to score."""
-    if any(config.harness_config.engine == "simulated" for config in configs):
+    if any(config.engine.is_simulated for config in configs):
         if test == "accuracy" and table.references is not None:
             check_reference(configs[0], table, benchmark)
         return

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness_llm.engines import DEFAULT, KINDS
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.system import provenance
 from harness_llm.system.description import Problem, SystemFile, describe, read_system_file, validate
@@ -15,6 +16,7 @@ from harness_llm.system.detected import detected
 from harness_llm.system.fields import FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from harness_llm.system.facts import HostFacts
@@ -60,8 +62,15 @@ def system_command(
     """
     stated = read_system_file(yaml).system if yaml else SystemFile().system
     name = system_name or (output.stem if output else "")
+    packages = provenance.packages()
     description = describe(
-        detect(), provenance.packages(), stated, submitter=submitter, division=division, system_name=name
+        detect(),
+        packages,
+        stated,
+        engine=_engine(packages),
+        submitter=submitter,
+        division=division,
+        system_name=name,
     )
     problems = validate(description, submitter=submitter, division=division)
     if output is None or problems:
@@ -84,7 +93,8 @@ def write_template(path: Path, facts: HostFacts | None = None) -> None:
 
 def template(facts: HostFacts) -> str:
     """The text of a system YAML: detected values as comments, questions above each field."""
-    known = detected(facts, provenance.packages())
+    packages = provenance.packages()
+    known = detected(facts, packages, _engine(packages))
     lines = [
         "# The system description of a submission. A field left empty takes what the machine of the run",
         "# tells, shown behind `detected:`; (required) fields must have a value then. N/A is a value.",
@@ -107,6 +117,11 @@ def template(facts: HostFacts) -> str:
         "  weight_transformations:  # e.g. quantization, see documentation/calibration.md",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _engine(packages: Mapping[str, str]) -> str:
+    """Name and version of the engine that a run gets unasked."""
+    return KINDS[DEFAULT].framework({}, packages)
 
 
 def _write(path: Path, text: str) -> None:

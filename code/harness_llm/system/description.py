@@ -105,6 +105,7 @@ def describe(
     packages: Mapping[str, str],
     stated: Mapping[str, str],
     *,
+    engine: str,
     submitter: str,
     division: str,
     system_name: str,
@@ -119,6 +120,7 @@ def describe(
         facts: What the host told.
         packages: Versions of installed packages, from `provenance.packages`.
         stated: The `system` section of the submitter's YAML.
+        engine: Name and version of the engine, such as `vLLM 0.25.1`; empty where none is known.
         submitter: Organization, as in the path of the tree.
         division: `closed` or `open`.
         system_name: Used as `system_name` where neither the YAML nor the firmware has one.
@@ -126,7 +128,7 @@ def describe(
             are no closed submission.
     """
     told = {key: value.strip() for key, value in stated.items()}
-    known = detected(facts, packages)
+    known = detected(facts, packages, engine)
     known = {**known, "system_name": known["system_name"] or system_name}
     defaults = {field.name: NOT_STATED for field in FIELDS if field.must_say} if fill else {}
     if fill:

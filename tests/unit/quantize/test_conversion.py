@@ -21,7 +21,7 @@ pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed (extra 
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_llama import LAYERS, SAMPLES, options_for  # noqa: E402
 
-from harness_llm.accuracy.checkpoint import weights_digest  # noqa: E402
+from harness_llm.checkpoint import weights_digest  # noqa: E402
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError  # noqa: E402
 from harness_llm.quantize import calibration as calibration_module  # noqa: E402
 from harness_llm.quantize import conversion, exported  # noqa: E402

@@ -71,7 +71,7 @@ def test_samples_beyond_the_context_are_found_before_a_start(
     ("benchmark", "generation", "named"),
     [
         ("gpt-oss-120b", None, "sampling at temperature 1"),
-        ("gpt-oss-120b", {"temperature": 0.5}, "llm_config sets 0.5"),
+        ("gpt-oss-120b", {"temperature": 0.5}, "llm_config.override_generation_config sets 0.5"),
         ("llama2-70b-99.9", {"temperature": 1.0}, "ask for greedy decoding"),
     ],
 )

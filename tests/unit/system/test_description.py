@@ -40,8 +40,9 @@ STATED = {
 
 def made(facts: HostFacts = HOST, stated: dict[str, str] = STATED, fill: bool = False) -> dict[str, str]:
     return describe(
-        facts, PACKAGES, stated, submitter="Org", division="closed", system_name="8xH200", fill=fill
-    )
+        facts, PACKAGES, stated, engine="vLLM 0.25.1", submitter="Org", division="closed",
+        system_name="8xH200", fill=fill,
+    )  # fmt: skip
 
 
 def test_a_gpu_host_needs_little_from_its_owner() -> None:

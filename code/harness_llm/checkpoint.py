@@ -1,0 +1,217 @@
+"""A model folder in Hugging Face's layout: what its JSON files say, and which weights it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness_llm.errors import ModelError
+
+STARTING_CHECKPOINT = "starting_checkpoint.json"
+"""In a quantized checkpoint's folder: `{"model_digest": ...}` of the checkpoint that it was made from."""
+
+_CHUNK = 1 << 20
+_AGAIN = "Download the model again."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model folder; a file is opened when it is asked for, and once.
+
+    Every property raises ModelError, which names the file, where that file is damaged.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json; empty where there is none."""
+        return self._read("config.json")
+
+    @cached_property
+    def generation_config(self) -> dict[str, Any]:
+        """generation_config.json; empty where there is none."""
+        return self._read("generation_config.json")
+
+    @property
+    def model_type(self) -> str:
+        """Name of the architecture, such as `llama`.
+
+        Raises:
+            ModelError: config.json has none.
+        """
+        found = self.config.get("model_type")
+        if not isinstance(found, str):
+            raise ModelError(f"{self.path / 'config.json'}: has no model_type", _AGAIN)
+        return found
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its weights were quantized."""
+        return "quantization_config" in self.config
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Token ids are below this; None where config.json does not say."""
+        return self._number("vocab_size")
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest prompt plus answer, tokens; None where config.json does not say."""
+        return self._number("max_position_embeddings")
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a sequence, by generation_config.json, else config.json; empty if neither says."""
+        for name, found in (
+            ("generation_config.json", self.generation_config),
+            ("config.json", self.config),
+        ):
+            ends = found.get("eos_token_id")
+            if ends is None:
+                continue
+            tokens = ends if isinstance(ends, list) else [ends]
+            if not all(type(token) is int for token in tokens):
+                raise ModelError(f"{self.path / name}: eos_token_id is {ends!r}, not token ids", _AGAIN)
+            return frozenset(tokens)
+        return frozenset()
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether any file of weights lies in the folder."""
+        return any(self.path.glob("*.safetensors")) or any(self.path.glob("*.bin"))
+
+    def require(self, *, weights: bool) -> None:
+        """Look at what is plainly missing now, not after a load of minutes.
+
+        Args:
+            weights: Whether it must hold weights, too.
+
+        Raises:
+            ModelError: The folder, its configuration or its weights are missing.
+        """
+        if not self.path.is_dir():
+            raise ModelError(
+                f"{self.path}: no such checkpoint folder (llm_config.model)",
+                "Run download_model.py, or set LAB_MODEL to where the models are.",
+            )
+        if not (self.path / "config.json").is_file():
+            raise ModelError(f"{self.path}: has no config.json: not a Hugging Face checkpoint")
+        if weights and not self.has_weights:
+            raise ModelError(f"{self.path}: holds no weights (*.safetensors)", _AGAIN)
+
+    def quick_digest(self) -> str:
+        """SHA-256 over config.json and, of each safetensors file, its name, size, head and tail.
+
+        Reading 140 GB for a name would take minutes; one MiB at either end of a safetensors file holds its
+        whole index of tensors and some of its weights.
+
+        Raises:
+            ModelError: The folder is missing, or holds no config.json or no safetensors weights.
+        """
+        config = self.path / "config.json"
+        if not config.is_file():
+            raise ModelError(
+                f"{self.path}: no Hugging Face checkpoint (config.json is missing)",
+                "Download the model first.",
+            )
+        files = sorted(self.path.glob("*.safetensors"))
+        if not files:
+            raise ModelError(
+                f"{self.path}: holds no *.safetensors weights", "Download the model first, or again."
+            )
+        state = hashlib.sha256(config.read_bytes())
+        for path in files:
+            size = path.stat().st_size
+            state.update(f"{path.name}:{size}".encode())
+            with path.open("rb") as file:
+                state.update(file.read(_CHUNK))
+                file.seek(max(0, size - _CHUNK))
+                state.update(file.read(_CHUNK))
+        return state.hexdigest()
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ModelError(f"{path}: not valid JSON: {error}", _AGAIN) from error
+        if not isinstance(found, dict):
+            raise ModelError(f"{path}: expected keys and values, found {type(found).__name__}", _AGAIN)
+        return found
+
+    def _number(self, name: str) -> int | None:
+        found = self.config.get(name)
+        if found is not None and type(found) is not int:
+            raise ModelError(f"{self.path / 'config.json'}: {name} is {found!r}, not a whole number", _AGAIN)
+        return found
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor in the folder's safetensors files.
+
+    Equal for equal weights, however they are sharded and whichever version of a library saved them. A folder
+    with a starting_checkpoint.json answers with the digest in it: a quantized checkpoint is judged by the
+    reference of the checkpoint that it was made from.
+
+    Raises:
+        ModelError: The folder holds no safetensors files, or a damaged one.
+    """
+    starting = folder / STARTING_CHECKPOINT
+    try:
+        if starting.is_file():
+            return str(json.loads(starting.read_text())["model_digest"])
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise ModelError(f"{folder}: holds no .safetensors file", "Get the model with download_model.py.")
+        tensors = sorted(
+            (name, entry, file, start) for file in files for name, entry, start in _tensors(file)
+        )
+        state = hashlib.sha256()
+        for name, entry, file, start in tensors:
+            state.update(json.dumps([name, *entry[:2]]).encode())
+            _update(state, file, start + entry[2][0], start + entry[2][1])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"{folder}: cannot be read as a checkpoint: {error}", "Fetch or convert the model again."
+        ) from error
+    return state.hexdigest()
+
+
+def _tensors(file: Path) -> list[tuple[str, tuple[str, list[int], list[int]], int]]:
+    """Name, (type, shape, byte range) and start of the data, for each tensor of a safetensors file.
+
+    The form: 8 bytes little-endian length of a JSON header, the header, the data that its offsets count from.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if not 0 < length < file.stat().st_size:
+            raise ValueError(f"{file.name} is damaged")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    return [
+        (name, (entry["dtype"], entry["shape"], entry["data_offsets"]), 8 + length)
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
+
+
+def _update(state: Any, file: Path, start: int, end: int) -> None:
+    with file.open("rb") as opened:
+        opened.seek(start)
+        while start < end:
+            chunk = opened.read(min(_CHUNK, end - start))
+            if not chunk:
+                raise ValueError(f"{file.name} is cut short")
+            state.update(chunk)
+            start += len(chunk)

