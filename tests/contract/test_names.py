@@ -33,6 +33,7 @@ SEAMS = (
     {"Router", "PullRouter", "PushRouter"},
     {"Link", "ReplicaLink"},
     {"Sink", "Server"},
+    {"Engine", "TaskEngine"},
 )
 LIFE = {"start", "stop", "open", "close"}
 
