@@ -17,7 +17,7 @@ from harness_llm.views.progress import TestProgress
 
 if TYPE_CHECKING:  # the two hold each other
     from harness_llm.fleet.watch import Watch
-    from harness_llm.launch.children import Child
+    from harness_llm.launch.child import Child
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost
 from harness_llm.fleet.roles import LOADGEN
-from harness_llm.launch.children import Child, Children
+from harness_llm.launch.child import Child
+from harness_llm.launch.children import Children
 from harness_llm.logs.written import check_written
 from harness_llm.results.folder import TestFolder, utc_now
 from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, write_spec

@@ -9,7 +9,8 @@ from typing import Self
 from harness_llm.fleet.beside import run_beside
 from harness_llm.fleet.fleet import Fleet, FleetPlan
 from harness_llm.fleet.measurement import TestResult
-from harness_llm.launch.children import Child, Children
+from harness_llm.launch.child import Child
+from harness_llm.launch.children import Children
 from harness_llm.launch.launcher import Launcher
 from harness_llm.launch.role import Role
 from harness_llm.transport.spec import LoadgenTest

@@ -7,110 +7,22 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import zmq
 
 from harness_llm import errors
-from harness_llm.errors import EngineError, HarnessError, ProtocolError
-from harness_llm.launch.launcher import Handle, Launcher, end_all
+from harness_llm.errors import EngineError, HarnessError
+from harness_llm.launch.child import Child, Loss
+from harness_llm.launch.launcher import Launcher, end_all
 from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlServer
 from harness_llm.transport.listening import ListeningClock
-from harness_llm.transport.wire import (
-    PROTOCOL_VERSION,
-    ControlMessage,
-    Done,
-    Failed,
-    Heartbeat,
-    Progress,
-    Ready,
-    Stage,
-)
+from harness_llm.transport.wire import Failed, Progress
 
 _POLL_MS = 200
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A child that is gone and that the run did without.
-
-    Attributes:
-        name: The child's name.
-        kind: Its role's.
-        reason: What happened, with the end of its log.
-    """
-
-    name: str
-    kind: str
-    reason: str
-
-
-@dataclass
-class Child:
-    """What is known of one living child.
-
-    Attributes:
-        handle: Its process.
-        hear: Called with each Progress of it.
-        heard_s: When it was last heard, by the listening clock; its start, before the first word.
-        silence_s: As of its role, unless somebody has more patience with it or less.
-        has_spoken: Whether any message came yet.
-        stage: What it says that it does; empty before it says so.
-        ready: Its Ready, once it came.
-        heartbeat: Its last one.
-        report: What it knows of its work, once it is done; its exit is no loss from then on.
-    """
-
-    handle: Handle
-    hear: Callable[[Progress], None] | None
-    heard_s: float
-    silence_s: float | None
-    has_spoken: bool = False
-    stage: str = ""
-    ready: Ready | None = None
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    report: Mapping[str, Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name on the control plane."""
-        return self.handle.name
-
-    @property
-    def role(self) -> Role:
-        """What it is."""
-        return self.handle.role
-
-    @property
-    def is_started(self) -> bool:
-        """Whether it counts as started, by its role."""
-        return {"ready": self.ready is not None, "word": self.has_spoken, "at once": True}[self.role.started]
-
-    def take(self, message: ControlMessage) -> None:
-        """Take in what it says.
-
-        Raises:
-            ProtocolError: It speaks another version.
-        """
-        match message:
-            case Heartbeat():
-                self.heartbeat = message
-            case Stage():
-                self.stage = message.text
-            case Progress() if self.hear is not None:
-                self.hear(message)
-            case Done():
-                self.report = message.report
-            case Ready():
-                if message.version != PROTOCOL_VERSION:
-                    raise ProtocolError(
-                        f"{self.name} speaks protocol {message.version}, not {PROTOCOL_VERSION}"
-                    )
-                self.ready = message
 
 
 class Children:

@@ -12,7 +12,8 @@ import pytest
 
 from harness_llm.errors import EngineError, HostError, LoadgenLost, ProtocolError, ReplicaLost, RunBroken
 from harness_llm.launch import children as children_module
-from harness_llm.launch.children import Child, Children
+from harness_llm.launch.child import Child
+from harness_llm.launch.children import Children
 from harness_llm.launch.role import Role
 from harness_llm.testing import FakeHandle, FakeLauncher
 from harness_llm.transport.listening import ListeningClock

@@ -19,6 +19,7 @@ from harness_llm.transport.wire import (
     Close,
     DataMessage,
     Events,
+    Heartbeat,
     Open,
     Submit,
     Welcome,
@@ -117,8 +118,8 @@ def _with_world(engine: Callable[[], Any], test: Callable[[_World], Awaitable[No
     asyncio.run(run())
 
 
-def _request(number: int, tokens: int = 4) -> Request:
-    return Request(number, struct.pack("<2i", 3, number), tokens, tokens, False)
+def _request(number: int, tokens: int = 4, *, wants_first_token: bool = False) -> Request:
+    return Request(number, struct.pack("<2i", 3, number), tokens, tokens, wants_first_token)
 
 
 def test_a_session_is_welcomed_and_answered() -> None:
@@ -131,6 +132,10 @@ def test_a_session_is_welcomed_and_answered() -> None:
         peer.submit(*requests[100:])
         assert await peer.finished(300) == {r.id: simulated_answer(r.prompt, 4, 4) for r in requests}
         assert world.server.in_flight == 0
+        assert world.server.heartbeat() == Heartbeat(0, first_tokens=0, answers=300, tokens=1200)
+        peer.submit(_request(300, wants_first_token=True), _request(301, wants_first_token=True))
+        await peer.finished(2)
+        assert world.server.heartbeat() == Heartbeat(0, first_tokens=2, answers=302, tokens=1208)
         assert not world.errors
 
     _with_world(lambda: SimulatedEngine({}), test)
