@@ -9,8 +9,9 @@ from harness_llm.fleet.roles import LOADGEN, REPLICA
 
 PACKAGE = Path(__file__).parents[2] / "code" / "harness_llm"
 SOURCES = {str(path.relative_to(PACKAGE)): path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
+KINDS = "(loadgen|replica|sampler)"
 BY_NAME = re.compile(
-    r"""(startswith|removeprefix|partition|match)\(\s*f?["'](loadgen|replica)|["'](loadgen|replica)-?["'] in """
+    rf"""(startswith|removeprefix|partition|match)\(\s*f?["']{KINDS}|["']{KINDS}-?["'] in """
 )
 
 
