@@ -13,8 +13,6 @@ import harness_llm
 from harness_llm.benchmark.definition import DataSet, Facts
 from harness_llm.errors import ConfigError
 
-__all__ = ["MODELS", "all_datasets", "all_facts", "command_for", "facts_of"]
-
 FILE = "benchmark.yaml"
 MODELS = Path(harness_llm.__file__).parent / "models"
 """One folder for each model: benchmark.yaml, and a profile for each scenario and GPU."""

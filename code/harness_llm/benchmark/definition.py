@@ -6,18 +6,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = [
-    "Conversion",
-    "DataFile",
-    "DataSet",
-    "EndTokens",
-    "Facts",
-    "ModelSource",
-    "Shape",
-    "Spread",
-    "Wheel",
-]
-
 _Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]

@@ -11,8 +11,6 @@ from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.rules import AccuracyGate, BenchmarkRules
 
-__all__ = ["Benchmark", "loadgen_names", "resolve"]
-
 _CLOSE = 0.8  # difflib's ratio, above which a name of one's own is likely to be an official one mistyped
 _INTERACTIVE = "-interactive"
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from harness_llm.errors import DatasetError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-__all__ = ["CONVERSIONS", "articles_to_lines"]
 
 
 class _Article(msgspec.Struct):

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["Digest", "sha256"]
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,10 @@ import contextlib
 import errno
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from harness_llm.errors import HostError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = ["disk_errors", "require_space", "share_files", "size_below"]
 
 
 @contextlib.contextmanager

@@ -8,26 +8,13 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness_llm.errors import FolderError
 from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.disk import disk_errors, share_files
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-__all__ = [
-    "RECORD_NAME",
-    "begin_record",
-    "exclusive",
-    "is_fetched",
-    "make_folder",
-    "new_folder",
-    "read_record",
-    "write_record",
-]
 
 RECORD_NAME = "fetched.json"
 _FORMAT = 1

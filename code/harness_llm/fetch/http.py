@@ -5,24 +5,19 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import requests
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from harness_llm.errors import HostError
+from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.progress import Transfer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from harness_llm.fetch.digest import Digest
-
-__all__ = ["Patience", "download", "read_text"]
 
 _BLOCK_BYTES = 1 << 16  # what a cut connection loses at most
 _TIMEOUT_SECONDS = (20, 60)  # to connect, and between two blocks

@@ -6,8 +6,9 @@ import contextlib
 import fnmatch
 import logging
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm.errors import FolderError, HostError, ModelError
 from harness_llm.fetch.digest import Digest
@@ -15,12 +16,6 @@ from harness_llm.fetch.disk import require_space, size_below
 from harness_llm.fetch.folder import begin_record, exclusive, is_fetched, read_record, write_record
 from harness_llm.fetch.hub_errors import SAME_AGAIN, explained
 from harness_llm.fetch.progress import Heartbeat
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-__all__ = ["HubModel", "fetch_hub_model"]
 
 _WORKERS = 8
 # Other formats of the same weights, where the hub has safetensors too.

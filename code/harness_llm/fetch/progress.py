@@ -6,7 +6,8 @@ import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import Self
 
 from rich.progress import (
     BarColumn,
@@ -16,11 +17,6 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Heartbeat", "Transfer"]
 
 LINE_SECONDS = 10.0
 

@@ -7,24 +7,18 @@ import gzip
 import logging
 import shutil
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from harness_llm.benchmark.definition import Conversion, DataFile, DataSet
 from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch.conversions import CONVERSIONS
 from harness_llm.fetch.digest import Digest, sha256
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, make_folder, read_record, write_record
-from harness_llm.fetch.r2 import read_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness_llm.benchmark.definition import Conversion, DataFile, DataSet
-    from harness_llm.fetch.http import Patience
-    from harness_llm.fetch.r2 import R2Folder
-
-__all__ = ["fetch_published"]
+from harness_llm.fetch.http import Patience
+from harness_llm.fetch.r2 import R2Folder, read_folder
 
 _BLOCK_BYTES = 1 << 20
 _AWAY = "Move it away and run again."

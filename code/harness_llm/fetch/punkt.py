@@ -9,8 +9,6 @@ from pathlib import Path
 from harness_llm.benchmark.definition import Wheel
 from harness_llm.fetch.wheel import fetch_asset
 
-__all__ = ["PUNKT", "PUNKT_FILE", "PUNKT_SHA256", "fetch_punkt"]
-
 PUNKT = Wheel(
     requirement="llama-index-core==0.14.25",
     sha256="caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1",

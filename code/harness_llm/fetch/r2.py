@@ -8,22 +8,14 @@ and a path.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.fetch.digest import Digest
-from harness_llm.fetch.http import download, read_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from harness_llm.fetch.http import Patience
-
-__all__ = ["R2Folder", "read_folder"]
+from harness_llm.fetch.http import Patience, download, read_text
 
 _MD5_LINE = re.compile(r"([0-9a-f]{32})[ \t]+\*?(?:\./)?(\S.*)")
 

@@ -10,18 +10,13 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness_llm.benchmark.definition import Wheel
 from harness_llm.errors import HostError
 from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
 from harness_llm.fetch.progress import Heartbeat
-
-if TYPE_CHECKING:
-    from harness_llm.benchmark.definition import Wheel
-
-__all__ = ["extract", "fetch_asset"]
 
 _BLOCK_BYTES = 1 << 20
 

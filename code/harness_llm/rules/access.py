@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
 
@@ -15,28 +15,8 @@ from harness_llm.errors import ConfigError
 from harness_llm.rules.by_round import BenchmarkRules
 from harness_llm.rules.model import ComplianceTest, Round, Seeds, Table
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = [
-    "LATEST_ROUND",
-    "compliance_test",
-    "conf_names",
-    "expand_source",
-    "is_official",
-    "is_other_official",
-    "loadgen_model",
-    "lookup",
-    "nearest",
-    "round_of_seeds",
-    "round_rules",
-    "round_seeds",
-    "rounds",
-    "rounds_of",
-    "table",
-]
-
 LATEST_ROUND = "v6.1"
+TABLE = Path(__file__).with_name("table.yaml")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it
 _COMMIT = re.compile(r"@([0-9a-f]{8})[0-9a-f]{32}")
 
@@ -44,7 +24,7 @@ _COMMIT = re.compile(r"@([0-9a-f]{8})[0-9a-f]{32}")
 @cache
 def table() -> Table:
     """The table, read once from table.yaml beside this file and validated strictly."""
-    text = resources.files("harness_llm.rules").joinpath("table.yaml").read_text(encoding="utf-8")
+    text = TABLE.read_text(encoding="utf-8")
     return Table.model_validate(yaml.load(text, Loader=_LOADER))  # noqa: S506 - a SafeLoader
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from harness_llm.core import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness_llm.core import Scenario
-    from harness_llm.rules.model import (
-        AccuracyGate,
-        ComplianceTest,
-        Generation,
-        LatencyLimits,
-        LengthWindow,
-        RoundRow,
-        SampleCounts,
-        Seeds,
-    )
-
-__all__ = ["BenchmarkRules"]
+from harness_llm.core import Mode, Scenario
+from harness_llm.rules.model import (
+    AccuracyGate,
+    ComplianceTest,
+    Generation,
+    LatencyLimits,
+    LengthWindow,
+    RoundRow,
+    SampleCounts,
+    Seeds,
+)
 
 
 @dataclass(frozen=True)

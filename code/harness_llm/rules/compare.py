@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+from harness_llm.core import Scenario
 from harness_llm.rules import access as rules
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness_llm.core import Scenario
-    from harness_llm.rules.by_round import BenchmarkRules
-    from harness_llm.rules.model import Seeds
-
-__all__ = ["compare_with_loadgen"]
+from harness_llm.rules.by_round import BenchmarkRules
+from harness_llm.rules.model import Seeds
 
 _SEED_KEYS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 

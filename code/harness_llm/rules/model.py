@@ -8,25 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness_llm.core import NANOSECONDS_PER_MS, Scenario
 
-__all__ = [
-    "SIMULATED",
-    "UNOFFICIAL",
-    "AccuracyGate",
-    "BenchmarkRow",
-    "ComplianceTest",
-    "Generation",
-    "LatencyLimits",
-    "LengthWindow",
-    "Names",
-    "Round",
-    "RoundRow",
-    "RuleNumber",
-    "RunRules",
-    "SampleCounts",
-    "Seeds",
-    "Table",
-]
-
 SIMULATED = "simulated, not a result"
 """What must stand beside a number where the answers were made up by the simulated engine."""
 

@@ -166,6 +166,8 @@ class Shutdown(_Message, frozen=True):
 
 ControlMessage = Stage | Ready | Heartbeat | Progress | Failed | Done | Shutdown
 
+_NO_MESSAGE = (msgspec.DecodeError, UnicodeDecodeError)  # the latter where a tag is no UTF-8
+
 _encoder = msgspec.msgpack.Encoder()
 _data_decoder: msgspec.msgpack.Decoder[DataMessage] = msgspec.msgpack.Decoder(DataMessage)
 _control_decoder: msgspec.msgpack.Decoder[ControlMessage] = msgspec.msgpack.Decoder(ControlMessage)
@@ -184,7 +186,7 @@ def decode_data(frame: bytes) -> DataMessage:
     """
     try:
         return _data_decoder.decode(frame)
-    except msgspec.DecodeError as error:
+    except _NO_MESSAGE as error:
         raise ProtocolError(f"malformed message on the data plane: {error}") from error
 
 
@@ -196,5 +198,5 @@ def decode_control(frame: bytes) -> ControlMessage:
     """
     try:
         return _control_decoder.decode(frame)
-    except msgspec.DecodeError as error:
+    except _NO_MESSAGE as error:
         raise ProtocolError(f"malformed message on the control plane: {error}") from error

@@ -4,7 +4,7 @@ from typing import get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness_llm.core import Request
@@ -78,6 +78,7 @@ def test_control_messages_come_back_equal(message: wire.ControlMessage) -> None:
 
 
 @given(st.binary(max_size=60))
+@example(b"\x91\xa4\x00\x00\x00\x80")
 def test_noise_is_a_protocol_error_or_a_message(frame: bytes) -> None:
     for decode, kinds in ((decode_data, wire.DataMessage), (decode_control, wire.ControlMessage)):
         try:
