@@ -11,12 +11,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-export SCENARIOS=${SCENARIOS:-offline server} TESTS=${TESTS:-performance accuracy TEST07 TEST09}
-own=()
-if [[ "${ENGINE:-vllm}" == simulated ]]; then
-    SHAPE=${SHAPE:-6396:64:1278}
-    own+=(--set "harness_config.tests={TEST07: {dataset: synthetic, dataset_shape: '${TEST07_SHAPE:-990:64:1278}'}}")
-else
-    export USER_CONF=${USER_CONF:-code/user_${GPU_NAME:-h200}_gpt_oss.conf}
-fi
-official_benchmark "${BENCHMARK:-gpt-oss-120b}" gpt-oss-120b 1278 ${own[@]+"${own[@]}"} "$@"
+submit gpt-oss-120b gpt-oss-120b "$@"

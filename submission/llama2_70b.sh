@@ -5,7 +5,7 @@
 #       bash /lab-mlperf-inference/submission/llama2_70b.sh
 #
 # GPU_NAME is h100, h200, mi300x or mi325x. Model and data set must be there: download_model.py,
-# download_llama2_70b.sh, quantize_llama2_70b.sh. Further arguments go to `harness-llm run`.
+# download_llama2_70b.sh, quantize_llama2_70b.sh. Further arguments go to `harness-llm submit`.
 #
 #   BENCHMARK    llama2-70b-99.9 (default) or llama2-70b-99 (rounds before v6.1)
 #   ROUND        v5.0, v5.1, v6.0 or v6.1 (default)
@@ -20,4 +20,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-official_benchmark "${BENCHMARK:-llama2-70b-99.9}" llama2-70b 24576:64:294 "$@"
+submit llama2-70b llama2-70b-99.9 "$@"

@@ -10,6 +10,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-# shellcheck disable=SC2034 # read in common.sh
-accuracy_data=punkt_tab
-official_benchmark "${BENCHMARK:-llama3.1-8b}" llama3.1-8b 13368:64:128 "$@"
+submit llama3.1-8b llama3.1-8b "$@"

@@ -5,7 +5,7 @@
 #   COMPANY="YourCompany" SYSTEM_NAME="8xCPU" bash submission/smollm2_135m.sh
 #
 # Needs Linux, Python 3.11 or newer and a package index; no GPU. Run it again after an interruption: what is
-# there is reused. Further arguments go to `harness-llm run`.
+# there is reused. Further arguments go to `harness-llm submit`.
 #
 #   COMPANY      submitter (default: Unnamed)
 #   SYSTEM_NAME  the system's name in the tree (default: the number of cores, e.g. 2xCPU)
@@ -15,13 +15,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=common.sh
 source submission/common.sh
-COMPANY=${COMPANY:-Unnamed} SYSTEM_NAME=${SYSTEM_NAME:-$(nproc)xCPU} GPU_NAME=${GPU_NAME:-cpu}
-models=code/harness_llm/models/smollm2-135m
-require_names
-require_profiles "$models" offline server
-
-prepare_environment
+export COMPANY=${COMPANY:-Unnamed} SYSTEM_NAME=${SYSTEM_NAME:-$(nproc)xCPU} GPU_NAME=${GPU_NAME:-cpu}
 export LAB_MODEL=${LAB_MODEL:-$PWD/.cache/model} LAB_DATASET=${LAB_DATASET:-$PWD/.cache/data}
-python download_model.py --model smollm2-135m
-python download_model.py --dataset humaneval
-run_and_package smollm2-135m --config "$models/offline_$GPU_NAME.yaml" --config "$models/server_$GPU_NAME.yaml" "$@"
+submit smollm2-135m smollm2-135m --fetch "$@"

@@ -20,6 +20,10 @@ PROMISED = {
         "--model", "--calibration", "--output", "--kind", "--backend", "--samples", "--sequence-length",
         "--write-up",
     },
+    "submit": {
+        "--company", "--system-name", "--gpu", "--scenario", "--test", "--set", "--user-conf", "--round",
+        "--division", "--system-yaml", "--documentation", "--output", "--fetch", "--rehearse", "--shape",
+    },
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.quantize import quantize_verb
 from harness_llm.cli.run import run_verb
 from harness_llm.cli.show import show_verb
+from harness_llm.cli.submit import submit_verb
 from harness_llm.cli.system import system_verb
 from harness_llm.errors import HarnessError, RunBroken, UsageError
 
@@ -44,6 +45,7 @@ app.command("show", short_help="Show the results of a run folder.")(show_verb)
 app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
 app.command("package", short_help="Write results into a submission tree.")(package_verb)
 app.command("quantize", short_help="Make an FP8 checkpoint that vLLM serves.")(quantize_verb)
+app.command("submit", short_help="Measure, score, check and package one benchmark.")(submit_verb)
 app.command("system", short_help="Detect this system and write its description.")(system_verb)
 
 

@@ -23,15 +23,32 @@ def check_verb(
     as_json: AsJson = False,
 ) -> None:
     """Check a run folder or a tree against every rule; each failure says what to do."""
+    if code := report_check(
+        existing(path), known_round(round_name), division, only_failures=failures, as_json=as_json
+    ):
+        raise typer.Exit(code)
+
+
+def report_check(
+    path: Path,
+    round_name: str,
+    division: Division | None = None,
+    *,
+    only_failures: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Check a run folder or a tree and write the report.
+
+    Returns:
+        The exit code: 1 if a check failed.
+    """
     from harness_llm.check import check_run, check_tree
 
-    chosen = known_round(round_name)
-    is_run = (existing(path) / "run.json").exists()
+    is_run = (path / "run.json").exists()
     tree_division = None if division is None else str(division)
-    report = check_run(path, chosen) if is_run else check_tree(path, chosen, tree_division)
+    report = check_run(path, round_name) if is_run else check_tree(path, round_name, tree_division)
     if as_json:
         print_json(report.to_json())
     else:
-        print_text(report.render(only_failures=failures))
-    if not report.passed:
-        raise typer.Exit(EXIT_INVALID)
+        print_text(report.render(only_failures=only_failures))
+    return 0 if report.passed else EXIT_INVALID

@@ -6,7 +6,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -30,12 +29,14 @@ def print_json(document: dict[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
-def show_run(folder: Path, *, as_json: bool) -> None:
+def show_run(folder: Path, *, as_json: bool = False) -> int:
     """Write the results of a run folder.
+
+    Returns:
+        The exit code: 1 if the run is INVALID.
 
     Raises:
         FolderError: It is no run folder.
-        typer.Exit: With 1, after writing, if the run is INVALID.
     """
     from harness_llm.views.summary import summarize
 
@@ -47,5 +48,4 @@ def show_run(folder: Path, *, as_json: bool) -> None:
         for reason in summary.reasons():
             print_text(f"  {reason}")
         print_text(f"run folder: {folder}")
-    if not summary.is_valid:
-        raise typer.Exit(EXIT_INVALID)
+    return 0 if summary.is_valid else EXIT_INVALID

@@ -32,11 +32,43 @@ def package_verb(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's results into a submission tree, or add them to one."""
+    report_package(
+        existing(run_folder),
+        round=known_round(round_name),
+        division=division,
+        company=company,
+        system_name=system_name,
+        output=output,
+        system_yaml=system_yaml,
+        benchmark=benchmark,
+        documentation=documentation,
+        maps_to=maps_to,
+        replace=replace,
+        as_json=as_json,
+    )
+
+
+def report_package(
+    run_folder: Path,
+    *,
+    round: str,
+    division: Division,
+    company: str,
+    system_name: str,
+    output: Path,
+    system_yaml: Path | None,
+    documentation: Path | None,
+    benchmark: str | None = None,
+    maps_to: str | None = None,
+    replace: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Package a run, and write what came of it; see `package` for the arguments."""
     from harness_llm.package.submission import package
 
     result = package(
-        existing(run_folder),
-        round=known_round(round_name),
+        run_folder,
+        round=round,
         division="closed" if division is Division.CLOSED else "open",
         company=company,
         system_name=system_name,

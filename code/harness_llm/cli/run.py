@@ -13,8 +13,9 @@ from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_conf
 from harness_llm.cli.output import EXIT_BROKEN, show_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from harness_llm.config.model import RunConfig
     from harness_llm.run.prepare import Prepared
     from harness_llm.views.live import View
 
@@ -42,16 +43,45 @@ def run_verb(
     as_json: AsJson = False,
 ) -> None:
     """Measure: every scenario and test given, then scores, then the verdict."""
+    folder = measure(read_configs(config, overrides), test or (), output, resume=resume, quiet=as_json)
+    if code := show_run(folder, as_json=as_json):
+        raise typer.Exit(code)
+
+
+def measure(
+    configs: Sequence[RunConfig],
+    tests: Sequence[str],
+    output: Path | None = None,
+    *,
+    resume: bool,
+    quiet: bool = False,
+) -> Path:
+    """Prepare and measure, with a live view.
+
+    Args:
+        configs: One for each scenario.
+        tests: Which to run; performance and accuracy where none are named.
+        output: The run folder; None for the unfinished one that is continued, or a new one under results/.
+        resume: Continue an unfinished run.
+        quiet: Keep stdout for JSON.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        HarnessError: A setting is wrong, or the run broke.
+        typer.Exit: With 3, if the user stopped it.
+    """
     from harness_llm.run.execute import execute, find_unfinished
     from harness_llm.run.plan import TESTS
     from harness_llm.run.prepare import prepare
     from harness_llm.views.live import make_view
 
-    prepared = prepare(read_configs(config, overrides), tuple(test or TESTS))
+    prepared = prepare(configs, tuple(tests or TESTS))
     unfinished = find_unfinished(prepared, _RESULTS) if resume and output is None else None
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder = output or unfinished or _RESULTS / f"{prepared.benchmark.name}_{started}"
-    view = make_view(prepared.marker, quiet=as_json)
+    view = make_view(prepared.marker, quiet=quiet)
     try:
         if unfinished is not None:
             view.say(f"continuing {unfinished}")
@@ -61,7 +91,7 @@ def run_verb(
         raise typer.Exit(EXIT_BROKEN) from None
     finally:
         view.close()
-    show_run(folder, as_json=as_json)
+    return folder
 
 
 def _scorer(prepared: Prepared, view: View) -> Callable[[Path], None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from harness_llm.cli.options import AsJson, RunDirectory  # noqa: TC001 - typer reads the annotations at run time
 from harness_llm.cli.output import show_run
 
@@ -10,4 +12,4 @@ __all__ = ["show_verb"]
 
 def show_verb(run_folder: RunDirectory, as_json: AsJson = False) -> None:
     """Show the results of a run folder."""
-    show_run(run_folder, as_json=as_json)
+    raise typer.Exit(show_run(run_folder, as_json=as_json))
