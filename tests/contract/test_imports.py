@@ -15,6 +15,7 @@ PACKAGE = "harness_llm"
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
     {"errors", "core"},
+    {"files"},
     {"checkpoint", "rules"},
     {"benchmark"},
     {"engines", "fetch", "logs", "transport"},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_llm.accuracy.sentences import COMMAND
+from harness_llm.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,11 +114,5 @@ class AccuracyResult:
             "gen_len": None if self.characters is None else int(self.characters),
             "gen_tok_len": int(self.tokens),
         }
-        _replace(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")
-        _replace(folder / "accuracy.json", json.dumps(record, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+        write_atomically(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")
+        write_atomically(folder / "accuracy.json", json.dumps(record, indent=2) + "\n")

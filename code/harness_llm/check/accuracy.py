@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness_llm import rules
 from harness_llm.check.logfile import error_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE
-from harness_llm.logs.accuracy_log import file_hash
+from harness_llm.files import file_digest
 from harness_llm.logs.source import file_problem, read_text
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _hash(case: Case) -> Iterator[Check]:
     wanted = "one line hash=<SHA-256 of the whole accuracy log>"
     log = case.accuracy_log
     if good and not log.is_truncated and log.entries and not log.problems:
-        own = file_hash(log.path)
+        own = file_digest(log.path)
         good, wanted = found[0] == own, f"hash={own}"
     yield case.check(
         "accuracy.hash",

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from harness_llm.errors import FolderError
-from harness_llm.logs.accuracy_log import file_hash
+from harness_llm.files import file_digest
 from harness_llm.logs.source import read_text
 
 if TYPE_CHECKING:
@@ -73,4 +73,4 @@ def copy_truncated(log: Path, target: Path) -> str:
         if size >= _KEPT_BYTES:
             source.seek(size - _KEPT_BYTES)
             copy.write(_CUT + source.read(_KEPT_BYTES))
-    return file_hash(log)
+    return file_digest(log)
