@@ -14,8 +14,6 @@ from filelock import lock_descriptor
 
 from harness_llm.errors import HostError
 
-__all__ = ["file_digest", "is_locked", "locked", "write_atomically"]
-
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace a file in one step, so that a reader sees the old one or the new one, also after a power cut.

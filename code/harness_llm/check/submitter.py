@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
-from harness_llm.check.files import folders
 from harness_llm.check.model import INFERENCE, POLICIES, Check, guarded
 from harness_llm.check.paperwork import documentation_checks, source_checks, system_checks
+from harness_llm.check.tree_files import folders
 from harness_llm.core import Scenario
 from harness_llm.files import file_digest
 from harness_llm.logs.source import file_problem, read_object
