@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch.conversions import CONVERSIONS
-from harness_llm.fetch.digest import Digest, sha256
+from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, make_folder, read_record, write_record
 from harness_llm.fetch.r2 import read_folder
+from harness_llm.files import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +159,7 @@ def _make(made: Conversion, folder: Path) -> None:
     require_space(folder, source.stat().st_size)
     with disk_errors(destination):
         CONVERSIONS[made.by](source, part)
-    if is_there and sha256(destination) != sha256(part):
+    if is_there and file_digest(destination) != file_digest(part):
         part.unlink()
         raise DatasetError(f"{destination} is not what is made of {source.name}", _AWAY)
     part.replace(destination)

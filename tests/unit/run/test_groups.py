@@ -63,6 +63,7 @@ def _measure(folder: Path, groups: tuple[TestGroup, ...], after: Callable[[Path]
     with RunFolder(folder) as run:
         run.begin(RunRecord.blank())
         measure_groups(watch, run, groups, after)
+    assert watch.folders == {folder / "replicas" / group.fleet.name for group in groups}
     return list(watch.done)
 
 
