@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.accuracy.exact_match import TextWithMarkers, check_gradable, score_log
@@ -16,7 +16,9 @@ from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError
 from harness_llm.logs.accuracy_log import read_answers
-from harness_llm.results.folder import TestFolder, read_json
+from harness_llm.logs.source import ACCURACY_LOG
+from harness_llm.results.records import TestRecord, Verdict
+from harness_llm.results.run_folder import TestFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from harness_llm.config.model import RunConfig
 
 __all__ = ["check_scorable", "finish_test", "gates_of", "unscored_note"]
-
-_LOG = "mlperf_log_accuracy.json"
 
 
 def finish_test(folder: Path, config: RunConfig, table: SampleTable, benchmark: Benchmark) -> str:
@@ -45,12 +45,12 @@ def finish_test(folder: Path, config: RunConfig, table: SampleTable, benchmark: 
     Raises:
         HarnessError: The log cannot be scored; says why.
     """
-    test = read_json(folder / "test.json")
+    test = TestFolder(folder).record()
     name = f"{folder.parent.name}/{folder.name}"
     asked = _asked(folder, test, table)
     if folder.name.startswith("TEST"):
-        return f"{name}: {_verify(folder, Scenario(test['scenario']), config, asked)}"
-    if test["mode"] != Mode.ACCURACY:
+        return f"{name}: {_verify(folder, test.scenario, config, asked)}"
+    if test.mode != Mode.ACCURACY:
         return ""
     if asked.references is None or config.model_path is None:
         return ""
@@ -93,7 +93,7 @@ def unscored_note(benchmark: Benchmark) -> str:
         return ""
     return (
         f"{benchmark.name} is judged by {', '.join(foreign)}, which this harness does not compute for an "
-        f"accuracy test: {_LOG} is written and not scored; MLCommons' own script scores it "
+        f"accuracy test: {ACCURACY_LOG} is written and not scored; MLCommons' own script scores it "
         "(docs/accuracy.md has the command)"
     )
 
@@ -125,26 +125,25 @@ def _verify(folder: Path, scenario: Scenario, config: RunConfig, table: SampleTa
         else:
             assert config.model_path is not None
             check_gradable(table)
-            score = score_log(read_answers(folder / _LOG), table, TextWithMarkers(config.model_path))
+            score = score_log(read_answers(folder / ACCURACY_LOG), table, TextWithMarkers(config.model_path))
     verdict = verify(
         folder.name,
-        folder / _LOG,
+        folder / ACCURACY_LOG,
         scenario=scenario,
         eos_token_ids=_eos_token_ids(config),
         score=score,
         why_unscored=why,
     )
     verdict.write(folder)
-    TestFolder(folder).record(compliance={"passed": verdict.passed, "reasons": list(verdict.reasons)})
+    TestFolder(folder).verified(Verdict(passed=verdict.passed, reasons=verdict.reasons))
     return "passed" if verdict.passed else "FAILED: " + "; ".join(verdict.reasons)
 
 
-def _asked(folder: Path, test: dict[str, Any], table: SampleTable) -> SampleTable:
+def _asked(folder: Path, test: TestRecord, table: SampleTable) -> SampleTable:
     """The samples that a test ran on, by its test.json; the shared ones where it names no others."""
-    described = test.get("dataset") or {}
-    if described.get("digest", table.digest) == table.digest:
+    if test.dataset is None or test.dataset.digest == table.digest:
         return table
-    return SampleTable.load(folder.parent.parent / str(described["file"]))
+    return SampleTable.load(folder.parent.parent / test.dataset.file)
 
 
 def _is_simulated(config: RunConfig) -> bool:

@@ -15,6 +15,7 @@ PACKAGE = "harness_llm"
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
     {"errors", "core"},
+    {"files"},
     {"checkpoint", "rules"},
     {"benchmark"},
     {"engines", "fetch", "logs", "transport"},
@@ -22,7 +23,8 @@ LAYERS = (
     {"config"},
     {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},
-    {"check", "fleet", "package", "quantize"},
+    {"check", "fleet", "quantize"},
+    {"package"},
     {"scoring"},
     {"run"},
     {"cli", "testing"},

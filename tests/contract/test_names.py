@@ -22,9 +22,9 @@ SAME_ROLE = {"process": "the entry of a child process"}
 
 # Names that mean several things. Part them; never add one.
 TO_PART = {
-    "folder", "model", "options", "progress", "summary",
+    "model", "options", "progress", "summary",
 }  # fmt: skip
-CLASSES_TO_PART = {"Heartbeat", "RunFolder"}
+CLASSES_TO_PART = {"Heartbeat"}
 FACES_TO_MEND = {"compliance"}
 
 # Methods of one name in several classes of the hot path: one implements the other, or all begin or end.

@@ -13,7 +13,7 @@ import pytest
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ReplicaLost
-from harness_llm.results.folder import read_json
+from harness_llm.results.run_folder import RunFolder
 from harness_llm.run.execute import execute
 from harness_llm.run.prepare import prepare
 from harness_llm.views.live import PlainView
@@ -73,8 +73,10 @@ def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_
         assert not scored.is_set()
     finally:
         scored.set()
-    assert read_json(tmp_path / "run/run.json")["state"] == "broken"
-    assert "followed_up" not in read_json(tmp_path / "run/Offline/performance/test.json")
+    folder = RunFolder(tmp_path / "run")
+    record = folder.record()
+    assert record is not None and record.state == "broken"
+    assert not folder.test("Offline/performance").is_followed_up
 
 
 def test_the_last_score_is_made_without_an_engine_that_could_fail(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import EngineError
-from harness_llm.results.folder import read_json
 from harness_llm.run.execute import execute
 from harness_llm.run.prepare import prepare
 from harness_llm.views.live import PlainView
@@ -30,11 +30,11 @@ harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset
 
     with pytest.raises(EngineError, match="cannot be scored"):
         execute(prepared, output, PlainView(""), resume=False, after_test=fails)
-    assert read_json(output / "run.json")["state"] == "broken"
-    first = read_json(record)
-    assert first["state"] == "complete" and "followed_up" not in first
+    assert json.loads((output / "run.json").read_text())["state"] == "broken"
+    first = json.loads(record.read_text())
+    assert first["state"] == "complete" and first["followed_up"] is False
     followed: list[Path] = []
     execute(prepared, output, PlainView(""), resume=True, after_test=followed.append)
     assert followed == [record.parent]
-    assert read_json(output / "run.json")["state"] == "complete"
-    assert read_json(record) == {**first, "followed_up": True}
+    assert json.loads((output / "run.json").read_text())["state"] == "complete"
+    assert json.loads(record.read_text()) == {**first, "followed_up": True}

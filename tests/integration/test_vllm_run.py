@@ -75,7 +75,7 @@ def run(arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_the_engine_says_what_it_is(run: Run) -> None:
-    facts = run.json("replicas/0/facts.json")
+    facts = run.json("replicas/Offline-Server/0/facts.json")
     assert (facts["name"], facts["is_simulated"], facts["max_concurrent"]) == ("vllm", False, 4)
     assert facts["resolved"]["config"]
     assert run.json("run.json")["marker"] == "unofficial"

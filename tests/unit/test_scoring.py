@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
+from golden.run_folder import write_test
+from msgspec.structs import replace
 
 from harness_llm import scoring
 from harness_llm.accuracy.result import Gates
@@ -13,6 +15,9 @@ from harness_llm.benchmark import resolve
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, UsageError
+from harness_llm.results.paths import RUN_JSON
+from harness_llm.results.reading import write_record
+from harness_llm.results.records import RunRecord
 from harness_llm.run.official_score import main, take_over_score
 from harness_llm.scoring import unscored_note
 
@@ -83,11 +88,7 @@ def _test07(run: Path, right: int, samples: int = 990) -> Path:
     folder = run / "Offline" / "TEST07"
     folder.mkdir(parents=True)
     _log(folder, [[FINAL, A if index < right else B, RETURN] for index in range(samples)])
-    record = {
-        "format": 1, "scenario": "Offline", "mode": "PerformanceOnly", "state": "complete",
-        "dataset": _own_samples(run, ["A"] * 990),
-    }  # fmt: skip
-    (folder / "test.json").write_text(json.dumps(record))
+    write_test(folder, "Offline", dataset=_own_samples(run, ["A"] * 990))
     return folder
 
 
@@ -140,8 +141,7 @@ def test_test06_counts_the_end_tokens_that_the_checkpoint_names(
     for name, content in files.items():
         (checkpoint / name).write_text(json.dumps(content))
     _log(folder, [[A, RETURN, RETURN]])
-    record = {"format": 1, "scenario": "Offline", "mode": "PerformanceOnly", "state": "complete"}
-    (folder / "test.json").write_text(json.dumps(record))
+    write_test(folder, "Offline")
     finish_test(folder, _config(tmp_path, "llama2-70b-99.9", model=checkpoint), SHARED)
     assert ("EOS check pass: True" in (folder / "verify_accuracy.txt").read_text()) is passed
 
@@ -189,9 +189,8 @@ def _accuracy_test(run: Path, *, simulated: bool = False, state: str = "complete
     folder = run / "Offline" / "accuracy"
     folder.mkdir(parents=True)
     _log(folder, [[FINAL, A, RETURN], [FINAL, B]])
-    record = {"format": 1, "scenario": "Offline", "mode": "AccuracyOnly", "state": state}
-    (folder / "test.json").write_text(json.dumps(record))
-    (run / "run.json").write_text(json.dumps({"format": 1, "simulated": simulated}))
+    write_test(folder, "Offline", state=state)
+    write_record(run / RUN_JSON, replace(RunRecord.blank(), simulated=simulated))
     _config(run)
     return folder
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_llm.accuracy.sentences import COMMAND
+from harness_llm.files import write_atomically
+from harness_llm.results.accuracy_txt import scores_line
+from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT
+from harness_llm.results.reading import write_record
+from harness_llm.results.records import AccuracyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,10 +88,7 @@ class AccuracyResult:
         return None if self.gates is None else not self.failures
 
     def official_line(self) -> str:
-        """The line that the official checker's patterns match (constants.py, ACC_PATTERN, @b66003e1).
-
-        Every number is a plain one: the patterns do not match numpy's `np.float64(…)`.
-        """
+        """The line that the official checker's patterns match; see `results.accuracy_txt`."""
         shown: dict[str, float] = {name: float(score) for name, score in self.scores.items()}
         if self.characters is not None:
             shown["gen_len"] = int(self.characters)
@@ -96,28 +97,25 @@ class AccuracyResult:
             "gen_tok_len": int(self.tokens),
             "tokens_per_sample": float(self.tokens_per_sample),
         }
-        return repr(shown)
+        return scores_line(shown)
 
     def write(self, folder: Path) -> None:
         """Write accuracy.txt (official form) and accuracy.json into a test folder, each as a whole."""
-        record = {
-            "metric": "rouge" if any(name.startswith("rouge") for name in self.scores) else "exact_match",
-            "scores": {name: float(score) for name, score in self.scores.items()},
-            "gates": {} if self.gates is None else dict(self.gates.minimum),
-            "gates_source": "" if self.gates is None else self.gates.source,
-            "tokens_per_sample_window": None if self.gates is None else self.gates.tokens_per_sample,
-            "passed": self.passed,
-            "failures": self.failures,
-            "tokens_per_sample": float(self.tokens_per_sample),
-            "samples": int(self.samples),
-            "gen_len": None if self.characters is None else int(self.characters),
-            "gen_tok_len": int(self.tokens),
-        }
-        _replace(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")
-        _replace(folder / "accuracy.json", json.dumps(record, indent=2) + "\n")
+        write_atomically(folder / ACCURACY_TXT, f"\nResults\n\n{self.official_line()}\n")
+        write_record(folder / ACCURACY_JSON, self.record())
 
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    def record(self) -> AccuracyRecord:
+        """What accuracy.json holds."""
+        return AccuracyRecord(
+            metric="rouge" if any(name.startswith("rouge") for name in self.scores) else "exact_match",
+            scores={name: float(score) for name, score in self.scores.items()},
+            gates={} if self.gates is None else dict(self.gates.minimum),
+            gates_source="" if self.gates is None else self.gates.source,
+            tokens_per_sample_window=None if self.gates is None else self.gates.tokens_per_sample,
+            passed=self.passed,
+            failures=tuple(self.failures),
+            tokens_per_sample=float(self.tokens_per_sample),
+            samples=int(self.samples),
+            gen_len=None if self.characters is None else int(self.characters),
+            gen_tok_len=int(self.tokens),
+        )

@@ -11,6 +11,7 @@ from harness_llm.accuracy.rouge import postprocess, score_rouge
 from harness_llm.checkpoint import weights_digest
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import DatasetError
+from harness_llm.logs.source import ACCURACY_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def score_test(
     if isinstance(reference, Reference):
         gates = reference.gates(table, weights_digest(model_path or tokenizer_path))
     assert gates is None or isinstance(gates, Gates)
-    outputs = read_outputs(test_dir / "mlperf_log_accuracy.json", len(table))
+    outputs = read_outputs(test_dir / ACCURACY_LOG, len(table))
     answers = [outputs[sample] for sample in range(len(table))]
     return score_answers(answers, table, Tokenizer(tokenizer_path), gates)
 

@@ -9,9 +9,9 @@ import zipfile
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.places import dataset_root
 from harness_llm.fetch.punkt import PUNKT_FILE, PUNKT_SHA256
+from harness_llm.files import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def _model() -> Any:
     """Nltk's Punkt tokenizer for English, or None where its data is missing."""
     punkt = importlib.import_module("nltk.tokenize.punkt")
     archive = dataset_root(os.environ) / PUNKT_FILE
-    if archive.is_file() and sha256(archive) == PUNKT_SHA256:
+    if archive.is_file() and file_digest(archive) == PUNKT_SHA256:
         return punkt.PunktSentenceTokenizer(_parameters(archive))
     try:
         return punkt.PunktTokenizer("english")

@@ -12,7 +12,10 @@ from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.accuracy_log import AccuracyEntry, AccuracyLog, iterate_entries
 from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.source import LogError, read_object, read_text
+from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, LogError, read_text
+from harness_llm.results.paths import TEST_JSON
+from harness_llm.results.reading import sound_record
+from harness_llm.results.records import TestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +92,9 @@ def _first_existing(*paths: Path) -> Path | None:
 def _audit(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
     """The settings that LoadGen logged in the compliance run are those of the round's audit.config."""
     path = _first_existing(
-        folder / "performance" / "run_1" / "mlperf_log_detail.txt",
-        folder / "mlperf_log_detail.txt",
-        folder / "performance" / "mlperf_log_detail.txt",
+        folder / "performance" / "run_1" / DETAIL_LOG,
+        folder / DETAIL_LOG,
+        folder / "performance" / DETAIL_LOG,
     )
     if path is None:
         if case.layout == "run":
@@ -130,9 +133,7 @@ def _audit(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterato
 
 def _answers(case: Case, name: str, folder: Path, test: ComplianceTest) -> Iterator[Check]:
     """What can be verified again from the answers, where they lie whole in the run or tree."""
-    path = _first_existing(
-        folder / "accuracy" / "mlperf_log_accuracy.json", folder / "mlperf_log_accuracy.json"
-    )
+    path = _first_existing(folder / "accuracy" / ACCURACY_LOG, folder / ACCURACY_LOG)
     if path is None:
         return
     if name == "TEST06":
@@ -177,23 +178,25 @@ def _coverage_faults(path: Path, test: ComplianceTest) -> Iterator[str]:
 
 def _dataset(case: Case, name: str, folder: Path) -> Iterator[Check]:
     """In a run: the samples that test.json names are those in the run folder's file."""
-    record, _ = read_object(folder / "test.json")
-    described = (record or {}).get("dataset")
-    if case.layout != "run" or not isinstance(described, dict):
+    if case.layout != "run":
         return
-    path = case.root / str(described.get("file", "")).rpartition("/")[2]
+    record, _ = sound_record(folder / TEST_JSON, TestRecord)
+    described = record.dataset if record is not None else None
+    if described is None:
+        return
+    path = case.root / described.file.rpartition("/")[2]
     try:
         table = SampleTable.load(path)
         found = f"{len(table)} samples, digest {table.digest}"
     except (DatasetError, *BROKEN_INPUT) as error:
         found = str(error) or type(error).__name__
-    wanted = f"{described.get('samples')} samples, digest {described.get('digest')}"
+    wanted = f"{described.samples} samples, digest {described.digest}"
     yield case.check(
         f"compliance.{name}-samples",
         found == wanted,
         found,
         wanted,
-        source="test.json",
+        source=TEST_JSON,
         remedy=f"Run {name} again: these are not the samples that it asked.",
         path=path,
     )

@@ -9,6 +9,7 @@ import typer
 
 from harness_llm.cli.options import AsJson, Division, RoundName, existing, known_round
 from harness_llm.cli.output import EXIT_INVALID, print_json, print_text
+from harness_llm.results.paths import RUN_JSON
 
 __all__ = ["check_verb"]
 
@@ -26,7 +27,7 @@ def check_verb(
     from harness_llm.check import check_run, check_tree
 
     chosen = known_round(round_name)
-    is_run = (existing(path) / "run.json").exists()
+    is_run = (existing(path) / RUN_JSON).exists()
     tree_division = None if division is None else str(division)
     report = check_run(path, chosen) if is_run else check_tree(path, chosen, tree_division)
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from harness_llm.datasets.pandas_pickle import read_columns
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
+from harness_llm.files import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file", _REMEDY)
-    digest = _md5(path)
+    digest = file_digest(path, "md5")
     if official and digest != MD5:  # before anything is unpickled
         raise DatasetError(f"{path}: md5 is {digest}, the official file's is {MD5}", _REMEDY)
     columns = read_columns(path, ["tok_input", "output"], ["tok_input_length"])
@@ -75,11 +75,6 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
         references=columns["output"],
         source=str(path),
     )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _prompt(path: Path, sample: int, cell: Any) -> npt.NDArray[np.int32]:

@@ -10,7 +10,6 @@ OUTPUT.txt is what that script printed; scores are its `'name': number`, the las
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +20,18 @@ from harness_llm.config.load import load_config
 from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, UsageError
 from harness_llm.logs.accuracy_log import AccuracyLog
-from harness_llm.logs.source import read_text
-from harness_llm.results.folder import read_json
+from harness_llm.logs.source import ACCURACY_LOG, read_text
+from harness_llm.results.accuracy_txt import scores_in
+from harness_llm.results.paths import RUN_JSON, config_file
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import TestFolder
 from harness_llm.scoring import gates_of, unscored_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main", "take_over_score"]
-
-_SCORE = re.compile(r"'(\w+)':\s*'?(\d+(?:\.\d+)?)\b")
 
 
 def take_over_score(folder: Path, output: Path) -> AccuracyResult:
@@ -44,14 +45,14 @@ def take_over_score(folder: Path, output: Path) -> AccuracyResult:
         FolderError: The test did not end well, was simulated, or its log is not whole.
         UsageError: The harness scores this benchmark itself, or the output lacks a score that judges it.
     """
-    test, run = read_json(folder / "test.json"), read_json(folder.parent.parent / "run.json")
-    if test.get("state") != "complete" or test.get("mode") != Mode.ACCURACY:
+    test, run = TestFolder(folder).record(), read_record(folder.parent.parent / RUN_JSON, RunRecord)
+    if test.state != "complete" or test.mode != Mode.ACCURACY:
         raise FolderError(
             f"{folder}: no accuracy test that ended by itself", "Name <run>/<Scenario>/accuracy."
         )
-    if run.get("simulated") is not False:
+    if run.simulated:
         raise FolderError(f"{folder}: its answers are simulated, so no score can be a result")
-    config = load_config(folder.parent.parent / "config" / f"{test['scenario']}.yaml")
+    config = load_config(config_file(folder.parent.parent, test.scenario))
     benchmark = resolve(config.harness_config.benchmark)
     gates = gates_of(config, benchmark)
     if not unscored_note(benchmark) or not isinstance(gates, Gates):
@@ -59,10 +60,10 @@ def take_over_score(folder: Path, output: Path) -> AccuracyResult:
     text, problem = read_text(output)
     if problem:
         raise UsageError(f"{output}: {problem}", "Keep what the script prints: … | tee OUTPUT.txt")
-    found = {name: float(value) for name, value in _SCORE.findall(text) if name in gates.minimum}
+    found = {score.name: score.value for score in scores_in(text) if score.name in gates.minimum}
     if missing := [name for name in gates.minimum if name not in found]:
         raise UsageError(f"{output}: holds no score '{missing[0]}': number", "Give the whole output.")
-    log = AccuracyLog.read(folder / "mlperf_log_accuracy.json")
+    log = AccuracyLog.read(folder / ACCURACY_LOG)
     if log.problems or log.is_truncated or not log.samples or log.tokens is None:
         raise FolderError(f"{log.path}: {log.problems[0] if log.problems else 'holds no whole answers'}")
     result = AccuracyResult(found, len(log.samples), log.tokens, None, gates)

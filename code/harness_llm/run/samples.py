@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness_llm import datasets
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
+from harness_llm.results.paths import SHARED_SAMPLES, own_samples
 from harness_llm.run.inputs import check_fit, check_reference
 from harness_llm.scoring import check_scorable, unscored_note
 
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
     from harness_llm.datasets.table import SampleTable
 
-__all__ = ["SHARED_SAMPLES", "load_tables", "samples_file"]
+__all__ = ["load_tables", "samples_file"]
 
-SHARED_SAMPLES = "samples.npz"
-"""File in the run folder with the samples of every test that has none of its own."""
 
 _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 
@@ -66,7 +65,7 @@ def load_tables(
 
 def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
     """Name, in the run folder, of the file with the samples of a test, `performance` or `TEST07`."""
-    return f"samples_{test}.npz" if test in own else SHARED_SAMPLES
+    return own_samples(test) if test in own else SHARED_SAMPLES
 
 
 def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: DatasetOptions) -> SampleTable:

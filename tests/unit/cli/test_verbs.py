@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from golden.run_folder import build_run, edit
+from msgspec.structs import replace
 from own_benchmark import OFFICIAL
 
 import harness_llm.run.execute
 from harness_llm.cli import run as run_module
 from harness_llm.errors import HostError, ReplicaLost
-from harness_llm.results.folder import RunFolder
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +62,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path
 def _begun(setup: Setup, folder: Path) -> None:
     """Leave an unfinished run of the usual configuration behind."""
     with RunFolder(folder) as run:
-        run.record(state="broken", fingerprint=setup.prepared().fingerprint, started_utc="2026-01-01")
+        fingerprint = setup.prepared().fingerprint
+        run.begin(replace(RunRecord.blank(), fingerprint=fingerprint, started_utc="2026-01-01"))
 
 
 def test_the_newest_unfinished_run_of_the_same_configuration_goes_on(

@@ -7,14 +7,19 @@ import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
+from golden.run_folder import begin_test
 from own_benchmark import OFFICIAL, TEST07, Setup
 
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, HarnessError, HostError, LoadgenLost, ReplicaLost
 from harness_llm.fleet.watch import Watch
-from harness_llm.results.folder import RunFolder, read_json
+from harness_llm.results.paths import RUN_JSON
+from harness_llm.results.reading import read_record, write_record
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import RunFolder
 from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute, find_unfinished
 from harness_llm.run.prepare import prepare
@@ -40,7 +45,7 @@ class _FakeMeasuring:
             raise self.error
         for group in groups:
             for test in group.tests:
-                folder.test(test.name).begin()
+                begin_test(folder.test(test.name))
                 after_test(folder.test(test.name).path)
 
 
@@ -49,6 +54,10 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> _FakeMeasuring:
     fake = _FakeMeasuring()
     monkeypatch.setattr(execute_module, "measure_groups", fake)
     return fake
+
+
+def read_run(output: Path) -> RunRecord:
+    return read_record(output / RUN_JSON, RunRecord)
 
 
 def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[Path]:
@@ -60,10 +69,10 @@ def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[
 def test_a_run_that_ends_is_complete_and_closed(setup: Setup, measuring: _FakeMeasuring) -> None:
     output, prepared = setup.folder / "run", setup.prepared()
     assert _execute(prepared, output) == [output / "Offline/performance"]
-    record = read_json(output / "run.json")
-    assert (record["format"], record["state"], record["reason"]) == (1, "complete", "")
-    assert record["fingerprint"] == prepared.fingerprint
-    assert record["finished_utc"] >= record["started_utc"]
+    record = read_run(output)
+    assert (record.format, record.state, record.reason) == (2, "complete", "")
+    assert record.fingerprint == prepared.fingerprint
+    assert record.finished_utc is not None and record.finished_utc >= record.started_utc
     assert load_config(output / "config/Offline.yaml") == prepared.configs[0]
     for resume in (False, True):
         with pytest.raises(FolderError, match="finished run"):
@@ -88,8 +97,8 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     measuring.error = error
     with pytest.raises(type(error)):
         _execute(prepared, output)
-    record = read_json(output / "run.json")
-    assert (record["state"], record["reason"]) == (state, reason)
+    record = read_run(output)
+    assert (record.state, record.reason) == (state, reason)
     assert find_unfinished(prepared, setup.folder) == output
     with RunFolder(output):
         assert find_unfinished(prepared, setup.folder) is None, "another process goes on with it"
@@ -98,11 +107,11 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
         _execute(prepared, output)
     with pytest.raises(FolderError, match="another configuration"):
         _execute(setup.prepared(dataset_seed=3), output, resume=True)
-    assert read_json(output / "run.json")["state"] == state
+    assert read_run(output).state == state
     _execute(prepared, output, resume=True)
-    again = read_json(output / "run.json")
-    assert (again["state"], again["started_utc"], len(again["resumed_utc"])) == (
-        "complete", record["started_utc"], 1,
+    again = read_run(output)
+    assert (again.state, again.started_utc, len(again.resumed_utc)) == (
+        "complete", record.started_utc, 1,
     )  # fmt: skip
 
 
@@ -112,15 +121,16 @@ def test_every_test_says_which_samples_it_ran_on(setup: Setup, measuring: _FakeM
     prepared = prepare([config], ["TEST07", "TEST09"])
     output = setup.folder / "run"
     assert set(_execute(prepared, output)) == {output / "Offline/TEST09", output / "Offline/TEST07"}
-    record = read_json(output / "run.json")
-    assert record["dataset"]["digest"] == prepared.table.digest
-    assert record["test_datasets"]["TEST07"]["digest"] == prepared.own_tables["TEST07"].digest
+    record = read_run(output)
+    assert record.dataset.digest == prepared.table.digest
+    assert record.test_datasets["TEST07"].digest == prepared.own_tables["TEST07"].digest
     for test, file, table in (
         ("TEST09", "samples.npz", prepared.table),
         ("TEST07", "samples_TEST07.npz", prepared.own_tables["TEST07"]),
     ):
-        described = read_json(output / "Offline" / test / "test.json")["dataset"]
-        assert (described["file"], described["digest"]) == (file, table.digest)
+        described = RunFolder(output).test(f"Offline/{test}").record().dataset
+        assert described is not None
+        assert (described.file, described.digest) == (file, table.digest)
         assert SampleTable.load(output / file).digest == table.digest
 
 
@@ -148,8 +158,8 @@ def test_a_disk_that_fills_up_breaks_the_run_in_our_words(setup: Setup, measurin
     with pytest.raises(HostError, match="No space left") as caught:
         _execute(prepared, output)
     assert str(output) in caught.value.message and caught.value.remedy
-    record = read_json(output / "run.json")
-    assert record["state"] == "broken" and "No space left" in record["reason"]
+    record = read_run(output)
+    assert record.state == "broken" and "No space left" in record.reason
     assert find_unfinished(prepared, setup.folder) == output
 
 
@@ -159,8 +169,8 @@ def test_the_newest_unfinished_run_goes_on(setup: Setup, measuring: _FakeMeasuri
     for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
         with pytest.raises(ReplicaLost):
             _execute(prepared, setup.folder / name)
-        with RunFolder(setup.folder / name) as folder:
-            folder.record(started_utc=started)
+        record = read_run(setup.folder / name)
+        write_record(setup.folder / name / RUN_JSON, msgspec.structs.replace(record, started_utc=started))
     assert find_unfinished(prepared, setup.folder) == setup.folder / "b"
     assert find_unfinished(setup.prepared(dataset_seed=5), setup.folder) is None
 

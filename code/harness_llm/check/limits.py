@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 from harness_llm.core import Mode
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
+from harness_llm.results.records import RunRecord
+from harness_llm.rules import BenchmarkRules
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness_llm.rules import BenchmarkRules
-
-__all__ = ["AskedLimits", "asked_limits"]
-
-_SHARED = "samples.npz"
 _LEAST_TOKENS = 2  # LoadGen counts an answer of one token as an error
 
 
@@ -40,20 +34,17 @@ class AskedLimits:
     required: str
 
 
-def asked_limits(run_dir: Path, record: dict[str, Any], known: BenchmarkRules) -> Iterator[AskedLimits]:
+def asked_limits(run_dir: Path, record: RunRecord, known: BenchmarkRules) -> Iterator[AskedLimits]:
     """The output limits with which each test of a run asked; none of a table that cannot be read.
 
     Args:
         run_dir: The run folder.
-        record: Its run.json, which may be damaged.
+        record: Its run.json.
         known: The rules of its benchmark.
     """
-    tests, own = record.get("tests"), record.get("test_datasets")
     tables: dict[str, SampleTable] = {}
-    names = [str(name).rpartition("/")[2] for name in tests] if isinstance(tests, list) else []
-    for test in dict.fromkeys(names):
-        described = own.get(test) if isinstance(own, dict) else None
-        file = str(described.get("file") if isinstance(described, dict) else _SHARED).rpartition("/")[2]
+    for test in dict.fromkeys(name.rpartition("/")[2] for name in record.tests):
+        file = record.dataset_of(test).file.rpartition("/")[2]
         try:
             if file not in tables:
                 tables[file] = SampleTable.load(run_dir / file)
