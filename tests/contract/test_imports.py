@@ -23,7 +23,6 @@ LAYERS = (
     {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},
     {"check", "fleet", "package", "quantize"},
-    {"scoring"},
     {"run"},
     {"cli", "testing"},
     {"__main__"},

@@ -10,6 +10,7 @@ from harness_llm.check.case import Case, relative
 from harness_llm.check.model import Check, Report, guarded
 from harness_llm.check.record import dataset_checks, record_checks, recorded_tests
 from harness_llm.check.scenario import scenario_checks
+from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
 from harness_llm.logs.source import file_problem, read_object
 
@@ -79,7 +80,7 @@ def _cases(
             performance=folder / "performance",
             accuracy=folder / "accuracy",
             user_conf=folder / first.folder / "user.conf",
-            tests={name: folder / name for name in names if name.startswith("TEST")},
+            tests={name: folder / name for name in names if is_audit_name(name)},
             samples=samples if isinstance(samples, int) else None,
             modes=modes,
             is_simulated=record.get("simulated") is not False,

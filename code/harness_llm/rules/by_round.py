@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         LengthWindow,
         RoundRow,
         SampleCounts,
+        Scoring,
         Seeds,
     )
 
@@ -48,6 +49,7 @@ class BenchmarkRules:
     samples: SampleCounts
     latency: Mapping[Scenario, LatencyLimits]
     accuracy: tuple[AccuracyGate, ...]
+    scoring: Scoring
     length: LengthWindow
     generation: Generation
     min_duration_ms: int
