@@ -93,7 +93,7 @@ class Bench:
             RunBroken: The run broke, or LoadGen did not run each sample once.
         """
         run = self._next_folder()
-        execute(self._prepared, run, self._view, resume=False, after_test=lambda _: None)
+        execute(self._prepared, run, self._view, resume=False)
         test = run / "Offline/performance"
         self._order = read_events(test / EVENTS_NPY)["sample"].tolist()
         if sorted(self._order) != list(range(len(self._prepared.table))):

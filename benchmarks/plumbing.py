@@ -131,7 +131,7 @@ def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path,
         "simulated": {"concurrent": _IN_FLIGHT, **latency},
     }
     config = RunConfig.model_validate({"llm_config": {}, "harness_config": harness})
-    execute(prepare([config], ["performance"]), folder / "run", view, resume=False, after_test=lambda _: None)
+    execute(prepare([config], ["performance"]), folder / "run", view, resume=False)
     test = folder / "run" / scenario / "performance"
     measured = Measured(DetailLog.read(test / DETAIL_LOG), TestFolder(test).record())
     expected = load.offline_samples if scenario == "Offline" else queries

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.masking_utils import sdpa_mask
 
 from harness_llm import datasets
-from harness_llm.accuracy.rouge import score_rouge
+from harness_llm.accuracy.metrics.rouge import score_rouge
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import HarnessError

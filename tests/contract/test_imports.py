@@ -25,7 +25,6 @@ LAYERS = (
     {"accuracy", "compliance", "loadgen", "replica", "views"},
     {"check", "fleet", "quantize"},
     {"package"},
-    {"scoring"},
     {"run"},
     {"cli", "testing"},
     {"__main__"},

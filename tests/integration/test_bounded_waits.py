@@ -14,8 +14,10 @@ import pytest
 from harness_llm.config.load import load_config
 from harness_llm.errors import ReplicaLost
 from harness_llm.results.run_folder import RunFolder
+from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute
 from harness_llm.run.prepare import prepare
+from harness_llm.run.score import ScoreResult
 from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
@@ -56,19 +58,24 @@ harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset
     return prepare([load_config(folder / "run.yaml")], ("performance", "accuracy"))
 
 
-def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_there(tmp_path: Path) -> None:
+def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = _prepared(tmp_path)
     scored = threading.Event()
 
-    def score(_: Path) -> None:
+    def score(_: Path) -> ScoreResult:
         children = psutil.Process(os.getpid()).children()
         next(c for c in children if "harness_llm.replica.process" in c.cmdline()).send_signal(signal.SIGKILL)
         scored.wait(60)
+        return ScoreResult("")
+
+    monkeypatch.setattr(execute_module, "score", score)
 
     started = time.monotonic()
     try:
         with pytest.raises(ReplicaLost, match="SIGKILL"):
-            execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=score)
+            execute(prepared, tmp_path / "run", PlainView(""), resume=False)
         assert time.monotonic() - started < 30
         assert not scored.is_set()
     finally:
@@ -79,13 +86,17 @@ def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_
     assert not folder.test("Offline/performance").is_followed_up
 
 
-def test_the_last_score_is_made_without_an_engine_that_could_fail(tmp_path: Path) -> None:
+def test_the_last_score_is_made_without_an_engine_that_could_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = _prepared(tmp_path)
     engines: dict[str, int] = {}
 
-    def score(test: Path) -> None:
+    def score(test: Path) -> ScoreResult:
         children = psutil.Process(os.getpid()).children()
         engines[test.name] = sum("harness_llm.replica.process" in child.cmdline() for child in children)
+        return ScoreResult(test.name)
 
-    execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=score)
+    monkeypatch.setattr(execute_module, "score", score)
+    execute(prepared, tmp_path / "run", PlainView(""), resume=False)
     assert engines == {"performance": 1, "accuracy": 0}

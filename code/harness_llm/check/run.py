@@ -11,6 +11,7 @@ from harness_llm.check.case import Case, relative
 from harness_llm.check.model import Check, Report, guarded
 from harness_llm.check.record import dataset_checks, record_checks
 from harness_llm.check.scenario import scenario_checks
+from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
 from harness_llm.logs.source import file_problem
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
@@ -80,7 +81,7 @@ def _cases(
             performance=folder / "performance",
             accuracy=folder / "accuracy",
             user_conf=folder / first.folder / USER_CONF,
-            tests={name: folder / name for name in names if name.startswith("TEST")},
+            tests={name: folder / name for name in names if is_audit_name(name)},
             samples=record.dataset.samples if record.dataset.samples >= 0 else None,
             modes=modes,
             is_simulated=record.simulated,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness_llm import rules
 from harness_llm.check.model import INFERENCE
 from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import has_wrapped_numbers, official_scores
@@ -34,13 +35,11 @@ def _is_unscored(case: Case) -> bool:
 
 
 def _how_to_score(case: Case) -> str:
-    """The remedy for a missing score: the harness scores ROUGE; other scores come from MLCommons' scripts."""
-    if case.rules is None or all(row.metric.startswith("rouge") for row in case.rules.accuracy):
-        return "Score the accuracy log."
-    return (
-        "Score the log with MLCommons' own script and take its score over: "
-        "python -m harness_llm.run.official_score (docs/accuracy.md)."
-    )
+    """The remedy for a missing score: the harness's own, or MLCommons' script."""
+    if case.rules is None or case.rules.scoring.metric is not None:
+        return "Score the accuracy log: harness-llm score RUN."
+    script = rules.expand_source(case.rules.scoring.script)
+    return f"Score the log with {script} and take its output over: harness-llm score RUN --from OUTPUT.txt."
 
 
 def _scores(case: Case) -> Iterator[Check]:

@@ -10,6 +10,7 @@ from harness_llm.check.case import Case, relative
 from harness_llm.check.model import INFERENCE, POLICIES, Check, guarded
 from harness_llm.check.paperwork import documentation_checks, source_checks, system_checks
 from harness_llm.check.tree_files import folders
+from harness_llm.compliance import is_audit_name
 from harness_llm.core import Scenario
 from harness_llm.files import file_digest
 from harness_llm.logs.source import file_problem, read_object
@@ -208,7 +209,7 @@ def _case(
         performance=place / "performance" / "run_1",
         accuracy=place / "accuracy",
         user_conf=documents / "user.conf",
-        tests={entry.name: entry for entry in folders(compliance) if entry.name.startswith("TEST")},
+        tests={entry.name: entry for entry in folders(compliance) if is_audit_name(entry.name)},
     )
 
 

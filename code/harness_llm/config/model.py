@@ -96,6 +96,8 @@ class HarnessConfig(_Strict):
         min_tokens: Shortest answer; at least 2, because LoadGen refuses answers of one token.
         replicas: Engine instances; None means one for each group of devices that the host has.
         devices_per_replica: GPUs of one replica; None means tensor x pipeline parallel size.
+        metric: What your own benchmark is scored by, `rouge` or `exact_match`; None takes what its
+            benchmark.yaml names, else `rouge`.
         reference: JSON file with the reference accuracy of your own benchmark; None scores without a gate.
         engine_env: Environment variables for the engine's process: text; a number is taken as its text.
         engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
@@ -123,6 +125,7 @@ class HarnessConfig(_Strict):
     engine: str = DEFAULT
     replicas: PositiveInt | None = None
     devices_per_replica: PositiveInt | None = None
+    metric: str | None = None
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)
     engine_start_timeout_s: PositiveFloat = 1800.0

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_llm import rules
+from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, read_object, read_text
 from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, published_numbers
@@ -69,7 +69,7 @@ class Writer:
         self._logs(folder.path / "performance", place.performance, _LOGS)
         self._accuracy(place, folder)
         for test in folder.compliance:
-            self._compliance(place.compliance / test, folder.path / test, test)
+            self._compliance(place.compliance / test, folder.path / test, AUDIT_TESTS[test])
         documents = self._folder(place.documents)
         conf = _present(folder.path / "performance" / USER_CONF).read_bytes()
         (documents / USER_CONF).write_bytes(self._notes().encode() + conf)
@@ -86,24 +86,25 @@ class Writer:
         text = accuracy_text(numbers, self._marks.sentences)
         (target / ACCURACY_TXT).write_text(f"{text}\nhash={digest}\n", encoding="utf-8")
 
-    def _compliance(self, below: Path, source: Path, test: str) -> None:
+    def _compliance(self, below: Path, source: Path, test: AuditTest) -> None:
         """Write a compliance test; the verdict file must say that it passed where closed needs it."""
-        name = rules.compliance_test(test).result_file
+        name = test.row.result_file
         verdict = _text(_present(source / name))
-        if "failed" in verdict or "FAIL" in verdict:
+        if test.says_failed(verdict):
             message = f"{source / name}: the compliance test failed"
             if self._admission.division == "closed":
                 raise FolderError(message, "Closed needs a passing compliance test of each scenario.")
             self.warnings.append(message)
         (self._folder(below) / name).write_text(verdict + self._notes(), encoding="utf-8")
-        self._logs(source, below / "performance" / "run_1", _LOGS)
-        if test == "TEST06":  # about a hundred answers; kept whole, as the official verification keeps it
-            self._logs(source, below / "accuracy", (ACCURACY_LOG,))
-            return
-        self._logs(source, below / "accuracy", ())
-        target = self._folder(below / "accuracy")
-        digest = copy_truncated(_present(source / ACCURACY_LOG), target / ACCURACY_LOG)
-        (target / ACCURACY_TXT).write_text(f"{self._notes()}hash={digest}\n", encoding="utf-8")
+        for file in test.tree_files:
+            place = below / file.path.parent
+            if not file.is_cut:
+                self._logs(source, place, (file.path.name,))
+                continue
+            self._logs(source, place, ())
+            digest = copy_truncated(_present(source / file.path.name), self._top / place / file.path.name)
+            text = f"{self._notes()}hash={digest}\n"
+            (self._top / place / ACCURACY_TXT).write_text(text, encoding="utf-8")
 
     def _notes(self) -> str:
         """The marks as comment lines; empty for an official result."""

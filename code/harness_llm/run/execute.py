@@ -17,34 +17,25 @@ from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
 from harness_llm.run.samples import samples_file
+from harness_llm.run.score import score
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness_llm.run.prepare import Prepared
     from harness_llm.views.live import View
 
 __all__ = ["execute", "find_unfinished"]
 
 
-def execute(
-    prepared: Prepared,
-    output: Path,
-    view: View,
-    *,
-    resume: bool,
-    after_test: Callable[[Path], None],
-) -> None:
-    """Measure into a run folder.
+def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> None:
+    """Measure into a run folder, and score or verify each test that LoadGen ended.
 
     Args:
         prepared: From `prepare`.
         output: The run folder; new, or with `resume` one of the same run that did not finish.
         view: Where to show how it goes.
         resume: Continue an unfinished run: complete tests are kept.
-        after_test: Called with the folder of each test that LoadGen ended, e.g. to score it.
 
     Raises:
         FolderError: The folder is in use, finished, or of another run.
@@ -69,7 +60,9 @@ def execute(
 
             def follow_up(test: Path) -> None:
                 TestFolder(test).asked(_described(prepared, test.name))
-                after_test(test)
+                result = score(test)
+                if result.text:
+                    view.say(f"{result.test}: {result.text}")
 
             with Watch(view, port=prepared.configs[0].harness_config.port) as watch:
                 measure_groups(watch, folder, prepared.groups, follow_up)

@@ -8,11 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from harness_llm import datasets, rules
-from harness_llm.accuracy.reference_file import Reference
-from harness_llm.checkpoint import weights_digest
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch.local import child_environment
-from harness_llm.scoring import gates_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +24,6 @@ __all__ = [
     "check_fit",
     "check_loadgen",
     "check_model",
-    "check_reference",
     "check_same_benchmark",
     "check_tests",
 ]
@@ -35,7 +31,7 @@ __all__ = [
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
 _SAME_IN_ALL = (
     "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed", "tests",
-    "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
+    "chat_template", "user_conf", "max_tokens", "min_tokens", "metric", "reference", "port",
 )  # fmt: skip
 
 
@@ -151,17 +147,6 @@ def check_model(config: RunConfig) -> None:
     if engine.needs_checkpoint:
         assert checkpoint is not None
         checkpoint.require(weights=engine.needs_weights(config.llm_config))
-
-
-def check_reference(config: RunConfig, table: SampleTable, benchmark: Benchmark) -> None:
-    """Refuse a reference made for other samples or weights now, not after the test.
-
-    Raises:
-        ConfigError: It was.
-    """
-    reference = gates_of(config, benchmark)
-    if isinstance(reference, Reference) and config.model_path is not None:
-        reference.gates(table, weights_digest(config.model_path))
 
 
 def check_fit(config: RunConfig, table: SampleTable) -> None:

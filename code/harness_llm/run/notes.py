@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.accuracy.metrics import Foreign, metric_of
 from harness_llm.config.model import HarnessConfig
 from harness_llm.core import Mode, Scenario
-from harness_llm.scoring import unscored_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,10 @@ def notes_on(
         user_conf: LoadGen's user.conf, validated.
         benchmark: The benchmark of the run.
     """
-    notes = [benchmark.note, unscored_note(benchmark) if "accuracy" in tests else ""]
+    notes = [benchmark.note]
+    metric = metric_of(benchmark, configs[0].harness_config.metric)
+    if "accuracy" in tests and isinstance(metric, Foreign):
+        notes.append(metric.note)
     official = benchmark.rules
     if official is not None and len(table) < official.samples.performance:
         notes.append(
@@ -84,8 +87,9 @@ def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[s
         yield "chat_template", "without a jsonl data set"
     if "synthetic" not in kinds and _is_set(harness, "dataset_seed"):
         yield "dataset_seed", "without a synthetic data set"
-    if benchmark.is_official and _is_set(harness, "reference"):
-        yield "reference", "for an official benchmark, which is judged by its rules"
+    for name in ("metric", "reference"):
+        if benchmark.is_official and _is_set(harness, name):
+            yield name, "for an official benchmark, which is judged by its rules"
 
 
 def _unset_limits(config: RunConfig, user_conf: UserConf, benchmark: Benchmark) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness_llm import rules
-from harness_llm.compliance.audit import audit_config
+from harness_llm.compliance import audit_test
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.transport.spec import LoadgenTest
@@ -71,7 +71,7 @@ def plan_test(
         expected = _expected_queries(planned, settings, official is not None, samples)
         return msgspec.structs.replace(planned, expected=expected)
     if official is None:
-        return msgspec.structs.replace(planned, audit_conf=audit_config(test))
+        return msgspec.structs.replace(planned, audit_conf=audit_test(test).audit())
     if test not in official.tests:
         known = (*TESTS, *official.tests)
         near = rules.nearest(test, known)
@@ -84,7 +84,7 @@ def plan_test(
     return msgspec.structs.replace(
         planned,
         expected=samples if asks_each_once else None,
-        audit_conf=audit_config(test, loaded_samples=samples if is_other_size else None),
+        audit_conf=audit_test(test).audit(loaded_samples=samples if is_other_size else None),
     )
 
 

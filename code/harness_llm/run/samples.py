@@ -6,11 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness_llm import datasets
+from harness_llm.accuracy import gates_of
+from harness_llm.accuracy.metrics import Foreign, metric_named, metric_of
+from harness_llm.accuracy.reference import Reference
+from harness_llm.checkpoint import weights_digest
+from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.datasets.options import DatasetOptions
 from harness_llm.errors import ConfigError
 from harness_llm.results.paths import SHARED_SAMPLES, own_samples
-from harness_llm.run.inputs import check_fit, check_reference
-from harness_llm.scoring import check_scorable, unscored_note
+from harness_llm.run.inputs import check_fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
     from harness_llm.datasets.table import SampleTable
 
-__all__ = ["load_tables", "samples_file"]
+__all__ = ["load_tables", "samples_file", "shared_table"]
 
 
 _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
@@ -42,14 +46,7 @@ def load_tables(
         UsageError: Samples that cannot be read, do not fit the model, or cannot be scored.
     """
     harness = configs[0].harness_config
-    table = _load(
-        configs[0],
-        harness,
-        DatasetOptions(
-            samples=harness.dataset_samples,
-            official=benchmark.is_official and harness.dataset_samples is None,
-        ),
-    )
+    table = shared_table(configs[0], benchmark)
     own = {
         name: _load(configs[0], given, DatasetOptions())
         for name, given in harness.tests.items()
@@ -61,6 +58,20 @@ def load_tables(
     for name in tests:
         _check_scorable(configs, name, own.get(name, table), benchmark)
     return table, own
+
+
+def shared_table(config: RunConfig, benchmark: Benchmark) -> SampleTable:
+    """The samples of every test that has none of its own.
+
+    Raises:
+        UsageError: They cannot be read.
+    """
+    harness = config.harness_config
+    options = DatasetOptions(
+        samples=harness.dataset_samples,
+        official=benchmark.is_official and harness.dataset_samples is None,
+    )
+    return _load(config, harness, options)
 
 
 def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
@@ -91,15 +102,29 @@ def _check_scorable(
     configs: Sequence[RunConfig], test: str, table: SampleTable, benchmark: Benchmark
 ) -> None:
     """Find now what would make a finished test impossible to score."""
-    if any(config.engine.is_simulated for config in configs):
-        if test == "accuracy" and table.references is not None:
-            check_reference(configs[0], table, benchmark)
+    is_simulated = any(config.engine.is_simulated for config in configs)
+    if test == "accuracy":
+        _check_accuracy(configs[0], table, benchmark, is_simulated=is_simulated)
+    elif test in AUDIT_TESTS and (name := AUDIT_TESTS[test].metric) is not None and not is_simulated:
+        metric_named(name).check(table)
+
+
+def _check_accuracy(
+    config: RunConfig, table: SampleTable, benchmark: Benchmark, *, is_simulated: bool
+) -> None:
+    """What an accuracy test needs: references, whatever its metric needs, gates of this very run."""
+    harness = config.harness_config
+    metric = metric_of(benchmark, harness.metric)
+    if isinstance(metric, Foreign) or (is_simulated and table.references is None):
         return
-    if test == "accuracy" and not unscored_note(benchmark):
-        if table.references is None:
-            raise ConfigError(
-                f"the data set {table.name} has no reference answers, so accuracy cannot be scored",
-                "Run with --test performance only, or add references to the data set.",
-            )
-        check_reference(configs[0], table, benchmark)
-    check_scorable(configs[0], test, table, benchmark)
+    gates = gates_of(benchmark, harness.reference)
+    judged = () if gates is None else tuple(gates.scores if isinstance(gates, Reference) else gates.minimum)
+    if strange := sorted(set(judged) - set(metric.scores)):
+        raise ConfigError(
+            f"{harness.reference}: has the score {strange[0]}, which the metric {metric.name} does not give",
+            "Make the reference again with `harness-llm reference`, or change harness_config.metric.",
+        )
+    if not is_simulated:
+        metric.check(table, judged)
+    if isinstance(gates, Reference) and config.model_path is not None:
+        gates.gates(table, weights_digest(config.model_path))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.accuracy import sentences
-from harness_llm.accuracy.sentences import has_sentence_model, split_sentences
+from harness_llm.accuracy.metrics import sentences
+from harness_llm.accuracy.metrics.sentences import has_sentence_model, split_sentences
 from harness_llm.fetch.punkt import PUNKT_FILE
 from harness_llm.files import file_digest
 

@@ -53,7 +53,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path
     monkeypatch.setattr(
         harness_llm.run.execute,
         "execute",
-        lambda prepared, folder, view, *, resume, after_test: found.append((folder, resume)),
+        lambda prepared, folder, view, *, resume: found.append((folder, resume)),
     )
     monkeypatch.setattr(run_module, "show_run", lambda folder, as_json: None)
     return found

@@ -23,6 +23,7 @@ from harness_llm.results.run_folder import RunFolder
 from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute, find_unfinished
 from harness_llm.run.prepare import prepare
+from harness_llm.run.score import ScoreResult
 from harness_llm.testing import RecordingView
 from harness_llm.views.live import PlainView
 
@@ -62,7 +63,14 @@ def read_run(output: Path) -> RunRecord:
 
 def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[Path]:
     ended: list[Path] = []
-    execute(prepared, output, PlainView(""), resume=resume, after_test=ended.append)
+
+    def score(test: Path) -> ScoreResult:
+        ended.append(test)
+        return ScoreResult(test.name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute_module, "score", score)
+        execute(prepared, output, PlainView(""), resume=resume)
     return ended
 
 
@@ -192,5 +200,5 @@ def test_notes_are_shown_before_anything_starts(setup: Setup, measuring: _FakeMe
     view = RecordingView()
     measuring.error = ReplicaLost("gone")
     with pytest.raises(ReplicaLost):
-        execute(prepared, setup.folder / "run", view, resume=False, after_test=lambda _: None)
+        execute(prepared, setup.folder / "run", view, resume=False)
     assert prepared.notes and view.said[: len(prepared.notes)] == [f"note: {note}" for note in prepared.notes]

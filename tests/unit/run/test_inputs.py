@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from own_benchmark import OFFICIAL, TEST07, Setup
 
-from harness_llm.accuracy.reference_file import Reference
+from harness_llm.accuracy.reference import Reference
 from harness_llm.errors import ConfigError, DatasetError, HostError, ModelError
 from harness_llm.run.prepare import prepare
 

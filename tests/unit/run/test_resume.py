@@ -42,7 +42,7 @@ def _commit(monkeypatch: pytest.MonkeyPatch, commit: str | None) -> None:
 def _go_on(setup: Setup, output: Path, *, resume: bool = True, **harness: Any) -> list[str]:
     view = RecordingView()
     with pytest.raises(RunBroken, match="as the test wants"):
-        execute(setup.prepared(**harness), output, view, resume=resume, after_test=lambda _: None)
+        execute(setup.prepared(**harness), output, view, resume=resume)
     return view.said
 
 
@@ -57,7 +57,7 @@ def test_another_version_of_a_package_is_another_run(
     monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "2"})
     assert find_unfinished(setup.prepared(), setup.folder) is None
     with pytest.raises(FolderError, match="package version"):
-        execute(setup.prepared(), broken, RecordingView(), resume=True, after_test=lambda _: None)
+        execute(setup.prepared(), broken, RecordingView(), resume=True)
     assert read_record(broken / RUN_JSON, RunRecord).packages == {"vllm": "1"}
 
 
@@ -83,5 +83,5 @@ def test_a_disk_that_fills_as_the_run_is_recorded_ends_it_by_name(setup: Setup, 
     (broken / "config/Offline.yaml").unlink()
     (broken / "config/Offline.yaml").mkdir()  # as good as no space: it cannot be written
     with pytest.raises(HostError, match="Offline.yaml"):
-        execute(setup.prepared(), broken, RecordingView(), resume=True, after_test=lambda _: None)
+        execute(setup.prepared(), broken, RecordingView(), resume=True)
     assert read_record(broken / RUN_JSON, RunRecord).state == "broken"

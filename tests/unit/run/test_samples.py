@@ -13,7 +13,7 @@ from harness_llm.run.prepare import prepare
 
 
 def test_accuracy_without_references_is_refused_for_a_real_engine(setup: Setup) -> None:
-    with pytest.raises(ConfigError, match="no reference answers"):
+    with pytest.raises(DatasetError, match="no reference answers"):
         prepare([setup.config("Offline", {"model": setup.checkpoint()}, engine="vllm")])
 
 
@@ -73,12 +73,12 @@ def test_a_missing_sentence_model_is_found_before_a_start(
         "Offline", {"model": setup.checkpoint()}, engine="vllm", benchmark="llama3.1-8b",
         dataset="jsonl", dataset_path=str(path), dataset_shape=None,
     )  # fmt: skip
-    monkeypatch.setattr("harness_llm.scoring.has_sentence_model", lambda: False)
+    monkeypatch.setattr("harness_llm.accuracy.metrics.rouge.has_sentence_model", lambda: False)
     with pytest.raises(ConfigError, match="rougeLsum") as caught:
         prepare([config], ["accuracy"])
     assert "download_model.py --dataset punkt_tab" in str(caught.value)
     assert not [note for note in prepare([config], ["performance"]).notes if "scored" in note]
-    monkeypatch.setattr("harness_llm.scoring.has_sentence_model", lambda: True)
+    monkeypatch.setattr("harness_llm.accuracy.metrics.rouge.has_sentence_model", lambda: True)
     assert not [note for note in prepare([config], ["accuracy"]).notes if "scored" in note]
 
 

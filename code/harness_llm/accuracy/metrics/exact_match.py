@@ -12,24 +12,13 @@ eval_mlperf_accuracy.py, @b66003e1): gpt-oss reasons in a channel `analysis` and
 One consequence of that rule: a final channel that begins with the article "A" answers A.
 """
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
 
+from harness_llm.accuracy.metrics.metric import Answer, Scores
+from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
-from harness_llm.errors import DatasetError, RunBroken
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-
-    from harness_llm.datasets import SampleTable
-    from harness_llm.logs.accuracy_log import LoggedAnswer
-
-__all__ = ["TextWithMarkers", "check_gradable", "final_channel", "is_right", "letter", "number", "score_log"]
+from harness_llm.errors import DatasetError
 
 _FINAL = re.compile(r"<\|channel\|>final[^<]*<\|message\|>(.*?)(?:<\|return\|>|\Z)", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
@@ -45,13 +34,41 @@ _LARGEST_NUMBER = 999
 _DECIMALS = 3  # as the official script prints its score
 
 
-class TextWithMarkers(Tokenizer):
-    """A checkpoint's tokenizer whose text keeps special tokens, because channels are marked by them."""
+class ExactMatch:
+    """Share of right answers in percent, to 3 decimals."""
 
-    def decode(self, answers: Iterable[Sequence[int] | npt.NDArray[np.int32]]) -> list[str]:
-        """Text of each answer, special tokens as the tokenizer spells them."""
-        ids = [[int(token) for token in answer] for answer in answers]
-        return list(self._tokenizer.batch_decode(ids, skip_special_tokens=False))
+    name = "exact_match"
+    scores: tuple[str, ...] = ("exact_match",)
+
+    def check(self, table: SampleTable, wanted: Collection[str] = ()) -> None:
+        """Whether every sample's reference is a letter A to D or a whole number."""
+        where = table.source or table.name
+        if table.references is None:
+            raise DatasetError(
+                f"{where}: has no reference answers, so exact match cannot be scored",
+                "Take the data set whose samples have a ground truth.",
+            )
+        for index, reference in enumerate(table.references):
+            expected = reference.strip()
+            if expected.upper() not in _LETTERS and not (expected.isascii() and expected.isdigit()):
+                raise DatasetError(
+                    f"{where}: sample {index} has the reference {reference[:40]!r}, neither a letter A to D "
+                    "nor a whole number",
+                    "Exact match scores GPQA and AIME samples; other kinds need MLCommons' own script.",
+                )
+
+    def score(self, answers: Iterable[Answer], table: SampleTable, tokenizer: Tokenizer) -> Scores:
+        """The share of right answers; every answer counts, as MLCommons counts.
+
+        Answers become text with special tokens, because channels are marked by them.
+        """
+        assert table.references is not None
+        right = total = 0
+        for answer in answers:
+            (text,) = tokenizer.decode([answer.tokens], special_tokens=True)
+            right += is_right(text, table.references[answer.sample])
+            total += 1
+        return Scores({self.name: round(100 * right / total, _DECIMALS)} if total else {})
 
 
 def final_channel(text: str) -> str:
@@ -84,53 +101,6 @@ def is_right(text: str, reference: str) -> bool:
     """Whether an answer chose the letter, or gave the number, that the reference has."""
     wanted = reference.strip().upper()
     return letter(text) == wanted if wanted in _LETTERS else number(text) == int(wanted)
-
-
-def check_gradable(table: SampleTable) -> None:
-    """Whether every sample has a reference that exact match knows.
-
-    Raises:
-        DatasetError: One has not.
-    """
-    where = table.source or table.name
-    if table.references is None:
-        raise DatasetError(
-            f"{where}: has no reference answers, so exact match cannot be scored",
-            "Take the data set whose samples have a ground truth.",
-        )
-    for index, reference in enumerate(table.references):
-        wanted = reference.strip()
-        if wanted.upper() not in _LETTERS and not (wanted.isascii() and wanted.isdigit()):
-            raise DatasetError(
-                f"{where}: sample {index} has the reference {reference[:40]!r}, neither a letter A to D nor "
-                "a whole number",
-                "Exact match scores GPQA and AIME samples; other kinds need MLCommons' own script.",
-            )
-
-
-def score_log(answers: Iterable[LoggedAnswer], table: SampleTable, tokenizer: Tokenizer) -> float | None:
-    """Share of right answers in percent, to 3 decimals; every answer of the log counts, as MLCommons counts.
-
-    Args:
-        answers: Out of a whole log.
-        table: The samples that were asked; `check_gradable` has passed it.
-        tokenizer: Gives text with special tokens.
-
-    Returns:
-        None where the log holds no answer.
-
-    Raises:
-        RunBroken: An answer is to a sample that the table does not have.
-    """
-    assert table.references is not None
-    right = total = 0
-    for answer in answers:
-        if not 0 <= answer.sample < len(table):
-            raise RunBroken(f"line {answer.line} of the log answers sample {answer.sample} of {len(table)}")
-        (text,) = tokenizer.decode([answer.tokens])
-        right += is_right(text, table.references[answer.sample])
-        total += 1
-    return round(100 * right / total, _DECIMALS) if total else None
 
 
 def _unescaped(text: str) -> str:

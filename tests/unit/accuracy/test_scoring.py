@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import harness_llm
-from harness_llm.accuracy import AccuracyResult, Gates, Reference, score, score_test
-from harness_llm.accuracy.reference import _cut, main
+from harness_llm.accuracy import AccuracyResult, Gates, Reference, score_accuracy_log
+from harness_llm.accuracy.metrics import METRICS
+from harness_llm.accuracy.reference import _cut
 from harness_llm.checkpoint import STARTING_CHECKPOINT, weights_digest
 from harness_llm.datasets import SampleTable
+from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import ConfigError, DatasetError, ModelError, RunBroken
 
 _WORDS = ["</s>", "the", "quick", "brown", "fox", "lazy", "dog"]
@@ -20,16 +22,17 @@ _WORDS = ["</s>", "the", "quick", "brown", "fox", "lazy", "dog"]
 class _Tokenizer:
     """Words by index; id 0 is special and left out."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     def decode(self, answers: Any) -> list[str]:
         return [" ".join(_WORDS[int(token)] for token in answer if token) for answer in answers]
 
 
-@pytest.fixture(autouse=True)
-def words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score, "Tokenizer", _Tokenizer)
+def score_test(
+    folder: Path, table: SampleTable, model: Path, judge: Reference | Gates | None
+) -> AccuracyResult:
+    """Score by ROUGE, with the words above for a tokenizer."""
+    gates = judge.gates(table, weights_digest(model)) if isinstance(judge, Reference) else judge
+    log, words = folder / "mlperf_log_accuracy.json", cast(Tokenizer, _Tokenizer())
+    return score_accuracy_log(log, table, words, METRICS["rouge"], gates)
 
 
 def _table(references: list[str] | None, max_tokens: int = 8) -> SampleTable:
@@ -213,18 +216,6 @@ def test_generated_row_is_cut_after_its_end(row: list[int], limit: int, expected
     assert _cut(row, {2, 3}, limit) == expected
 
 
-def test_reference_command_reports_a_mistake_without_a_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = main(
-        ["--benchmark", "b", "--model", str(tmp_path / "absent"), "--dataset", "jsonl", "--dataset-path",
-         str(tmp_path / "absent.jsonl"), "--max-tokens", "4", "--output", str(tmp_path / "r.json")]
-    )  # fmt: skip
-    assert code == 2
-    assert "absent.jsonl: cannot be read" in capsys.readouterr().err
-    assert not (tmp_path / "r.json").exists()
-
-
 def test_result_is_frozen() -> None:
     with pytest.raises(AttributeError):
-        AccuracyResult({}, 1, 1, 1).samples = 2  # type: ignore[misc]
+        AccuracyResult("rouge", {}, 1, 1, 1).samples = 2  # type: ignore[misc]

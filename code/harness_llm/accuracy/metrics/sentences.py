@@ -1,22 +1,16 @@
 """Sentences by nltk's English Punkt model, for ROUGE-Lsum; `harness_llm.fetch.punkt` gets its data."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import os
 import zipfile
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from harness_llm.fetch.places import dataset_root
 from harness_llm.fetch.punkt import PUNKT_FILE, PUNKT_SHA256
 from harness_llm.files import file_digest
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["COMMAND", "has_sentence_model", "split_sentences"]
 
 COMMAND = "python download_model.py --dataset punkt_tab"
 """Gets the data."""

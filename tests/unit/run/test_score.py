@@ -9,22 +9,22 @@ import yaml
 from golden.run_folder import write_test
 from msgspec.structs import replace
 
-from harness_llm import scoring
-from harness_llm.accuracy.result import Gates
+from harness_llm.accuracy import Gates, Reference, gates_of
+from harness_llm.accuracy.metrics import Foreign, metric_of
 from harness_llm.benchmark import resolve
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import FolderError, UsageError
+from harness_llm.errors import FolderError, ModelError, UsageError
 from harness_llm.results.paths import RUN_JSON
 from harness_llm.results.reading import write_record
 from harness_llm.results.records import RunRecord
-from harness_llm.run.official_score import main, take_over_score
-from harness_llm.scoring import unscored_note
+from harness_llm.results.run_folder import RunFolder
+from harness_llm.run import score as score_module
+from harness_llm.run.score import score, score_run, take_over
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.accuracy.reference_file import Reference
     from harness_llm.config.model import RunConfig
 
 FINAL, RETURN, A, B = 0, 1, 2, 3
@@ -37,7 +37,7 @@ class _Words:
 
     def __init__(self, _: Path) -> None: ...
 
-    def decode(self, answers: Any) -> list[str]:
+    def decode(self, answers: Any, *, special_tokens: bool = False) -> list[str]:
         return ["".join(self.texts[int(token)] for token in answer) for answer in answers]
 
 
@@ -73,15 +73,8 @@ def _own_samples(run: Path, references: list[str]) -> dict[str, Any]:
     return {"file": "samples_TEST07.npz", "digest": table.digest, "samples": len(table), "name": "gpqa"}
 
 
-def finish_test(folder: Path, config: RunConfig, table: SampleTable) -> str:
-    return scoring.finish_test(folder, config, table, resolve(config.harness_config.benchmark))
-
-
-def _gates(folder: Path, benchmark: str) -> Gates | Reference | None:
-    return scoring.gates_of(_config(folder, benchmark), resolve(benchmark))
-
-
-SHARED = SampleTable.from_prompts("perf", [[1]], max_tokens=9, min_tokens=2)
+def _gates(benchmark: str) -> Gates | Reference | None:
+    return gates_of(resolve(benchmark), None)
 
 
 def _test07(run: Path, right: int, samples: int = 990) -> Path:
@@ -99,10 +92,12 @@ def test_test07_is_scored_by_its_own_samples_and_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: int, samples: int, passed: bool
 ) -> None:
     """601 of 990 is 60.707 %, 600 is 60.606 %; the rule asks for 60.698 %."""
-    monkeypatch.setattr(scoring, "TextWithMarkers", _Words)
+    monkeypatch.setattr(score_module, "Tokenizer", _Words)
     folder = _test07(tmp_path, right, samples)
-    line = finish_test(folder, _config(tmp_path), SHARED)
-    assert line.startswith("Offline/TEST07: " + ("passed" if passed else "FAILED"))
+    _config(tmp_path)
+    result = score(folder)
+    assert (result.test, result.passed) == ("Offline/TEST07", passed)
+    assert result.text.startswith("passed" if passed else "FAILED")
     verdict = json.loads((folder / "test.json").read_text())["compliance"]
     assert verdict["passed"] is passed
     text = (folder / "verify_accuracy.txt").read_text()
@@ -112,8 +107,8 @@ def test_test07_is_scored_by_its_own_samples_and_judged(
 
 def test_made_up_answers_never_pass_test07(tmp_path: Path) -> None:
     folder = _test07(tmp_path, 990)
-    line = finish_test(folder, _config(tmp_path, engine="simulated"), SHARED)
-    assert "FAILED: The answers are made up" in line
+    _config(tmp_path, engine="simulated")
+    assert "FAILED: The answers are made up" in score(folder).text
     assert "TEST PASS" not in (folder / "verify_accuracy.txt").read_text()
 
 
@@ -142,7 +137,8 @@ def test_test06_counts_the_end_tokens_that_the_checkpoint_names(
         (checkpoint / name).write_text(json.dumps(content))
     _log(folder, [[A, RETURN, RETURN]])
     write_test(folder, "Offline")
-    finish_test(folder, _config(tmp_path, "llama2-70b-99.9", model=checkpoint), SHARED)
+    _config(tmp_path, "llama2-70b-99.9", model=checkpoint)
+    score(folder)
     assert ("EOS check pass: True" in (folder / "verify_accuracy.txt").read_text()) is passed
 
 
@@ -152,34 +148,45 @@ def test_an_accuracy_test_that_cannot_be_scored_says_so_and_writes_no_score(tmp_
     table = SampleTable.from_prompts(
         "acc", [[1]] * 2, max_tokens=9, min_tokens=2, references=["A", "def f(): pass"]
     )
-    line = finish_test(folder, _config(tmp_path), table)
-    assert "exact_match" in line and "docs/accuracy.md" in line
+    table.save(tmp_path / "samples.npz")
+    result = score(folder)
+    assert result.passed is None
+    assert "exact_match" in result.text and "docs/accuracy.md" in result.text
     assert not (folder / "accuracy.txt").exists()
 
 
 @pytest.mark.parametrize(
     ("benchmark", "foreign"),
     [
-        ("gpt-oss-120b", "exact_match"), ("deepseek-r1", "exact_match"), ("llama3.1-405b", "exact_match"),
-        ("mixtral-8x7b", "gsm8k, mbxp"), ("llama2-70b-99.9", None), ("llama2-70b-99", None),
-        ("llama3.1-8b", None), ("mine", None),
+        ("gpt-oss-120b", "exact_match"),
+        ("deepseek-r1", "exact_match"),
+        ("llama3.1-405b", "rougeL, exact_match"),
+        ("mixtral-8x7b", "rouge1, rouge2, rougeL, gsm8k, mbxp"),
+        ("llama2-70b-99.9", None),
+        ("llama2-70b-99", None),
+        ("llama3.1-8b", None),
+        ("mine", None),
     ],
-)  # fmt: skip
+)
 def test_which_benchmarks_are_scored_here(benchmark: str, foreign: str | None) -> None:
-    note = unscored_note(resolve(benchmark))
-    assert (f"judged by {foreign}," in note) if foreign else not note
+    found = metric_of(resolve(benchmark))
+    if foreign is None:
+        assert not isinstance(found, Foreign) and found.name == "rouge"
+    else:
+        assert isinstance(found, Foreign) and f"judged by {foreign}, which" in found.note
+        assert f"mlcommons/inference @b66003e1 language/{benchmark}/eval" in found.note
 
 
-def test_gates_are_all_of_the_rules(tmp_path: Path) -> None:
-    gates = _gates(tmp_path, "llama3.1-8b")
+def test_gates_are_all_of_the_rules() -> None:
+    gates = _gates("llama3.1-8b")
     assert isinstance(gates, Gates)
     assert set(gates.minimum) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
     assert gates.characters == (7350879.6, 8984408.4) and gates.tokens_per_sample is None
-    gates = _gates(tmp_path, "gpt-oss-120b")
+    gates = _gates("gpt-oss-120b")
     assert isinstance(gates, Gates)
     assert gates.minimum == {"exact_match": pytest.approx(82.2987)}
     assert gates.tokens_per_sample == (0, 10998.9) and gates.characters is None
-    assert _gates(tmp_path, "mine") is None
+    assert _gates("mine") is None
 
 
 # ---------------------------------------------------------------------------- MLCommons' own score
@@ -190,7 +197,7 @@ def _accuracy_test(run: Path, *, simulated: bool = False, state: str = "complete
     folder.mkdir(parents=True)
     _log(folder, [[FINAL, A, RETURN], [FINAL, B]])
     write_test(folder, "Offline", state=state)
-    write_record(run / RUN_JSON, replace(RunRecord.blank(), simulated=simulated))
+    write_record(run / RUN_JSON, replace(RunRecord.blank(), simulated=simulated, tests=("Offline/accuracy",)))
     _config(run)
     return folder
 
@@ -198,48 +205,48 @@ def _accuracy_test(run: Path, *, simulated: bool = False, state: str = "complete
 OUTPUT = "gpqa_diamond 700 990\n\nPrinting for submission_checker:\n\n'exact_match': {}\n"
 
 
-@pytest.mark.parametrize(("score", "code"), [("82.299", 0), ("82.298", 1)])
+@pytest.mark.parametrize(("value", "passed"), [("82.299", True), ("82.298", False)])
 def test_the_score_of_mlcommons_script_is_taken_over_and_judged(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], score: str, code: int
+    tmp_path: Path, value: str, passed: bool
 ) -> None:
     folder, output = _accuracy_test(tmp_path), tmp_path / "out.txt"
-    output.write_text(OUTPUT.format(score))
-    assert main([str(folder), str(output)]) == code
+    output.write_text(OUTPUT.format(value))
+    (result,) = score_run(tmp_path, output=output)
+    assert (result.test, result.passed) == ("Offline/accuracy", passed)
+    assert ("all gates met" in result.text) is passed
     record = json.loads((folder / "accuracy.json").read_text())
-    assert record["metric"] == "exact_match" and record["scores"] == {"exact_match": float(score)}
-    assert (record["passed"], record["samples"], record["tokens_per_sample"]) == (code == 0, 2, 2.5)
-    assert f"'exact_match': {score}" in (folder / "accuracy.txt").read_text()
+    assert record["metric"].endswith("language/gpt-oss-120b/eval_mlperf_accuracy.py")
+    assert record["scores"] == {"exact_match": float(value)}
+    assert (record["passed"], record["samples"], record["tokens_per_sample"]) == (passed, 2, 2.5)
+    assert f"'exact_match': {value}" in (folder / "accuracy.txt").read_text()
     assert "gen_len" not in (folder / "accuracy.txt").read_text()
-    assert ("all gates met" in capsys.readouterr().out) is (code == 0)
 
 
-def test_a_score_is_not_taken_from_where_there_is_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_score_is_not_taken_from_where_there_is_none(tmp_path: Path) -> None:
     folder, output = _accuracy_test(tmp_path), tmp_path / "out.txt"
-    assert main([str(folder), str(output)]) == 2
-    assert "is missing" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="is missing"):
+        take_over(folder, output)
     output.write_text("'rouge1': 44.0\n")
     with pytest.raises(UsageError, match="holds no score 'exact_match'"):
-        take_over_score(folder, output)
+        take_over(folder, output)
     output.write_text(OUTPUT.format("83.0"))
     log = folder / "mlperf_log_accuracy.json"
     whole = log.read_text()
     for cut in ("[\n", whole.rstrip().removesuffix("]")):
         log.write_text(cut)
         with pytest.raises(FolderError, match="ends in the middle"):
-            take_over_score(folder, output)
+            take_over(folder, output)
     log.write_text(whole.replace(",\n{", "\n...\n{"))
     with pytest.raises(FolderError, match="holds no whole answers"):
-        take_over_score(folder, output)
+        take_over(folder, output)
     _config(tmp_path, "llama2-70b-99.9")
     with pytest.raises(UsageError, match="scores this benchmark itself"):
-        take_over_score(folder, output)
+        take_over(folder, output)
     assert not (folder / "accuracy.txt").exists()
 
 
 @pytest.mark.parametrize(
-    ("facts", "named"), [({"simulated": True}, "simulated"), ({"state": "broken"}, "no accuracy test")]
+    ("facts", "named"), [({"simulated": True}, "simulated"), ({"state": "broken"}, "did not end by itself")]
 )
 def test_a_score_is_not_given_to_a_run_that_has_no_result(
     tmp_path: Path, facts: dict[str, Any], named: str
@@ -247,4 +254,68 @@ def test_a_score_is_not_given_to_a_run_that_has_no_result(
     folder, output = _accuracy_test(tmp_path, **facts), tmp_path / "out.txt"
     output.write_text(OUTPUT.format("83.0"))
     with pytest.raises(FolderError, match=named):
-        take_over_score(folder, output)
+        take_over(folder, output)
+
+
+# ---------------------------------------------------------------------------- scored again, by files alone
+
+
+def _own_run(run: Path, metric: str | None = None, references: tuple[str, ...] = ("A", "B")) -> Path:
+    folder = _accuracy_test(run)
+    path = run / "config" / "Offline.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["harness_config"] |= {"benchmark": "mine", "metric": metric}
+    path.write_text(yaml.safe_dump(document))
+    table = SampleTable.from_prompts("own", [[1]] * 2, max_tokens=9, min_tokens=2, references=references)
+    table.save(run / "samples.npz")
+    return folder
+
+
+def test_an_own_benchmark_is_scored_by_the_metric_that_its_owner_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers are A and B; ROUGE sees markers beside them, exact match the letters alone."""
+    monkeypatch.setattr(score_module, "Tokenizer", _Words)
+    folder = _own_run(tmp_path, "exact_match", ("A", "C"))
+    (result,) = score_run(tmp_path)
+    assert result.text == "exact_match 50.00: no gate to judge by" and result.passed is None
+    record = json.loads((folder / "accuracy.json").read_text())
+    assert (record["metric"], record["scores"], record["gen_len"]) == (
+        "exact_match", {"exact_match": 50.0}, None,
+    )  # fmt: skip
+    before = json.loads((folder / "accuracy.json").read_text())
+    (folder / "accuracy.txt").unlink()
+    assert score_run(tmp_path, ["Offline/accuracy"]) == [result]
+    assert json.loads((folder / "accuracy.json").read_text()) == before
+    assert "'exact_match': 50.0" in (folder / "accuracy.txt").read_text()
+
+
+def test_other_samples_than_the_test_asked_are_refused(tmp_path: Path) -> None:
+    folder = _own_run(tmp_path)
+    other = {"name": "own", "samples": 2, "file": "samples.npz", "digest": "0" * 64}
+    write_test(folder, "Offline", dataset=other)
+    with pytest.raises(FolderError, match="not the samples that Offline/accuracy asked"):
+        score(folder)
+
+
+def test_a_run_that_is_measured_now_or_lacks_the_test_is_left_alone(tmp_path: Path) -> None:
+    _own_run(tmp_path)
+    with pytest.raises(FolderError, match="has no test Server/accuracy") as caught:
+        score_run(tmp_path, ["Server/accuracy"])
+    assert caught.value.remedy == "It has Offline/accuracy."
+    with RunFolder(tmp_path), pytest.raises(FolderError, match="another run is using"):
+        score_run(tmp_path)
+    with pytest.raises(FolderError, match=r"run\.json"):
+        score_run(tmp_path / "config")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    checkpoint, folder = tmp_path / "model", tmp_path / "Offline" / "TEST06"
+    checkpoint.mkdir()
+    folder.mkdir(parents=True)
+    (checkpoint / "generation_config.json").write_text('{"eos_token_id"')
+    _log(folder, [[A, RETURN]])
+    write_test(folder, "Offline")
+    _config(tmp_path, "llama2-70b-99.9", model=checkpoint)
+    with pytest.raises(ModelError, match=r"generation_config\.json: cannot be read"):
+        score(folder)

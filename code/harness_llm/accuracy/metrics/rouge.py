@@ -7,32 +7,60 @@ download, so rougeLsum is scored where that data is installed, and left out else
 differently.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.accuracy.sentences import has_sentence_model, split_sentences
+from harness_llm.accuracy.metrics.metric import Answer, Scores
+from harness_llm.accuracy.metrics.sentences import COMMAND, has_sentence_model, split_sentences
+from harness_llm.datasets.table import SampleTable
+from harness_llm.datasets.tokenizer import Tokenizer
+from harness_llm.errors import ConfigError, DatasetError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-__all__ = ["GATED", "NEEDS_SENTENCES", "postprocess", "score_rouge"]
-
-GATED = ("rouge1", "rouge2", "rougeL")
-"""Scores that need no sentence model; the ones that llama2-70b is judged by."""
-
-NEEDS_SENTENCES = "rougeLsum"
-"""The score that compares line by line, a sentence a line; left out where the sentence model is missing."""
-
+_ALWAYS = ("rouge1", "rouge2", "rougeL")
+_BY_SENTENCE = "rougeLsum"
 _POOL_FROM = 2_000
 """Pairs from which a process pool pays: starting a process takes 1 s of CPU (importing nltk), a pair 0.6 ms
 (50 words) to 6 ms (150 words)."""
+
+
+class Rouge:
+    """Mean F-measures times 100; `rougeLsum` compares sentence by sentence and needs nltk's data."""
+
+    name = "rouge"
+    scores: tuple[str, ...] = (*_ALWAYS, _BY_SENTENCE)
+
+    def check(self, table: SampleTable, wanted: Collection[str] = ()) -> None:
+        """Whether there are reference answers, and the sentence model where it is needed."""
+        if table.references is None:
+            raise DatasetError(
+                f"{table.source or table.name}: has no reference answers, so accuracy cannot be scored",
+                "Add a reference to every sample, or run with --test performance only.",
+            )
+        if _BY_SENTENCE in wanted and not has_sentence_model():
+            raise ConfigError(
+                f"the benchmark is judged by {_BY_SENTENCE}, and the data of nltk's sentence model "
+                "(punkt_tab) is not on this machine",
+                f"Get it once: {COMMAND}",
+            )
+
+    def score(self, answers: Iterable[Answer], table: SampleTable, tokenizer: Tokenizer) -> Scores:
+        """Mean F-measures and the characters of all answers."""
+        assert table.references is not None
+        given = list(answers)
+        texts = tokenizer.decode(answer.tokens for answer in given)
+        values = score_rouge(texts, [table.references[answer.sample] for answer in given])
+        why = f"Punkt's data is missing: {COMMAND}"
+        return Scores(
+            values,
+            characters=sum(len(postprocess(text)) for text in texts),
+            left_out={name: why for name in self.scores if name not in values},
+        )
 
 
 def postprocess(text: str) -> str:
@@ -51,7 +79,7 @@ def score_rouge(
         processes: Processes to score in; None takes one a core for large sets, one for small ones.
     """
     assert len(predictions) == len(references) > 0
-    kinds = (*GATED, NEEDS_SENTENCES) if has_sentence_model() else GATED
+    kinds = (*_ALWAYS, _BY_SENTENCE) if has_sentence_model() else _ALWAYS
     if processes is None:
         processes = (os.cpu_count() or 1) if len(predictions) >= _POOL_FROM else 1
     if processes == 1:
@@ -78,9 +106,8 @@ def _measures(
     from rouge_score import rouge_scorer
 
     scorer: Any = rouge_scorer.RougeScorer(list(kinds), use_stemmer=True)
-    clean: Callable[[str], str] = postprocess
     rows = [
-        [score.fmeasure for score in scorer.score(clean(reference), clean(prediction)).values()]
+        [score.fmeasure for score in scorer.score(postprocess(reference), postprocess(prediction)).values()]
         for prediction, reference in zip(predictions, references, strict=True)
     ]
     return np.array(rows, np.float64).reshape(len(rows), len(kinds))
