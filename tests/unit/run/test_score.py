@@ -317,5 +317,5 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     _log(folder, [[A, RETURN]])
     write_test(folder, "Offline")
     _config(tmp_path, "llama2-70b-99.9", model=checkpoint)
-    with pytest.raises(ModelError, match=r"generation_config\.json: cannot be read"):
+    with pytest.raises(ModelError, match=r"generation_config\.json: not valid JSON"):
         score(folder)
