@@ -81,7 +81,7 @@ def test_a_run_is_scored_again_to_the_same_result_and_judged_by_the_gate_of_toda
         run.end()
     files = [run.output / "Offline/accuracy" / name for name in ("accuracy.txt", "accuracy.json")]
     first = [file.read_text() for file in files]
-    assert "'rouge1': 75.0" in first[0], "three of four answers are word for word the reference"
+    assert "'rouge1': 75," in first[0], "three of four answers are word for word the reference"
     for file in files:
         file.unlink()
     again = _score(run.output)

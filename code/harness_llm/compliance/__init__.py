@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness_llm.compliance.audits import AUDIT_TESTS, audit_test, is_audit_name
-from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, TreeFile, Verdict
+from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, TreeFile, Verification
 
 __all__ = [
     "AUDIT_TESTS",
@@ -11,7 +11,7 @@ __all__ = [
     "Evidence",
     "Recheck",
     "TreeFile",
-    "Verdict",
+    "Verification",
     "audit_test",
     "is_audit_name",
 ]

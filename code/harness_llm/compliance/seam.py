@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 
 from harness_llm import rules
 from harness_llm.core import Scenario
+from harness_llm.files import write_atomically
 from harness_llm.logs.accuracy_log import AccuracyLog, LoggedAnswer
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG
+from harness_llm.results.records import Verdict
 
 _PERFORMANCE = PurePosixPath("performance", "run_1")
 _ACCURACY = PurePosixPath("accuracy")
@@ -43,28 +45,34 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The verdict on one compliance run.
+class Verification:
+    """The verdict on one compliance run, and the file that the official checker reads.
 
     Attributes:
-        test: Name of the test.
-        passed: Whether the run complies.
-        file_name: The file that the official checker reads.
-        text: Content of that file, in the lines that the official checker looks for
+        verdict: Whether the run complies, and why not.
+        file_name: Name of that file.
+        text: Its content, in the lines that the official checker looks for
             (submission_checker/checks/compliance_check.py lines 330-400 @b66003e1).
-        reasons: Why it failed, one sentence each; empty where it passed.
     """
 
-    test: str
-    passed: bool
+    verdict: Verdict
     file_name: str
     text: str
-    reasons: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run complies."""
+        return self.verdict.passed
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it does not, one sentence each; empty where it does."""
+        return self.verdict.reasons
 
     def write(self, folder: Path) -> Path:
-        """Write the verdict's file into the test's folder and return its path."""
+        """Write the file into the test's folder and return its path."""
         path = folder / self.file_name
-        path.write_text(self.text, encoding="utf-8")
+        write_atomically(path, self.text)
         return path
 
     def __str__(self) -> str:
@@ -182,7 +190,7 @@ class AuditTest(ABC):
     # ------------------------------------------------------------------ after the run
 
     @abstractmethod
-    def verify(self, evidence: Evidence) -> Verdict:
+    def verify(self, evidence: Evidence) -> Verification:
         """Judge a finished run.
 
         Raises:
@@ -218,8 +226,9 @@ class AuditTest(ABC):
         places += [folder / name, *(path.parent.parent / name for path in places)]
         return next((path for path in places if path.is_file()), None)
 
-    def _verdict(self, lines: Iterable[str], reasons: Sequence[str]) -> Verdict:
-        return Verdict(self.name, not reasons, self.row.result_file, "\n".join(lines) + "\n", tuple(reasons))
+    def _verification(self, lines: Iterable[str], reasons: Sequence[str]) -> Verification:
+        verdict = Verdict(passed=not reasons, reasons=tuple(reasons))
+        return Verification(verdict, self.row.result_file, "\n".join(lines) + "\n")
 
     # ------------------------------------------------------------------ what tests of every sample share
 

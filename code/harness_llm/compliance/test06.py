@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, Verdict, VerdictLine
+from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, VerdictLine, Verification
 from harness_llm.core import Scenario
 from harness_llm.logs.accuracy_log import AccuracyEntry, LoggedAnswer, iterate_entries, read_answers
 from harness_llm.logs.source import LogError
@@ -20,7 +20,7 @@ class Test06(AuditTest):
     name = "TEST06"
     keeps_whole_log = True  # about a hundred answers, and the official verification keeps them whole
 
-    def verify(self, evidence: Evidence) -> Verdict:
+    def verify(self, evidence: Evidence) -> Verification:
         """Judge a finished run; it fails where no end-of-sequence tokens are known."""
         answers = list(read_answers(evidence.log))
         timed, ends = evidence.scenario.is_timed_per_token, evidence.end_tokens
@@ -34,7 +34,7 @@ class Test06(AuditTest):
         reasons += _blame(ended_twice, "the answer ends with more than one end-of-sequence token")
         reasons += _blame(miscounted, "the token count that was reported is not the length of the answer")
         some = bool(answers)
-        return self._verdict(
+        return self._verification(
             (
                 f"First token check pass: {not first and some if timed else 'Skipped'}",
                 f"EOS check pass: {bool(ends) and not ended_twice and some}",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, Verdict, VerdictLine
+from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, VerdictLine, Verification
 from harness_llm.core import Scenario
 from harness_llm.logs.accuracy_log import AccuracyLog, read_answers
 
@@ -18,7 +18,7 @@ class Test07(AuditTest):
         assert self.row.accuracy_at_least is not None
         return self.row.accuracy_at_least
 
-    def verify(self, evidence: Evidence) -> Verdict:
+    def verify(self, evidence: Evidence) -> Verification:
         """Judge a finished run; it fails without a score."""
         score, why = evidence.score, evidence.why_unscored
         reasons = self.missing(list(read_answers(evidence.log)))
@@ -26,7 +26,7 @@ class Test07(AuditTest):
             reasons.append(why or "The answers were not scored.")
         elif not score >= self.threshold:
             reasons.append(f"The accuracy {score} is below {self.threshold}.")
-        return self._verdict(
+        return self._verification(
             (
                 *((why,) if why else ()),
                 *(() if score is None else (f"'{self.metric}': {score}",)),

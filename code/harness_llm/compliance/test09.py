@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, Verdict, VerdictLine
+from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, VerdictLine, Verification
 from harness_llm.core import Scenario
 from harness_llm.logs.accuracy_log import AccuracyLog, read_answers
 
@@ -19,7 +19,7 @@ class Test09(AuditTest):
         assert bounds is not None
         return bounds["low"], bounds["high"]
 
-    def verify(self, evidence: Evidence) -> Verdict:
+    def verify(self, evidence: Evidence) -> Verification:
         """Judge a finished run."""
         answers = list(read_answers(evidence.log))
         low, high = self.window
@@ -28,7 +28,7 @@ class Test09(AuditTest):
         mean = sum(lengths) / len(lengths)
         if not low <= mean <= high:
             reasons.append(f"The mean output of {mean:.2f} tokens is outside {low} to {high}.")
-        return self._verdict(
+        return self._verification(
             (
                 f"Total samples: {len(answers)}",
                 f"Mean output tokens: {mean:.2f}",

@@ -217,7 +217,7 @@ class AccuracyRecord(Record, frozen=True, kw_only=True):
     """accuracy.json of a scored accuracy test.
 
     Attributes:
-        metric: `rouge` or `exact_match`.
+        metric: Name of the metric, or of the script of MLCommons that gave the scores.
         scores: Each score by name.
         gates: Least value of each score that is judged.
         gates_source: Where the gates come from.

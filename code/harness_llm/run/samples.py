@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
     from harness_llm.datasets.table import SampleTable
 
+__all__ = ["load_tables", "samples_file", "shared_table"]
+
 
 _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 

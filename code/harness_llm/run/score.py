@@ -12,7 +12,7 @@ from harness_llm.checkpoint import weights_digest
 from harness_llm.compliance import AUDIT_TESTS, AuditTest, Evidence
 from harness_llm.config.load import load_config
 from harness_llm.config.model import RunConfig
-from harness_llm.core import Mode, Scenario
+from harness_llm.core import Mode
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import FolderError, UsageError
@@ -21,7 +21,7 @@ from harness_llm.logs.source import ACCURACY_LOG, read_text
 from harness_llm.results.accuracy_txt import scores_in
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
 from harness_llm.results.reading import read_record
-from harness_llm.results.records import RunRecord, TestRecord, Verdict
+from harness_llm.results.records import RunRecord, TestRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 
 _MADE_UP = "The answers are made up by the simulated engine, so they were not scored."
@@ -66,10 +66,6 @@ class _FinishedTest:
         return cls(folder, name, record, config, resolve(config.harness_config.benchmark))
 
     @property
-    def scenario(self) -> Scenario:
-        return self.record.scenario
-
-    @property
     def is_simulated(self) -> bool:
         return self.config.engine.is_simulated
 
@@ -79,10 +75,10 @@ class _FinishedTest:
 
     def samples(self) -> SampleTable:
         """The samples that the test asked, out of the run folder."""
-        described = self.record.dataset
-        path = self.folder.parent.parent / (SHARED_SAMPLES if described is None else described.file)
+        asked = self.record.dataset
+        path = self.folder.parent.parent / (SHARED_SAMPLES if asked is None else asked.file)
         table = SampleTable.load(path)
-        if described is not None and table.digest != described.digest:
+        if asked is not None and table.digest != asked.digest:
             raise FolderError(f"{path}: not the samples that {self.name} asked", "Run it again.")
         return table
 
@@ -169,7 +165,7 @@ def score_run(run: Path, tests: Sequence[str] = (), output: Path | None = None) 
     known = read_record(run / RUN_JSON, RunRecord).tests
     if strange := [name for name in tests if name not in known]:
         raise FolderError(f"{run}: has no test {strange[0]}", f"It has {', '.join(known) or 'none'}.")
-    chosen = list(tests) or known
+    chosen = list(tests or known)
     if output is not None:
         chosen = [name for name in chosen if name.endswith(f"/{Mode.ACCURACY.folder}")]
         if len(chosen) != 1:
@@ -192,11 +188,11 @@ def _verify(test: _FinishedTest, audit_test: AuditTest) -> ScoreResult:
             why = _MADE_UP
         else:
             value = _audit_score(test, audit_test.metric)
-    evidence = Evidence(test.log, test.scenario, _end_tokens(test.config), value, why)
-    verdict = audit_test.verify(evidence)
-    verdict.write(test.folder)
-    TestFolder(test.folder).verified(Verdict(passed=verdict.passed, reasons=verdict.reasons))
-    return ScoreResult(test.name, verdict.passed, str(verdict))
+    evidence = Evidence(test.log, test.record.scenario, _end_tokens(test.config), value, why)
+    found = audit_test.verify(evidence)
+    found.write(test.folder)
+    TestFolder(test.folder).verified(found.verdict)
+    return ScoreResult(test.name, found.passed, str(found))
 
 
 def _audit_score(test: _FinishedTest, name: str) -> float | None:

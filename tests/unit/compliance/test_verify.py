@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from harness_llm import rules
-from harness_llm.compliance import Evidence, Verdict, audit_test
+from harness_llm.compliance import Evidence, Verification, audit_test
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, FolderError
 
 EOS = 2
 
 
-def verify(test: str, log: Path, **facts) -> Verdict:
+def verify(test: str, log: Path, **facts) -> Verification:
     return audit_test(test).verify(Evidence(log, **facts))
 
 
