@@ -71,7 +71,8 @@ def test_a_run_is_scored_again_to_the_same_result_and_judged_by_the_gate_of_toda
         harness={
             "benchmark": "mine", "dataset": "jsonl", "dataset_path": str(data),
             "max_tokens": LIMITS[1], "min_tokens": LIMITS[0], "scenarios": ["Offline"],
-            "engine": {"kind": "simulated", "first_token_ms": 20, "concurrent": 8}, "tests": ["performance", "accuracy"],
+            "engine": {"kind": "simulated", "first_token_ms": 20, "concurrent": 8},
+            "tests": ["performance", "accuracy"],
         },
     )  # fmt: skip
     try:
