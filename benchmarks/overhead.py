@@ -202,10 +202,9 @@ def _prepare(options: argparse.Namespace, folder: Path) -> Prepared:
         "harness_config.replicas=1",
     ]
     if options.samples is not None:
-        overrides.append(f"harness_config.dataset_samples={options.samples}")
+        overrides.append(f"harness_config.dataset.samples={options.samples}")
     config = load_config(options.config, overrides)
-    if config.harness_config.engine != "vllm":
-        engine = config.harness_config.engine
+    if (engine := config.engine.kind) != "vllm":
         raise ConfigError(f"{options.config}: engine {engine}; only vllm has a plain side")
     return prepare([config], ["performance"])
 

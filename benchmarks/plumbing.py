@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
 
 from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
-from harness_llm.config.model import RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.core import NANOSECONDS_PER_MS
 from harness_llm.errors import ConfigError, HarnessError, RunBroken
 from harness_llm.logs.detail import DetailLog
@@ -122,13 +122,11 @@ def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path,
     harness = {
         "benchmark": _MODEL,
         "scenario": scenario,
-        "engine": "simulated",
-        "dataset": "synthetic",
-        "dataset_shape": load.shape,
+        "dataset": {"kind": "synthetic", "shape": load.shape},
         "max_tokens": load.answer_tokens,
         "user_conf": write_conf(folder / "user.conf", _MODEL, settings),
         "replicas": 1,
-        "simulated": {"concurrent": _IN_FLIGHT, **latency},
+        "engine": {"kind": "simulated", "concurrent": _IN_FLIGHT, **latency},
     }
     config = RunConfig.model_validate({"llm_config": {}, "harness_config": harness})
     execute(prepare([config], ["performance"]), folder / "run", view, resume=False)

@@ -43,7 +43,7 @@ require_profiles() {
     shift
     for scenario in "$@"; do
         [[ -f "$models/${scenario}_$GPU_NAME.yaml" ]] && continue
-        known=$(cd "$models" && echo *.yaml)
+        known=$(cd "$models" && echo *_*.yaml)
         tell_error 2 "GPU_NAME \"$GPU_NAME\", scenario \"$scenario\": there is no $models/${scenario}_$GPU_NAME.yaml" \
             "name what is there (${known//.yaml/}), or write that file" || return
     done
@@ -78,9 +78,8 @@ official_benchmark() {
     export LAB_MODEL=${LAB_MODEL:-/data/inference/model} LAB_DATASET=${LAB_DATASET:-/data/inference/data}
     if [[ "${ENGINE:-vllm}" == simulated ]]; then
         [[ "$shape" == *:* ]] || shape=24576:64:$shape
-        arguments+=(--set harness_config.engine=simulated --set harness_config.dataset=synthetic
-            --set harness_config.dataset_path=null --set "harness_config.dataset_shape=$shape"
-            --set harness_config.simulated.first_token_ms=20 --set harness_config.simulated.per_token_ms=0.5
+        arguments+=(--set "harness_config.engine={kind: simulated, first_token_ms: 20, per_token_ms: 0.5}"
+            --set "harness_config.dataset={kind: synthetic, shape: $shape}"
             --set "harness_config.user_conf=${USER_CONF:-code/user_simulated.conf}")
     else
         arguments+=(--set "harness_config.user_conf=${USER_CONF:-code/user_$GPU_NAME.conf}")

@@ -15,7 +15,7 @@ export SCENARIOS=${SCENARIOS:-offline server} TESTS=${TESTS:-performance accurac
 own=()
 if [[ "${ENGINE:-vllm}" == simulated ]]; then
     SHAPE=${SHAPE:-6396:64:1278}
-    own+=(--set "harness_config.tests={TEST07: {dataset: synthetic, dataset_shape: '${TEST07_SHAPE:-990:64:1278}'}}")
+    own+=(--set "harness_config.tests={TEST07: {dataset: {kind: synthetic, shape: ${TEST07_SHAPE:-990:64:1278}}}}")
 else
     export USER_CONF=${USER_CONF:-code/user_${GPU_NAME:-h200}_gpt_oss.conf}
 fi

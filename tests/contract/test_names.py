@@ -22,7 +22,7 @@ SAME_ROLE = {"process": "the entry of a child process"}
 
 # Names that mean several things. Part them; never add one.
 TO_PART = {
-    "model", "options", "progress", "summary",
+    "model", "progress", "summary",
 }  # fmt: skip
 CLASSES_TO_PART = {"Heartbeat"}
 FACES_TO_MEND: set[str] = set()

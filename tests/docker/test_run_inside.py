@@ -39,7 +39,7 @@ smollm2-135m.Offline.min_query_count = {SAMPLES}
 # The reference is for all samples, and for longer answers.
 SHORT = {
     "harness_config.user_conf": "/data/short.conf",
-    "harness_config.dataset_samples": SAMPLES,
+    "harness_config.dataset.samples": SAMPLES,
     "harness_config.max_tokens": 8,
     "harness_config.reference": "null",
 }

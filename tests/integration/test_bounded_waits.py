@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 def test_an_answer_that_never_comes_ends_the_run_though_every_process_lives(
     new_run: Callable[..., Run],
 ) -> None:
-    run = new_run(
-        harness={"scenarios": ["Offline"], "simulated": {"first_token_ms": 600_000}, "stall_timeout_s": 3},
-    )
+    slow = {"kind": "simulated", "first_token_ms": 600_000}
+    run = new_run(harness={"scenarios": ["Offline"], "engine": slow, "stall_timeout_s": 3})
     started = time.monotonic()
     code, errors = run.complete(seconds=30)
     assert time.monotonic() - started < 20
@@ -52,8 +51,8 @@ def _prepared(folder: Path) -> Prepared:
     (folder / "user.conf").write_text("mine.Offline.target_qps = 100\nmine.Offline.min_duration = 100\n")
     (folder / "run.yaml").write_text(f"""
 llm_config: {{}}
-harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset: synthetic,
-  dataset_shape: 20:8:4, max_tokens: 8, user_conf: {folder / "user.conf"}}}
+harness_config: {{benchmark: mine, scenario: Offline, engine: simulated,
+  dataset: {{kind: synthetic, shape: 20:8:4}}, max_tokens: 8, user_conf: {folder / "user.conf"}}}
 """)
     return prepare([load_config(folder / "run.yaml")], ("performance", "accuracy"))
 

@@ -32,9 +32,9 @@ def test_two_groups_of_engines_do_not_overwrite_one_another(tmp_path: Path) -> N
         path = tmp_path / f"{scenario}.yaml"
         path.write_text(f"""
 llm_config: {{}}
-harness_config: {{benchmark: mine, scenario: {scenario}, engine: simulated, dataset: synthetic,
-  dataset_shape: 20:8:4, max_tokens: 8, user_conf: {tmp_path / "user.conf"},
-  simulated: {{first_token_ms: {milliseconds}}}}}
+harness_config: {{benchmark: mine, scenario: {scenario}, max_tokens: 8,
+  dataset: {{kind: synthetic, shape: 20:8:4}}, user_conf: {tmp_path / "user.conf"},
+  engine: {{kind: simulated, first_token_ms: {milliseconds}}}}}
 """)
         configs.append(load_config(path))
     prepared = prepare(configs, ("performance",))

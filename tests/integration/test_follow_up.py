@@ -22,8 +22,8 @@ def test_a_test_whose_scoring_failed_is_scored_on_resume_without_being_run_again
     (tmp_path / "user.conf").write_text("mine.Offline.target_qps = 100\nmine.Offline.min_duration = 100\n")
     (tmp_path / "run.yaml").write_text(f"""
 llm_config: {{}}
-harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset: synthetic,
-  dataset_shape: 20:8:4, max_tokens: 8, user_conf: {tmp_path / "user.conf"}}}
+harness_config: {{benchmark: mine, scenario: Offline, engine: simulated,
+  dataset: {{kind: synthetic, shape: 20:8:4}}, max_tokens: 8, user_conf: {tmp_path / "user.conf"}}}
 """)
     prepared = prepare([load_config(tmp_path / "run.yaml")], ("performance",))
     output = tmp_path / "run"

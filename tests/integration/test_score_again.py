@@ -69,9 +69,10 @@ def test_a_run_is_scored_again_to_the_same_result_and_judged_by_the_gate_of_toda
     run = Run(
         tmp_path, CONF, llm={"model": str(model)},
         harness={
-            "benchmark": "mine", "dataset": "jsonl", "dataset_path": str(data), "dataset_shape": None,
+            "benchmark": "mine", "dataset": "jsonl", "dataset_path": str(data),
             "max_tokens": LIMITS[1], "min_tokens": LIMITS[0], "scenarios": ["Offline"],
-            "simulated": {"first_token_ms": 20, "concurrent": 8}, "tests": ["performance", "accuracy"],
+            "engine": {"kind": "simulated", "first_token_ms": 20, "concurrent": 8},
+            "tests": ["performance", "accuracy"],
         },
     )  # fmt: skip
     try:

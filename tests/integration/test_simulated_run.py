@@ -36,8 +36,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     run = Run(
         folder,
         harness={
-            "dataset": "jsonl", "dataset_path": str(prompts), "dataset_shape": None, "max_tokens": 40,
-            "replicas": 2, "simulated": LATENCY, "tests": ["performance", "accuracy"],
+            "dataset": "jsonl", "dataset_path": str(prompts), "max_tokens": 40,
+            "replicas": 2, "engine": {"kind": "simulated", **LATENCY}, "tests": ["performance", "accuracy"],
         },
     )  # fmt: skip
     code, errors = run.complete()

@@ -59,7 +59,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "enforce_eager": True,
         },
         "harness": {
-            "engine": "vllm", "dataset": "jsonl", "dataset_path": str(prompts), "dataset_shape": None,
+            "engine": "vllm", "dataset": "jsonl", "dataset_path": str(prompts),
             "max_tokens": MOST, "engine_env": {"VLLM_CPU_KVCACHE_SPACE": "1"}, "tests": ["performance"],
         },
     }  # fmt: skip

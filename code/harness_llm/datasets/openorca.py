@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.pandas_pickle import read_columns
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
 from harness_llm.files import file_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness_llm.core import GenerationLimits
 
-__all__ = ["INPUT_LIMIT", "LAST_TOKEN", "MD5", "SAMPLES", "load_openorca"]
+__all__ = ["INPUT_LIMIT", "LAST_TOKEN", "MD5", "SAMPLES", "OpenOrca", "load_openorca"]
 
 SAMPLES = 24_576
 """language/llama2-70b/processorca.py, --num_total_samples, @b66003e1."""
@@ -32,6 +33,21 @@ INPUT_LIMIT = 1024
 
 _log = logging.getLogger(__name__)
 _REMEDY = "Fetch open_orca_gpt4_tokenized_llama.sampled_24576.pkl again with download_llama2_70b.sh."
+
+
+class OpenOrca(DatasetKind):
+    """The official data set of llama2-70b.
+
+    Attributes:
+        path: open_orca_gpt4_tokenized_llama.sampled_24576.pkl.
+    """
+
+    kind: Literal["openorca"] = "openorca"
+    path: Annotated[Path, Field(examples=["open_orca_gpt4_tokenized_llama.sampled_24576.pkl"])]
+
+    def read(self, reading: Reading) -> SampleTable:
+        """See `load_openorca`."""
+        return load_openorca(self.path, reading.limits, official=reading.official)
 
 
 def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> SampleTable:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness_llm.config.model import RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.core import Mode
 from harness_llm.errors import HostError
 from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan

@@ -15,7 +15,7 @@ from harness_llm.transport.spec import LoadgenTest
 
 if TYPE_CHECKING:
     from harness_llm.benchmark import Benchmark
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.config.user_conf import UserConf
 
 __all__ = ["TESTS", "plan_test"]
@@ -95,7 +95,7 @@ def _check_counts(test: str, settings: dict[str, int | float], samples: int, use
         raise ConfigError(
             f"{user_conf.path}: accuracy_sample_count_override is {asked}, the data set has {samples} "
             "samples, and an answer to each is scored",
-            "Remove it; harness_config.dataset_samples takes fewer samples.",
+            "Remove it; harness_config.dataset.samples takes fewer samples.",
         )
     if test != "accuracy" and loaded > samples:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from harness_llm.accuracy import Reference, make_reference
 from harness_llm.accuracy.metrics import Foreign, metric_of
 from harness_llm.benchmark import resolve
-from harness_llm.config.model import RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.errors import UsageError
 from harness_llm.run.inputs import check_fit, check_model
 from harness_llm.run.samples import shared_table

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness_llm import datasets
 from harness_llm.accuracy import gates_of
 from harness_llm.accuracy.metrics import Foreign, metric_named, metric_of
 from harness_llm.accuracy.reference import Reference
 from harness_llm.checkpoint import weights_digest
 from harness_llm.compliance import AUDIT_TESTS
-from harness_llm.datasets.options import DatasetOptions
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets import kinds
+from harness_llm.datasets.dataset_kind import Reading
 from harness_llm.errors import ConfigError
 from harness_llm.results.paths import SHARED_SAMPLES, own_samples
 from harness_llm.run.inputs import check_fit
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness_llm.benchmark import Benchmark
-    from harness_llm.config.model import HarnessConfig, RunConfig, TestDataset
+    from harness_llm.config.harness import HarnessConfig, OwnSamples, RunConfig
     from harness_llm.datasets.table import SampleTable
 
 __all__ = ["load_tables", "samples_file", "shared_table"]
@@ -47,11 +47,7 @@ def load_tables(
     """
     harness = configs[0].harness_config
     table = shared_table(configs[0], benchmark)
-    own = {
-        name: _load(configs[0], given, DatasetOptions())
-        for name, given in harness.tests.items()
-        if name in tests
-    }
+    own = {name: _load(configs[0], given) for name, given in harness.tests.items() if name in tests}
     for config in configs:
         for each in (table, *own.values()):
             check_fit(config, each)
@@ -67,11 +63,8 @@ def shared_table(config: RunConfig, benchmark: Benchmark) -> SampleTable:
         UsageError: They cannot be read.
     """
     harness = config.harness_config
-    options = DatasetOptions(
-        samples=harness.dataset_samples,
-        official=benchmark.is_official and harness.dataset_samples is None,
-    )
-    return _load(config, harness, options)
+    is_whole = harness.dataset.samples is None
+    return _load(config, harness, official=benchmark.is_official and is_whole)
 
 
 def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
@@ -79,23 +72,18 @@ def samples_file(test: str, own: Mapping[str, SampleTable]) -> str:
     return own_samples(test) if test in own else SHARED_SAMPLES
 
 
-def _load(config: RunConfig, given: HarnessConfig | TestDataset, options: DatasetOptions) -> SampleTable:
+def _load(config: RunConfig, given: HarnessConfig | OwnSamples, *, official: bool = False) -> SampleTable:
     """One table, as the harness configuration or an entry of its `tests` describes it."""
     harness, checkpoint = config.harness_config, config.checkpoint
-    return datasets.load(
-        given.dataset,
-        given.dataset_path,
-        model_path=config.model_path,
-        max_tokens=given.max_tokens or harness.max_tokens,
-        min_tokens=harness.min_tokens,
-        options=replace(
-            options,
-            chat_template=harness.chat_template,
-            shape=given.dataset_shape or "",
-            seed=harness.dataset_seed,
-            vocab_size=(checkpoint and checkpoint.vocabulary_size) or _VOCABULARY,
+    reading = Reading(
+        limits=GenerationLimits(
+            min_tokens=harness.min_tokens, max_tokens=given.max_tokens or harness.max_tokens
         ),
+        model_path=config.model_path,
+        vocab_size=(checkpoint and checkpoint.vocabulary_size) or _VOCABULARY,
+        official=official,
     )
+    return kinds.load(given.dataset, reading)
 
 
 def _check_scorable(

@@ -10,9 +10,15 @@ from harness_llm.accuracy.metrics import Foreign, metric_named, metric_of
 from harness_llm.benchmark import Benchmark, resolve
 from harness_llm.checkpoint import weights_digest
 from harness_llm.compliance import AUDIT_TESTS, AuditTest, Evidence
+<<<<<<< HEAD
 from harness_llm.config.load import load_config
 from harness_llm.config.model import RunConfig
 from harness_llm.core import Mode
+=======
+from harness_llm.config.harness import RunConfig
+from harness_llm.config.recorded import load_recorded
+from harness_llm.core import Mode, Scenario
+>>>>>>> config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import FolderError, UsageError
@@ -61,7 +67,7 @@ class _FinishedTest:
                 f"{folder}: a test that did not end by itself ({record.state})",
                 "Continue the run with --resume, then score it.",
             )
-        config = load_config(config_file(folder.parent.parent, record.scenario))
+        config = load_recorded(config_file(folder.parent.parent, record.scenario))
         name = f"{folder.parent.name}/{folder.name}"
         return cls(folder, name, record, config, resolve(config.harness_config.benchmark))
 

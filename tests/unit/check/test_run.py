@@ -321,7 +321,7 @@ def test_an_official_benchmark_needs_its_data_set_and_a_simulated_one_is_told(ru
         ("main", None, "commit not known"),
     ],
 )
-def test_the_source_of_a_run_is_told(run: Path, git: object, passed: bool | None, words: str) -> None:
+def test_the_data_set_of_a_run_is_told(run: Path, git: object, passed: bool | None, words: str) -> None:
     edit(run / "run.json", git=git)
     (check,) = (check for check in check_run(run).checks if check.name == "run.source")
     assert check.passed is passed and words in check.found

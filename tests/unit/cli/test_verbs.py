@@ -75,7 +75,7 @@ def test_the_newest_unfinished_run_of_the_same_configuration_goes_on(
     _begun(setup, earlier)
     assert command("run", "--config", config, "--resume")[0] == 0
     assert command("run", "--config", config)[0] == 0
-    assert command("run", "--config", config, "--resume", "--set", "harness_config.dataset_seed=9")[0] == 0
+    assert command("run", "--config", config, "--resume", "--set", "harness_config.dataset.seed=9")[0] == 0
     assert command("run", "--config", config, "--resume", "--output", "here")[0] == 0
     (first, resumed), (new, _), (other, _), (given, _) = measured
     assert (first, resumed) == (earlier, True)

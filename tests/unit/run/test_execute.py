@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from golden.run_folder import begin_test
-from own_benchmark import OFFICIAL, TEST07, Setup
+from own_benchmark import OFFICIAL, TEST07, Setup, synthetic
 
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
@@ -114,7 +114,7 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     with pytest.raises(FolderError, match="--resume"):
         _execute(prepared, output)
     with pytest.raises(FolderError, match="another configuration"):
-        _execute(setup.prepared(dataset_seed=3), output, resume=True)
+        _execute(setup.prepared(dataset=synthetic(seed=3)), output, resume=True)
     assert read_run(output).state == state
     _execute(prepared, output, resume=True)
     again = read_run(output)
@@ -180,7 +180,7 @@ def test_the_newest_unfinished_run_goes_on(setup: Setup, measuring: _FakeMeasuri
         record = read_run(setup.folder / name)
         write_record(setup.folder / name / RUN_JSON, msgspec.structs.replace(record, started_utc=started))
     assert find_unfinished(prepared, setup.folder) == setup.folder / "b"
-    assert find_unfinished(setup.prepared(dataset_seed=5), setup.folder) is None
+    assert find_unfinished(setup.prepared(dataset=synthetic(seed=5)), setup.folder) is None
 
 
 def test_room_is_made_for_the_largest_data_set(
@@ -189,7 +189,7 @@ def test_room_is_made_for_the_largest_data_set(
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr(execute_module, "check_disk", lambda *given: asked.append(given))
     setup.conf.write_text(OFFICIAL)
-    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07, dataset_shape="3:4:4")
+    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07, dataset=synthetic("3:4:4"))
     _execute(prepare([config], ["TEST07", "TEST09"]), setup.folder / "run")
     assert asked == [(setup.folder / "run", 2, 9, 9 * 5)]
 

@@ -143,7 +143,9 @@ def test_the_most_patient_timeouts_of_a_group_hold_whatever_their_order(setup: S
 
 
 def test_a_fleet_has_a_replica_for_each_environment(setup: Setup) -> None:
-    (group,) = setup.prepared(replicas=3, engine_env={"A": "1"}, simulated={"per_token_ms": 2.0}).groups
+    (group,) = setup.prepared(
+        replicas=3, engine_env={"A": "1"}, engine={"kind": "simulated", "per_token_ms": 2.0}
+    ).groups
     assert len(group.fleet.replicas) == 3
     for replica in group.fleet.replicas:
         assert replica.engine == "simulated" and replica.environment["A"] == "1"

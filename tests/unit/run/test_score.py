@@ -25,7 +25,7 @@ from harness_llm.run.score import score, score_run, take_over
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
 
 FINAL, RETURN, A, B = 0, 1, 2, 3
 
@@ -47,8 +47,8 @@ def _config(
     path = folder / "config" / "Offline.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     harness = {
-        "benchmark": benchmark, "scenario": "Offline", "engine": engine, "dataset": "synthetic",
-        "dataset_shape": "3:4:4", "max_tokens": 8,
+        "benchmark": benchmark, "scenario": "Offline", "engine": engine,
+        "dataset": {"kind": "synthetic", "shape": "3:4:4"}, "max_tokens": 8,
     }  # fmt: skip
     path.write_text(yaml.safe_dump({"llm_config": {"model": str(model)}, "harness_config": harness}))
     return load_config(path)

@@ -122,19 +122,19 @@ def test_a_container_is_handed_what_the_scripts_read() -> None:
 @pytest.mark.parametrize(
     ("script", "variables", "made_up"),
     [
-        ("llama2_70b.sh", {}, "harness_config.dataset_shape=24576:64:294 "),
-        ("llama2_70b.sh", {"SHAPE": "100:8:9"}, "harness_config.dataset_shape=100:8:9 "),
-        ("llama2_70b.sh", {"SHAPE": "9"}, "harness_config.dataset_shape=24576:64:9 "),
-        ("llama3_1_8b.sh", {}, "harness_config.dataset_shape=13368:64:128 "),
+        ("llama2_70b.sh", {}, "harness_config.dataset={kind: synthetic, shape: 24576:64:294} "),
+        ("llama2_70b.sh", {"SHAPE": "100:8:9"}, "harness_config.dataset={kind: synthetic, shape: 100:8:9} "),
+        ("llama2_70b.sh", {"SHAPE": "9"}, "harness_config.dataset={kind: synthetic, shape: 24576:64:9} "),
+        ("llama3_1_8b.sh", {}, "harness_config.dataset={kind: synthetic, shape: 13368:64:128} "),
         (
             "gpt_oss_120b.sh",
             {},
-            "--set harness_config.tests={TEST07: {dataset: synthetic, dataset_shape: '990:64:1278'}} ",
+            "--set harness_config.tests={TEST07: {dataset: {kind: synthetic, shape: 990:64:1278}}} ",
         ),
         (
             "gpt_oss_120b.sh",
             {"TEST07_SHAPE": "9:4:5"},
-            "{TEST07: {dataset: synthetic, dataset_shape: '9:4:5'}} ",
+            "{TEST07: {dataset: {kind: synthetic, shape: 9:4:5}}} ",
         ),
     ],
 )
@@ -144,4 +144,7 @@ def test_a_rehearsal_runs_on_made_up_samples_of_the_benchmarks_shape(
     status, _, asked = _run(project, script, ENGINE="simulated", **variables)
     assert status == 3 and len(asked) == 2
     assert asked[1].startswith("harness-llm run ") and made_up in asked[1]
-    assert "harness_config.engine=simulated " in asked[1] and "harness_config.dataset_path=null " in asked[1]
+    assert (
+        "harness_config.engine={kind: simulated, " in asked[1]
+        and "harness_config.dataset={kind: synthetic, shape: " in asked[1]
+    )
