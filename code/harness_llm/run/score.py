@@ -10,15 +10,9 @@ from harness_llm.accuracy.metrics import Foreign, metric_named, metric_of
 from harness_llm.benchmark import Benchmark, resolve
 from harness_llm.checkpoint import weights_digest
 from harness_llm.compliance import AUDIT_TESTS, AuditTest, Evidence
-<<<<<<< HEAD
-from harness_llm.config.load import load_config
-from harness_llm.config.model import RunConfig
-from harness_llm.core import Mode
-=======
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.recorded import load_recorded
-from harness_llm.core import Mode, Scenario
->>>>>>> config
+from harness_llm.core import Mode
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import FolderError, UsageError
