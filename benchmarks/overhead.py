@@ -29,8 +29,11 @@ from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.placement import replica_environments
 from harness_llm.launch.role import Role
 from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.events import read_events
-from harness_llm.results.folder import read_json
+from harness_llm.results.finished import engine_record
+from harness_llm.results.paths import EVENTS_NPY
+from harness_llm.results.run_folder import TestFolder
 from harness_llm.run.execute import execute
 from harness_llm.run.prepare import Prepared, prepare
 from harness_llm.views.live import make_view
@@ -90,18 +93,18 @@ class Bench:
             RunBroken: The run broke, or LoadGen did not run each sample once.
         """
         run = self._next_folder()
-        execute(self._prepared, run, self._view, resume=False, after_test=lambda _: None)
+        execute(self._prepared, run, self._view, resume=False)
         test = run / "Offline/performance"
-        self._order = read_events(test / "events.npy")["sample"].tolist()
+        self._order = read_events(test / EVENTS_NPY)["sample"].tolist()
         if sorted(self._order) != list(range(len(self._prepared.table))):
             raise RunBroken(f"{test}: LoadGen did not run each of {len(self._prepared.table)} samples once")
-        rate = DetailLog.read(test / "mlperf_log_detail.txt").tokens_per_second
+        rate = DetailLog.read(test / DETAIL_LOG).tokens_per_second
         if not rate:
             raise RunBroken(f"{test}: LoadGen logged no tokens per second")
-        facts = read_json(run / "replicas/0/facts.json")
-        scheduler = facts["resolved"]["config"]["scheduler_config"]
-        tokens = int(read_json(test / "test.json")["tokens"])
-        return Measured(rate, tokens, {name: str(value) for name, value in scheduler.items()})
+        record = TestFolder(test).record()
+        assert record.tokens is not None
+        scheduler = engine_record(run, record.engines).resolved["config"]["scheduler_config"]
+        return Measured(rate, record.tokens, {name: str(value) for name, value in scheduler.items()})
 
     def plain(self) -> Measured:
         """`vllm.LLM.generate` on the samples in the order in which LoadGen asked; call `harness` before.
@@ -126,7 +129,7 @@ class Bench:
             end_all([child], _GRACE_S)
         if not result.is_file():
             raise EngineError(f"plain vLLM {child.exit_reason()}; end of its log:{child.log_tail()}")
-        found = read_json(result)
+        found = json.loads(result.read_text())
         return Measured(found["tokens"] / found["seconds"], found["tokens"], found["scheduler"])
 
     def _plain_spec(self, result: Path) -> dict[str, Any]:
@@ -199,10 +202,9 @@ def _prepare(options: argparse.Namespace, folder: Path) -> Prepared:
         "harness_config.replicas=1",
     ]
     if options.samples is not None:
-        overrides.append(f"harness_config.dataset_samples={options.samples}")
+        overrides.append(f"harness_config.dataset.samples={options.samples}")
     config = load_config(options.config, overrides)
-    if config.harness_config.engine != "vllm":
-        engine = config.harness_config.engine
+    if (engine := config.engine.kind) != "vllm":
         raise ConfigError(f"{options.config}: engine {engine}; only vllm has a plain side")
     return prepare([config], ["performance"])
 

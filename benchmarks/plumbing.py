@@ -11,18 +11,20 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
 
 from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
-from harness_llm.config.model import RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.core import NANOSECONDS_PER_MS
 from harness_llm.errors import ConfigError, HarnessError, RunBroken
 from harness_llm.logs.detail import DetailLog
-from harness_llm.results.folder import read_json
+from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.records import TestRecord
+from harness_llm.results.run_folder import TestFolder
 from harness_llm.run.execute import execute
 from harness_llm.run.prepare import prepare
 from harness_llm.views.live import make_view
@@ -78,7 +80,7 @@ class Measured:
     """One LoadGen test: LoadGen's own log, and what the loadgen process said of itself."""
 
     log: DetailLog
-    test: dict[str, Any]
+    test: TestRecord
 
     def number(self, key: str) -> float:
         """A result of LoadGen's detail log.
@@ -120,21 +122,19 @@ def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path,
     harness = {
         "benchmark": _MODEL,
         "scenario": scenario,
-        "engine": "simulated",
-        "dataset": "synthetic",
-        "dataset_shape": load.shape,
+        "dataset": {"kind": "synthetic", "shape": load.shape},
         "max_tokens": load.answer_tokens,
         "user_conf": write_conf(folder / "user.conf", _MODEL, settings),
         "replicas": 1,
-        "simulated": {"concurrent": _IN_FLIGHT, **latency},
+        "engine": {"kind": "simulated", "concurrent": _IN_FLIGHT, **latency},
     }
     config = RunConfig.model_validate({"llm_config": {}, "harness_config": harness})
-    execute(prepare([config], ["performance"]), folder / "run", view, resume=False, after_test=lambda _: None)
+    execute(prepare([config], ["performance"]), folder / "run", view, resume=False)
     test = folder / "run" / scenario / "performance"
-    measured = Measured(DetailLog.read(test / "mlperf_log_detail.txt"), read_json(test / "test.json"))
+    measured = Measured(DetailLog.read(test / DETAIL_LOG), TestFolder(test).record())
     expected = load.offline_samples if scenario == "Offline" else queries
-    if measured.test["samples"] != expected or measured.test["tokens"] != expected * load.answer_tokens:
-        raise RunBroken(f"{test}: expected {expected} samples, LoadGen ran {measured.test['samples']}")
+    if measured.test.samples != expected or measured.test.tokens != expected * load.answer_tokens:
+        raise RunBroken(f"{test}: expected {expected} samples, LoadGen ran {measured.test.samples}")
     return measured
 
 
@@ -158,7 +158,7 @@ def measure(load: Load, folder: Path, view: View) -> list[Figure]:
         *_server_figures("timed engine", timed, _REAL_FIRST_MS),
         Figure(
             f"peak memory of the loadgen process, Offline, {load.offline_samples:,} samples",
-            offline.test["peak_rss_bytes"] / 2**30,
+            (offline.test.peak_rss_bytes or 0) / 2**30,
             "GiB",
             _MEMORY_TARGET_GIB,
             is_limit=True,

@@ -22,10 +22,10 @@ rehearse() { # SCENARIO FIRST_TOKEN_MS PER_TOKEN_MS
     fi
     exec harness-llm run --resume --output "$output/$1" --config "code/harness_llm/models/llama2-70b/$1_h200.yaml" \
         --test performance --test accuracy --test TEST06 \
-        --set harness_config.engine=simulated --set harness_config.user_conf=code/user_rehearsal.conf \
-        --set harness_config.dataset=synthetic --set harness_config.dataset_shape=llama2-70b \
-        --set harness_config.dataset_path=null --set harness_config.simulated.first_token_ms="$2" \
-        --set harness_config.simulated.per_token_ms="$3" >"$output/$1.log" 2>&1
+        --set harness_config.user_conf=code/user_rehearsal.conf \
+        --set "harness_config.dataset={kind: synthetic, shape: llama2-70b}" \
+        --set "harness_config.engine={kind: simulated, first_token_ms: $2, per_token_ms: $3}" \
+        >"$output/$1.log" 2>&1
 }
 pids=()
 # What a shell starts in the background ignores an interrupt, so that is passed on as a termination.

@@ -26,9 +26,10 @@ from transformers import (
 )
 from transformers.masking_utils import sdpa_mask
 
-from harness_llm import datasets
-from harness_llm.accuracy.rouge import score_rouge
-from harness_llm.datasets.options import DatasetOptions
+from harness_llm.accuracy.metrics.rouge import score_rouge
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.kinds import dataset_of, load
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import HarnessError
 from harness_llm.quantize.recipe import CalibrationKind
@@ -241,14 +242,9 @@ def main(
     """Compare a quantized checkpoint with its source, both computed in float32 on the CPU."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     try:
-        table = datasets.load(
-            kind,
-            dataset,
-            model_path=model,
-            max_tokens=max_tokens,
-            min_tokens=2,
-            options=DatasetOptions(samples=samples),
-        )
+        source = dataset_of({"kind": kind, "path": dataset, "samples": samples})
+        limits = GenerationLimits(min_tokens=2, max_tokens=max_tokens)
+        table = load(source, Reading(limits, model))
         figures = json.dumps(asdict(compare(model, quantized, table)), indent=2)
     except HarnessError as error:
         typer.echo(f"error: {error}", err=True)

@@ -10,6 +10,7 @@ PROMISED = {
     "fetch": {"--model", "--dataset", "--revision", "--endpoint", "--uri", "--verify", "--json"},
     "prepare": {"--config", "-c", "--set", "--test", "--json"},
     "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--json"},
+    "score": {"--test", "--from", "--json"},
     "show": {"--json"},
     "check": {"--round", "--division", "--failures", "--json"},
     "package": {
@@ -20,6 +21,7 @@ PROMISED = {
         "--model", "--calibration", "--output", "--kind", "--backend", "--samples", "--sequence-length",
         "--write-up",
     },
+    "reference": {"--config", "-c", "--output", "--set", "--dtype", "--batch"},
     "submit": {
         "--company", "--system-name", "--gpu", "--scenario", "--test", "--set", "--user-conf", "--round",
         "--division", "--system-yaml", "--documentation", "--output", "--fetch", "--rehearse", "--shape",

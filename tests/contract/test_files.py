@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,15 +10,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness_llm import rules
 from harness_llm.benchmark import loadgen_names, resolve
 from harness_llm.config.load import dump_config, load_config
+from harness_llm.config.recorded import load_recorded
 from harness_llm.config.user_conf import UserConf
 
 ROOT = Path(__file__).parents[2]
-FACTS = sorted((ROOT / "code/harness_llm/models").rglob("benchmark.yaml"))
-YAMLS = [path for path in sorted((ROOT / "code/harness_llm/models").rglob("*.y*ml")) if path not in FACTS]
+MODELS = ROOT / "code/harness_llm/models"
+FACTS = sorted(MODELS.rglob("benchmark.yaml"))
+YAMLS = [path for path in sorted(MODELS.rglob("*.y*ml")) if path not in FACTS]
+PROFILES = sorted(MODELS.rglob("*_*.yaml"))  # <scenario>_<gpu>.yaml; the others are what those extend
+RECORDED = json.loads((ROOT / "tests/golden/profiles.json").read_text())
 CONFS = sorted([*ROOT.glob("*.conf"), *(ROOT / "code").rglob("*.conf")])
 # Written so that this file does not hold them itself.
 FORBIDDEN = [
@@ -32,17 +38,18 @@ def _id(path: Path) -> str:
 
 
 def test_there_is_something_to_load() -> None:
-    assert {path.parent.name for path in YAMLS} >= {"smollm2-135m"}
+    assert {path.parent.name for path in PROFILES} >= {"smollm2-135m"}
+    assert len(PROFILES) >= 30 and len(YAMLS) > len(PROFILES)
     assert ROOT / "user.conf" in CONFS
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=_id)
+@pytest.mark.parametrize("path", PROFILES, ids=_id)
 def test_every_yaml_loads_and_fits_its_name_and_its_user_conf(path: Path, tmp_path: Path) -> None:
     config = load_config(path, environment={})
     harness = config.harness_config
     assert harness.benchmark.startswith(path.parent.name)
     assert path.stem.partition("_")[0] == harness.scenario.lower()
-    assert harness.engine == "vllm", "a simulated engine makes no result"
+    assert harness.engine.kind == "vllm", "a simulated engine makes no result"
     assert not harness.user_conf.is_absolute()
     UserConf.read(ROOT / harness.user_conf).validate(
         resolve(harness.benchmark), [harness.scenario], models=loadgen_names()
@@ -52,15 +59,37 @@ def test_every_yaml_loads_and_fits_its_name_and_its_user_conf(path: Path, tmp_pa
     assert load_config(tmp_path / "again.yaml") == config
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=_id)
-def test_every_profile_says_whether_it_ran_and_why_each_value_is_what_it_is(path: Path) -> None:
-    """Names and paths speak for themselves; so does a value under a line of comment."""
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_profile_resolves_to_what_it_was_when_each_was_one_file(name: str, tmp_path: Path) -> None:
+    """The fixture holds what the profiles said before they extended one another; change it with a value."""
+    (tmp_path / "was.yaml").write_text(json.dumps(RECORDED[name]))
+    assert load_config(MODELS / name, environment={}) == load_recorded(tmp_path / "was.yaml")
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=_id)
+def test_a_profile_holds_only_what_those_that_it_extends_do_not_say(path: Path) -> None:
+    own, base = yaml.safe_load(path.read_text()), yaml.safe_load((path.parent / "base.yaml").read_text())
+    between = yaml.safe_load((path.parent / own["extends"]).read_text())
+    assert between["extends"] == "base.yaml" and path.stem.partition("_")[2] == Path(own["extends"]).stem
+    for node in ("llm_config", "harness_config"):
+        said = [set(file.get(node, {})) for file in (base, between, own)]
+        assert sum(map(len, said)) == len(set().union(*said)), f"{path}: a key of {node} stands twice"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=_id)
+def test_every_profile_says_whether_it_ran(path: Path) -> None:
     text = path.read_text()
     status = re.search(r"^# Status: (.*)$", text, re.MULTILINE)
     assert status, "no status"
     assert re.search(r"\bran\b", status[1]) is None or re.search(
-        r"\d{4}-\d\d-\d\d", text.split("llm_config:")[0]
+        r"\d{4}-\d\d-\d\d", text.split("extends:")[0]
     )
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=_id)
+def test_every_file_says_why_each_value_is_what_it_is(path: Path) -> None:
+    """Names and paths speak for themselves; so does a value under a line of comment."""
+    text = path.read_text()
     plain = {
         "benchmark",
         "scenario",
@@ -77,7 +106,7 @@ def test_every_profile_says_whether_it_ran_and_why_each_value_is_what_it_is(path
             assert "#" in line or before.strip().startswith("#"), line
 
 
-@pytest.mark.parametrize("path", YAMLS, ids=_id)
+@pytest.mark.parametrize("path", PROFILES, ids=_id)
 def test_the_limits_in_a_profiles_head_are_the_rules(path: Path) -> None:
     harness = load_config(path, environment={}).harness_config
     said = re.search(r"Limits at p99: TTFT ([\d,]+) ms, TPOT ([\d,]+) ms", path.read_text())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +18,7 @@ PACKAGE = "harness_llm"
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
     {"errors", "core"},
+    {"files"},
     {"checkpoint", "rules"},
     {"benchmark"},
     {"engines", "fetch", "logs", "transport"},
@@ -22,8 +26,8 @@ LAYERS = (
     {"config"},
     {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},
-    {"check", "fleet", "package", "quantize"},
-    {"scoring"},
+    {"check", "fleet", "quantize"},
+    {"package"},
     {"run"},
     {"cli", "testing"},
     {"__main__"},
@@ -91,6 +95,17 @@ def test_the_loadgen_process_imports_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "vllm", "rich", "pydantic", "rouge_score"}
     for path in (SOURCE / PACKAGE / "loadgen").glob("*.py"):
         assert not {module.split(".")[0] for module in _imports(path)} & heavy, path
+
+
+def test_the_loadgen_process_loads_nothing_heavy_through_others() -> None:
+    """What its modules import, and what those import in turn; a fresh interpreter is asked."""
+    code = "import sys, harness_llm.loadgen.process; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(
+        command, capture_output=True, check=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCE)}
+    ).stdout.split()
+    assert "numpy" in loaded
+    assert not {"torch", "transformers", "vllm", "rich", "pydantic", "rouge_score", "yaml"} & set(loaded)
 
 
 def test_the_source_root_is_no_package() -> None:

@@ -22,10 +22,10 @@ SAME_ROLE = {"process": "the entry of a child process"}
 
 # Names that mean several things. Part them; never add one.
 TO_PART = {
-    "folder", "model", "options", "progress", "summary",
+    "model", "progress", "summary",
 }  # fmt: skip
-CLASSES_TO_PART = {"Heartbeat", "RunFolder"}
-FACES_TO_MEND = {"compliance"}
+CLASSES_TO_PART = {"Heartbeat"}
+FACES_TO_MEND: set[str] = set()
 
 # Methods of one name in several classes of the hot path: one implements the other, or all begin or end.
 HOT_PATH = ("loadgen", "replica", "transport")

@@ -39,7 +39,7 @@ smollm2-135m.Offline.min_query_count = {SAMPLES}
 # The reference is for all samples, and for longer answers.
 SHORT = {
     "harness_config.user_conf": "/data/short.conf",
-    "harness_config.dataset_samples": SAMPLES,
+    "harness_config.dataset.samples": SAMPLES,
     "harness_config.max_tokens": 8,
     "harness_config.reference": "null",
 }
@@ -86,7 +86,7 @@ def test_the_run_is_complete_and_was_measured_by_vllm_and_loadgen(run: Path) -> 
     assert record["tests"] == [
         f"{scenario}/{mode}" for scenario in ("Offline", "Server") for mode in ("performance", "accuracy")
     ]
-    assert _json(run / "replicas/0/facts.json")["name"] == "vllm"
+    assert _json(run / "replicas/Offline-Server/0/facts.json")["name"] == "vllm"
     if (ROOT / ".git").exists():
         command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
         head = subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()

@@ -66,8 +66,8 @@ class Run:
         for scenario in self.harness.get("scenarios", ["Offline", "Server"]):
             path = self.folder / f"{scenario}.yaml"
             harness = {
-                "benchmark": "sim", "scenario": scenario, "engine": "simulated", "dataset": "synthetic",
-                "dataset_shape": "120:20-60:2-40", "max_tokens": 64,
+                "benchmark": "sim", "scenario": scenario, "engine": "simulated",
+                "dataset": {"kind": "synthetic", "shape": "120:20-60:2-40"}, "max_tokens": 64,
                 "user_conf": str(self.folder / "user.conf"),
                 **{key: value for key, value in self.harness.items() if key not in ("scenarios", "tests")},
             }  # fmt: skip

@@ -13,9 +13,11 @@ import pytest
 
 from harness_llm.config.load import load_config
 from harness_llm.errors import ReplicaLost
-from harness_llm.results.folder import read_json
+from harness_llm.results.run_folder import RunFolder
+from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute
 from harness_llm.run.prepare import prepare
+from harness_llm.run.score import ScoreResult
 from harness_llm.views.live import PlainView
 
 if TYPE_CHECKING:
@@ -30,9 +32,8 @@ if TYPE_CHECKING:
 def test_an_answer_that_never_comes_ends_the_run_though_every_process_lives(
     new_run: Callable[..., Run],
 ) -> None:
-    run = new_run(
-        harness={"scenarios": ["Offline"], "simulated": {"first_token_ms": 600_000}, "stall_timeout_s": 3},
-    )
+    slow = {"kind": "simulated", "first_token_ms": 600_000}
+    run = new_run(harness={"scenarios": ["Offline"], "engine": slow, "stall_timeout_s": 3})
     started = time.monotonic()
     code, errors = run.complete(seconds=30)
     assert time.monotonic() - started < 20
@@ -50,40 +51,51 @@ def _prepared(folder: Path) -> Prepared:
     (folder / "user.conf").write_text("mine.Offline.target_qps = 100\nmine.Offline.min_duration = 100\n")
     (folder / "run.yaml").write_text(f"""
 llm_config: {{}}
-harness_config: {{benchmark: mine, scenario: Offline, engine: simulated, dataset: synthetic,
-  dataset_shape: 20:8:4, max_tokens: 8, user_conf: {folder / "user.conf"}}}
+harness_config: {{benchmark: mine, scenario: Offline, engine: simulated,
+  dataset: {{kind: synthetic, shape: 20:8:4}}, max_tokens: 8, user_conf: {folder / "user.conf"}}}
 """)
     return prepare([load_config(folder / "run.yaml")], ("performance", "accuracy"))
 
 
-def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_there(tmp_path: Path) -> None:
+def test_a_replica_lost_while_a_test_is_scored_ends_the_run_before_the_score_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = _prepared(tmp_path)
     scored = threading.Event()
 
-    def score(_: Path) -> None:
+    def score(_: Path) -> ScoreResult:
         children = psutil.Process(os.getpid()).children()
         next(c for c in children if "harness_llm.replica.process" in c.cmdline()).send_signal(signal.SIGKILL)
         scored.wait(60)
+        return ScoreResult("")
+
+    monkeypatch.setattr(execute_module, "score", score)
 
     started = time.monotonic()
     try:
         with pytest.raises(ReplicaLost, match="SIGKILL"):
-            execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=score)
+            execute(prepared, tmp_path / "run", PlainView(""), resume=False)
         assert time.monotonic() - started < 30
         assert not scored.is_set()
     finally:
         scored.set()
-    assert read_json(tmp_path / "run/run.json")["state"] == "broken"
-    assert "followed_up" not in read_json(tmp_path / "run/Offline/performance/test.json")
+    folder = RunFolder(tmp_path / "run")
+    record = folder.record()
+    assert record is not None and record.state == "broken"
+    assert not folder.test("Offline/performance").is_followed_up
 
 
-def test_the_last_score_is_made_without_an_engine_that_could_fail(tmp_path: Path) -> None:
+def test_the_last_score_is_made_without_an_engine_that_could_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = _prepared(tmp_path)
     engines: dict[str, int] = {}
 
-    def score(test: Path) -> None:
+    def score(test: Path) -> ScoreResult:
         children = psutil.Process(os.getpid()).children()
         engines[test.name] = sum("harness_llm.replica.process" in child.cmdline() for child in children)
+        return ScoreResult(test.name)
 
-    execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=score)
+    monkeypatch.setattr(execute_module, "score", score)
+    execute(prepared, tmp_path / "run", PlainView(""), resume=False)
     assert engines == {"performance": 1, "accuracy": 0}

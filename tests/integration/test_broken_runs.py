@@ -23,7 +23,7 @@ LONG = USER_CONF.replace("min_duration = 1000", "min_duration = 120000").replace
 )
 SERVER = {
     "scenarios": ["Server"],
-    "simulated": {"first_token_ms": 20, "per_token_ms": 1},
+    "engine": {"kind": "simulated", "first_token_ms": 20, "per_token_ms": 1},
     "silence_timeout_s": 3,
 }
 TEST = "Server/performance"
@@ -165,7 +165,8 @@ def test_a_second_run_in_a_folder_in_use_is_refused_and_sigterm_ends_the_first(
 
 
 def test_a_failing_sample_ends_the_run_by_its_reason(new_run: Callable[..., Run]) -> None:
-    run = new_run(user_conf=LONG, harness={**SERVER, "simulated": {"first_token_ms": 5, "fail_every": 60}})
+    failing = {"kind": "simulated", "first_token_ms": 5, "fail_every": 60}
+    run = new_run(user_conf=LONG, harness={**SERVER, "engine": failing})
     code, errors = run.complete()
     _assert_broken(
         run, errors, code, "replica 0: the engine failed on sample", "simulated failure of request 60"

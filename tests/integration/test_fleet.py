@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -20,7 +21,6 @@ from harness_llm.fleet.watch import Watch
 from harness_llm.launch.role import Role
 from harness_llm.logs.detail import DetailLog
 from harness_llm.results.events import read_events
-from harness_llm.results.folder import read_json
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.views.live import PlainView
 from harness_llm.views.progress import TestProgress
@@ -99,14 +99,16 @@ def test_a_search_over_rates_loads_the_engine_once_and_may_give_a_rate_up(
         result = fleet.measure(long.with_qps(20), tmp_path / "long", hopeless)
         assert (result.state, result.reason) == ("abandoned", "enough seen")
         assert seen and not _loadgens()
-        record = read_json(tmp_path / "long/test.json")
+        record = json.loads((tmp_path / "long/test.json").read_text())
         assert (record["state"], record["reason"]) == ("abandoned", "enough seen")
         assert (read_events(tmp_path / "long/events.npy")["status"] == EventStatus.FINISHED).sum() >= 5
 
         last = fleet.measure(test.with_qps(60), tmp_path / "60")
         assert last.state == "complete" and last.report["samples"] >= 20
         assert _replica_ids(fleet) == replicas
-        assert [read_json(tmp_path / f"replicas/{n}/facts.json")["name"] for n in (0, 1)] == ["simulated"] * 2
+        assert [json.loads((tmp_path / f"replicas/{n}/facts.json").read_text())["name"] for n in (0, 1)] == [
+            "simulated"
+        ] * 2
     assert reached == [40.0, 80.0]
     assert not [number for number in replicas if psutil.pid_exists(number)]
 
@@ -180,7 +182,7 @@ def test_a_lost_replica_of_one_fleet_ends_the_tests_of_all(tmp_path: Path, sampl
         watch.measure([(chat, test, tmp_path / "a"), (code, test, tmp_path / "b")], kill)
     assert killed
     for folder in ("a", "b"):
-        record = read_json(tmp_path / folder / "test.json")
+        record = json.loads((tmp_path / folder / "test.json").read_text())
         assert record["state"] == "broken" and "code/replica-0" in record["reason"]
     assert not _loadgens()
 
@@ -198,7 +200,7 @@ def test_a_failing_engine_breaks_one_test_and_the_next_can_run_on_the_same_repli
         with pytest.raises(EngineError, match="simulated failure"):
             while True:
                 fleet.measure(_test(samples), tmp_path / "second")
-        assert read_json(tmp_path / "second/test.json")["state"] == "broken"
+        assert json.loads((tmp_path / "second/test.json").read_text())["state"] == "broken"
         assert fleet.measure(_test(samples), tmp_path / "third").state == "complete"
         assert _replica_ids(fleet) == replicas
 

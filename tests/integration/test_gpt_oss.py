@@ -36,11 +36,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         tmp_path_factory.mktemp("gpt-oss"),
         CONF,
         harness={
-            "benchmark": "gpt-oss-120b", "dataset_shape": "6396:8:1278", "max_tokens": 1278,
+            "benchmark": "gpt-oss-120b", "max_tokens": 1278,
+            "dataset": {"kind": "synthetic", "shape": "6396:8:1278"},
             "tests": list(SIZES),
         },
     )  # fmt: skip
-    own = "harness_config.tests={TEST07: {dataset: synthetic, dataset_shape: '990:8:40'}}"
+    own = "harness_config.tests={TEST07: {dataset: {kind: synthetic, shape: 990:8:40}}}"
     code, errors = run.complete("--set", own, seconds=200)
     assert code == 1, errors + run.out
     loads = (run.out + errors).count(" ready after ")

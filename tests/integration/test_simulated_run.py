@@ -36,8 +36,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     run = Run(
         folder,
         harness={
-            "dataset": "jsonl", "dataset_path": str(prompts), "dataset_shape": None, "max_tokens": 40,
-            "replicas": 2, "simulated": LATENCY, "tests": ["performance", "accuracy"],
+            "dataset": "jsonl", "dataset_path": str(prompts), "max_tokens": 40,
+            "replicas": 2, "engine": {"kind": "simulated", **LATENCY}, "tests": ["performance", "accuracy"],
         },
     )  # fmt: skip
     code, errors = run.complete()
@@ -159,7 +159,7 @@ def test_the_folder_explains_itself(run: Run, table: SampleTable) -> None:
     assert record["dataset"]["digest"] == table.digest
     assert record["command"][-1] == str(run.output)
     for index in (0, 1):
-        facts = run.json(f"replicas/{index}/facts.json")
+        facts = run.json(f"replicas/Offline-Server/{index}/facts.json")
         assert facts["is_simulated"] is True
         assert facts["resolved"]["first_token_ms"] == 20
     for test in TESTS:

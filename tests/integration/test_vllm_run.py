@@ -59,7 +59,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "enforce_eager": True,
         },
         "harness": {
-            "engine": "vllm", "dataset": "jsonl", "dataset_path": str(prompts), "dataset_shape": None,
+            "engine": "vllm", "dataset": "jsonl", "dataset_path": str(prompts),
             "max_tokens": MOST, "engine_env": {"VLLM_CPU_KVCACHE_SPACE": "1"}, "tests": ["performance"],
         },
     }  # fmt: skip
@@ -75,7 +75,7 @@ def run(arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_the_engine_says_what_it_is(run: Run) -> None:
-    facts = run.json("replicas/0/facts.json")
+    facts = run.json("replicas/Offline-Server/0/facts.json")
     assert (facts["name"], facts["is_simulated"], facts["max_concurrent"]) == ("vllm", False, 4)
     assert facts["resolved"]["config"]
     assert run.json("run.json")["marker"] == "unofficial"

@@ -13,7 +13,7 @@ from harness_llm.run.prepare import prepare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.run.prepare import Prepared
 
 CONF = """\
@@ -26,7 +26,12 @@ mine.Offline.target_qps = 50
 mine.Offline.min_duration = 2000
 """
 OFFICIAL = "gpt-oss-120b.Offline.target_qps = 10\ngpt-oss-120b.Server.target_qps = 10\n"
-TEST07 = {"TEST07": {"dataset": "synthetic", "dataset_shape": "9:4:5"}}
+TEST07 = {"TEST07": {"dataset": {"kind": "synthetic", "shape": "9:4:5"}}}
+
+
+def synthetic(shape: str = "10:4:4", **keys: Any) -> dict[str, Any]:
+    """Made-up samples, as harness_config.dataset says it."""
+    return {"kind": "synthetic", "shape": shape, **keys}
 
 
 class Setup:
@@ -41,8 +46,8 @@ class Setup:
         """Write a configuration; keys of harness_config are the usual ones and those given."""
         path = self.folder / f"{scenario}.yaml"
         node = {
-            "benchmark": "mine", "scenario": scenario, "engine": "simulated", "dataset": "synthetic",
-            "dataset_shape": "10:4:4", "max_tokens": 8, "user_conf": str(self.conf), **harness,
+            "benchmark": "mine", "scenario": scenario, "engine": "simulated", "dataset": synthetic(),
+            "max_tokens": 8, "user_conf": str(self.conf), **harness,
         }  # fmt: skip
         path.write_text(yaml.safe_dump({"llm_config": llm or {}, "harness_config": node}))
         return path

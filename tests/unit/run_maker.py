@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 
 import yaml
+from golden.run_folder import write_test
 
 from harness_llm import rules
 from harness_llm.package import package
+from harness_llm.results.paths import RUN_JSON
 
 SCORES = {"rouge1": 44.5, "rouge2": 22.1, "rougeL": 28.7, "rougeLsum": 42.0}
 FULL_SYSTEM = {
@@ -94,8 +96,11 @@ class Maker:
                 "harness_config": {},
             }
             (folder / "config" / f"{scenario}.yaml").write_text(yaml.safe_dump(written))
+        tests = [
+            f"{scenario}/{kind}" for scenario in scenarios for kind in ("performance", "accuracy", "TEST06")
+        ]
         run = {
-            "format": 1,
+            "format": 2,
             "benchmark": benchmark,
             "official": rules.is_official(benchmark),
             "simulated": False,
@@ -106,15 +111,15 @@ class Maker:
             "packages": {"vllm": "0.25.1"},
             "host": {},
             "accelerators": [],
+            "tests": tests,
             "dataset": {"name": "openorca", "samples": samples, "digest": "d" * 64},
         }
-        (folder / "run.json").write_text(json.dumps({**run, **changes}))
+        (folder / RUN_JSON).write_text(json.dumps({**run, **changes}))
         return folder
 
     def _test(self, folder: Path, round: str, detail: dict[str, object]) -> None:
         folder.mkdir(parents=True)
-        record = {"format": 1, "state": "complete", "loadgen_model": "llama2-70b", "samples": 24576}
-        (folder / "test.json").write_text(json.dumps(record))
+        write_test(folder, folder.parent.name, loadgen_model="llama2-70b", samples=24576)
         (folder / "user.conf").write_text("llama2-70b.Server.target_qps = 41\n")
         (folder / "mlperf_log_summary.txt").write_text("Result is : VALID\n")
         seeds = {f"effective_{key}": value for key, value in rules.round_seeds(round).as_settings().items()}

@@ -1,39 +1,176 @@
-"""Makes a reference.json: plain transformers, greedy, on the same checkpoint and samples.
+"""The reference accuracy of an unofficial benchmark: what plain transformers scores, greedily, and how.
 
-::
-
-    python -m harness_llm.accuracy.reference --benchmark smollm2-135m --model MODEL \
-        --dataset humaneval --dataset-path HumanEval.jsonl.gz --max-tokens 64 --min-tokens 2 \
-        --output reference.json
+It is made on the same checkpoint and samples as a run, with this project's own metric, and judges that run.
 """
 
-from __future__ import annotations
-
-import argparse
 import datetime
 import logging
-import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness_llm.accuracy.reference_file import Reference
-from harness_llm.accuracy.score import score_answers
+from harness_llm.accuracy.metrics import Metric
+from harness_llm.accuracy.result import AccuracyResult, Gates
+from harness_llm.accuracy.scoring import score_outputs
+from harness_llm.benchmark import Benchmark
 from harness_llm.checkpoint import weights_digest
-from harness_llm.datasets import DatasetKind, DatasetOptions, load
+from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
-from harness_llm.errors import HarnessError, ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness_llm.datasets import SampleTable
-
-__all__ = ["generate", "main"]
+from harness_llm.errors import ConfigError, ModelError
 
 _log = logging.getLogger(__name__)
+
+GATE_FRACTION = 0.99
+"""Share of the reference score that must be reached; the 99 % of most official gates (inference_policies,
+inference_rules.adoc, quality targets)."""
+
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_Score = Annotated[float, Field(gt=0, le=100)]
+
+
+class Reference(BaseModel):
+    """A reference.json, written by `harness-llm reference` and never by hand.
+
+    Attributes:
+        format: Version of this form.
+        benchmark: The benchmark that it is for.
+        model_digest: `weights_digest` of the checkpoint.
+        dataset_digest: `SampleTable.digest` of the samples; covers prompts, limits and reference answers.
+        dtype: Type that the weights were converted to and the model computed in.
+        transformers: Version of transformers.
+        torch: Version of torch.
+        max_tokens: Output limit.
+        min_tokens: Shortest answer.
+        samples: Samples scored.
+        tokens_per_sample: Mean answer length, tokens; recorded, not judged.
+        scores: By the names that accuracy.txt has, percent.
+        made_by: Command line that made the file.
+        date: UTC day, ISO form.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    benchmark: Annotated[str, Field(min_length=1)]
+    model_digest: _Digest
+    dataset_digest: _Digest
+    dtype: str
+    transformers: str
+    torch: str
+    max_tokens: Annotated[int, Field(ge=2)]
+    min_tokens: Annotated[int, Field(ge=1)]
+    samples: Annotated[int, Field(ge=1)]
+    tokens_per_sample: Annotated[float, Field(gt=0)]
+    scores: Annotated[dict[str, _Score], Field(min_length=1)]
+    made_by: Annotated[str, Field(min_length=1)]
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a reference.json.
+
+        Raises:
+            ConfigError: It cannot be read, or is not of this form.
+        """
+        remedy = "Make it again with `harness-llm reference`."
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}", remedy) from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"{path}: {f'{key}: ' if key else ''}{first['msg']}", remedy) from error
+
+    def gates(self, table: SampleTable, model_digest: str) -> Gates:
+        """What a test of that table and those weights must reach: 99 % of each reference score.
+
+        Raises:
+            ConfigError: The reference was made for other samples, limits or weights.
+        """
+        remedy = "Make a reference for them with `harness-llm reference`."
+        if table.digest != self.dataset_digest:
+            raise ConfigError(
+                f"the reference of {self.benchmark} is for {self.samples} samples, min_tokens "
+                f"{self.min_tokens}, max_tokens {self.max_tokens}, digest {self.dataset_digest[:12]}; "
+                f"{table.source or table.name} has {len(table)} samples, min_tokens "
+                f"{table.min_tokens.min()}, max_tokens {table.max_tokens.max()}, digest {table.digest[:12]}",
+                remedy,
+            )
+        if model_digest != self.model_digest:
+            raise ConfigError(
+                f"the reference of {self.benchmark} is for weights with digest {self.model_digest[:12]}, "
+                f"the checkpoint has {model_digest[:12]}",
+                remedy,
+            )
+        minimum = {name: GATE_FRACTION * score for name, score in self.scores.items()}
+        return Gates(minimum, source=f"99 % of {self.benchmark}/reference.json ({self.dtype}, {self.date})")
+
+
+def gates_of(benchmark: Benchmark, reference: Path | None) -> Reference | Gates | None:
+    """What an accuracy score is judged by: the rules, the benchmark's own reference, or nothing.
+
+    Args:
+        benchmark: The benchmark.
+        reference: A reference.json; only a benchmark without rules is judged by it.
+
+    Raises:
+        ConfigError: The reference file cannot be used.
+    """
+    if benchmark.rules is not None:
+        return Gates.of_rules(benchmark.rules)
+    return None if reference is None else Reference.load(reference)
+
+
+def make_reference(
+    benchmark: str,
+    model_path: Path,
+    table: SampleTable,
+    metric: Metric,
+    *,
+    made_by: str,
+    dtype: str,
+    batch: int,
+) -> Reference:
+    """Score plain transformers on a benchmark of one's own.
+
+    Args:
+        benchmark: Its name.
+        model_path: Checkpoint folder.
+        table: The samples of a run.
+        metric: What to score by.
+        made_by: The command line, for whoever reads the file.
+        dtype: As `generate` takes it.
+        batch: Samples at once.
+
+    Raises:
+        DatasetError: The samples cannot be scored.
+        ModelError: The checkpoint cannot be loaded.
+    """
+    metric.check(table)
+    tokenizer, digest = Tokenizer(model_path), weights_digest(model_path)
+    outputs = generate(model_path, table, dtype=dtype, batch=batch)
+    result: AccuracyResult = score_outputs(outputs, table, tokenizer, metric, None)
+    import torch
+    import transformers
+
+    return Reference(
+        benchmark=benchmark,
+        model_digest=digest,
+        dataset_digest=table.digest,
+        dtype=dtype,
+        transformers=transformers.__version__,
+        torch=torch.__version__,
+        max_tokens=int(table.max_tokens.max()),
+        min_tokens=int(table.min_tokens.min()),
+        samples=result.samples,
+        tokens_per_sample=result.tokens_per_sample,
+        scores=dict(result.scores),
+        made_by=made_by,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
 
 
 def generate(model_path: Path, table: SampleTable, *, dtype: str, batch: int) -> list[list[int]]:
@@ -107,75 +244,3 @@ def _cut(row: list[int], ends: set[int], limit: int) -> list[int]:
         if token in ends:
             return row[: position + 1]
     return row[:limit]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        reference = _make(options, given)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(reference.model_dump_json(indent=2) + "\n")
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    sys.stdout.write(f"{options.output}: {reference.scores}\n")
-    return 0
-
-
-def _make(options: argparse.Namespace, given: list[str]) -> Reference:
-    table = load(
-        options.dataset,
-        options.dataset_path,
-        model_path=options.model,
-        max_tokens=options.max_tokens,
-        min_tokens=options.min_tokens,
-        options=DatasetOptions(samples=options.samples, chat_template=not options.no_chat_template),
-    )
-    answers = generate(options.model, table, dtype=options.dtype, batch=options.batch)
-    result = score_answers(answers, table, Tokenizer(options.model), None)
-    import torch
-    import transformers
-
-    return Reference(
-        benchmark=options.benchmark,
-        model_digest=weights_digest(options.model),
-        dataset_digest=table.digest,
-        dtype=options.dtype,
-        transformers=transformers.__version__,
-        torch=torch.__version__,
-        max_tokens=options.max_tokens,
-        min_tokens=options.min_tokens,
-        samples=result.samples,
-        tokens_per_sample=result.tokens_per_sample,
-        scores=dict(result.scores),
-        made_by=shlex.join(["python", "-m", "harness_llm.accuracy.reference", *given]),
-        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m harness_llm.accuracy.reference",
-        description="Score plain transformers on a benchmark of your own and record it as the reference.",
-    )
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
-    parser.add_argument("--model", type=Path, required=True, help="checkpoint folder")
-    parser.add_argument("--dataset", choices=get_args(DatasetKind), required=True)
-    parser.add_argument("--dataset-path", type=Path, required=True)
-    parser.add_argument("--max-tokens", type=int, required=True)
-    parser.add_argument("--min-tokens", type=int, default=2)
-    parser.add_argument("--samples", type=int, help="only the first samples")
-    parser.add_argument(
-        "--no-chat-template", action="store_true", help="leave plain prompts of jsonl as they are"
-    )
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--batch", type=int, default=8, help="samples at once")
-    parser.add_argument("--output", type=Path, required=True, help="reference.json to write")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

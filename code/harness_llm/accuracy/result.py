@@ -1,18 +1,16 @@
 """What scoring one accuracy test gives, and the two files that it goes to."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from harness_llm.accuracy.sentences import COMMAND
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-__all__ = ["AccuracyResult", "Gates"]
+from harness_llm.files import write_atomically
+from harness_llm.results.accuracy_txt import scores_line
+from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT
+from harness_llm.results.reading import write_record
+from harness_llm.results.records import AccuracyRecord
+from harness_llm.rules import BenchmarkRules
 
 
 @dataclass(frozen=True)
@@ -31,25 +29,41 @@ class Gates:
     source: str = ""
     characters: tuple[float, float] | None = None
 
+    @classmethod
+    def of_rules(cls, official: BenchmarkRules) -> Self:
+        """The gates and the window of lengths that the rules of a round have."""
+        window = official.length
+        bounds = (0.0 if window.low is None else float(window.low), float(window.high))
+        return cls(
+            minimum={gate.metric: gate.gate for gate in official.accuracy},
+            tokens_per_sample=bounds if window.metric == "tokens_per_sample" else None,
+            characters=bounds if window.metric == "gen_len" else None,
+            source=f"rules of {official.round}",
+        )
+
 
 @dataclass(frozen=True)
 class AccuracyResult:
     """Scores of one accuracy test, judged where there are gates.
 
     Attributes:
-        scores: By kind: mean ROUGE F-measures times 100, or `exact_match` in percent.
+        metric: Name of the metric that they are of.
+        scores: By the names that accuracy.txt has, percent.
         samples: Answers scored.
         tokens: Output tokens of all answers, end of sequence included.
         characters: Characters of all answers as they were scored (`gen_len` in the official form); None where
             they were not counted.
         gates: What the scores are judged by; None where nothing is known to judge by.
+        left_out: Names that the metric could not score on this machine, each with why.
     """
 
+    metric: str
     scores: Mapping[str, float]
     samples: int
     tokens: int
     characters: int | None
     gates: Gates | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tokens_per_sample(self) -> float:
@@ -64,7 +78,7 @@ class AccuracyResult:
         found = [
             f"{name} is {self.scores[name]:.4f}, the gate is {least:.4f}"
             if name in self.scores
-            else f"{name} is not scored (Punkt's data is missing: {COMMAND}), the gate is {least:.4f}"
+            else f"{name} is not scored ({self._why_not(name)}), the gate is {least:.4f}"
             for name, least in self.gates.minimum.items()
             if not self.scores.get(name, -1.0) >= least
         ]
@@ -78,16 +92,16 @@ class AccuracyResult:
             found.append(f"gen_len is {self.characters}, the window is {window[0]} to {window[1]}")
         return found
 
+    def _why_not(self, name: str) -> str:
+        return self.left_out.get(name, f"{self.metric} gives no such score")
+
     @property
     def passed(self) -> bool | None:
         """Whether every gate is met; None where there are no gates."""
         return None if self.gates is None else not self.failures
 
     def official_line(self) -> str:
-        """The line that the official checker's patterns match (constants.py, ACC_PATTERN, @b66003e1).
-
-        Every number is a plain one: the patterns do not match numpy's `np.float64(…)`.
-        """
+        """The line that the official checker's patterns match; see `results.accuracy_txt`."""
         shown: dict[str, float] = {name: float(score) for name, score in self.scores.items()}
         if self.characters is not None:
             shown["gen_len"] = int(self.characters)
@@ -96,28 +110,25 @@ class AccuracyResult:
             "gen_tok_len": int(self.tokens),
             "tokens_per_sample": float(self.tokens_per_sample),
         }
-        return repr(shown)
+        return scores_line(shown)
 
     def write(self, folder: Path) -> None:
         """Write accuracy.txt (official form) and accuracy.json into a test folder, each as a whole."""
-        record = {
-            "metric": "rouge" if any(name.startswith("rouge") for name in self.scores) else "exact_match",
-            "scores": {name: float(score) for name, score in self.scores.items()},
-            "gates": {} if self.gates is None else dict(self.gates.minimum),
-            "gates_source": "" if self.gates is None else self.gates.source,
-            "tokens_per_sample_window": None if self.gates is None else self.gates.tokens_per_sample,
-            "passed": self.passed,
-            "failures": self.failures,
-            "tokens_per_sample": float(self.tokens_per_sample),
-            "samples": int(self.samples),
-            "gen_len": None if self.characters is None else int(self.characters),
-            "gen_tok_len": int(self.tokens),
-        }
-        _replace(folder / "accuracy.txt", f"\nResults\n\n{self.official_line()}\n")
-        _replace(folder / "accuracy.json", json.dumps(record, indent=2) + "\n")
+        write_atomically(folder / ACCURACY_TXT, f"\nResults\n\n{self.official_line()}\n")
+        write_record(folder / ACCURACY_JSON, self.record())
 
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    def record(self) -> AccuracyRecord:
+        """What accuracy.json holds."""
+        return AccuracyRecord(
+            metric=self.metric,
+            scores={name: float(score) for name, score in self.scores.items()},
+            gates={} if self.gates is None else dict(self.gates.minimum),
+            gates_source="" if self.gates is None else self.gates.source,
+            tokens_per_sample_window=None if self.gates is None else self.gates.tokens_per_sample,
+            passed=self.passed,
+            failures=tuple(self.failures),
+            tokens_per_sample=float(self.tokens_per_sample),
+            samples=int(self.samples),
+            gen_len=None if self.characters is None else int(self.characters),
+            gen_tok_len=int(self.tokens),
+        )

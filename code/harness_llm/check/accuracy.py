@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from harness_llm import rules
 from harness_llm.check.logfile import error_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE
-from harness_llm.logs.accuracy_log import file_hash
-from harness_llm.logs.source import file_problem, read_text
+from harness_llm.files import file_digest
+from harness_llm.logs.source import SUMMARY_LOG, file_problem, read_text
+from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def _whole(case: Case) -> Iterator[Check]:
     if case.accuracy_detail.values:
         yield from error_check(case, "accuracy.errors", case.accuracy_detail)
         yield from seed_check(case, "accuracy", case.accuracy_detail)
-    summary = case.accuracy / "mlperf_log_summary.txt"
+    summary = case.accuracy / SUMMARY_LOG
     problem = file_problem(summary)
     yield case.check(
         "accuracy.summary",
@@ -55,7 +56,7 @@ def _sample_count(case: Case) -> Iterator[Check]:
         found == wanted,
         found,
         wanted,
-        source=case.rules.samples.source if case.rules else "run.json",
+        source=case.rules.samples.source if case.rules else RUN_JSON,
         remedy="Run accuracy mode over the whole data set.",
         path=detail.path,
     )
@@ -121,14 +122,14 @@ def _hash(case: Case) -> Iterator[Check]:
     """The hash line: there, a SHA-256, and that of the log where the log is still whole."""
     if case.layout != "tree":
         return
-    path = case.accuracy / "accuracy.txt"
+    path = case.accuracy / ACCURACY_TXT
     text, _ = read_text(path)
     found = _HASH.findall(text)
     good = len(found) == 1 and re.fullmatch(r"[0-9a-f]{64}", found[0]) is not None
     wanted = "one line hash=<SHA-256 of the whole accuracy log>"
     log = case.accuracy_log
     if good and not log.is_truncated and log.entries and not log.problems:
-        own = file_hash(log.path)
+        own = file_digest(log.path)
         good, wanted = found[0] == own, f"hash={own}"
     yield case.check(
         "accuracy.hash",

@@ -13,7 +13,7 @@ from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Mode, Scenario
 from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.source import LogError, read_text
+from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, LogError, read_text
 from harness_llm.logs.summary import SummaryLog
 
 if TYPE_CHECKING:
@@ -128,22 +128,22 @@ class Case:
     @cached_property
     def detail(self) -> DetailLog:
         """Detail log of the performance run."""
-        return DetailLog.read(self.performance / "mlperf_log_detail.txt")
+        return DetailLog.read(self.performance / DETAIL_LOG)
 
     @cached_property
     def summary(self) -> SummaryLog:
         """Summary of the performance run."""
-        return SummaryLog.read(self.performance / "mlperf_log_summary.txt")
+        return SummaryLog.read(self.performance / SUMMARY_LOG)
 
     @cached_property
     def accuracy_detail(self) -> DetailLog:
         """Detail log of the accuracy run."""
-        return DetailLog.read(self.accuracy / "mlperf_log_detail.txt")
+        return DetailLog.read(self.accuracy / DETAIL_LOG)
 
     @cached_property
     def accuracy_log(self) -> AccuracyLog:
         """Answers of the accuracy run."""
-        return AccuracyLog.read(self.accuracy / "mlperf_log_accuracy.json")
+        return AccuracyLog.read(self.accuracy / ACCURACY_LOG)
 
     @cached_property
     def conf(self) -> ConfFile:

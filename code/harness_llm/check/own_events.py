@@ -10,7 +10,9 @@ from harness_llm.check.model import INFERENCE
 from harness_llm.core import EventStatus
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.schedule import is_real_rate
-from harness_llm.results.recompute import read_events, server_latencies
+from harness_llm.results.events import sound_events
+from harness_llm.results.paths import EVENTS_NPY
+from harness_llm.results.recompute import server_latencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +32,10 @@ _START_SECONDS = 0.1
 
 def _events(case: Case) -> Iterator[Check]:
     """Every sample answered once; TTFT and TPOT from the scheduled times, by the harness's own clock."""
-    path = case.performance / "events.npy"
+    path = case.performance / EVENTS_NPY
     if case.layout != "run":
         return
-    events, problem = read_events(path)
+    events, problem = sound_events(path)
     if events is None:
         yield case.check(
             "events.file",
@@ -79,7 +81,7 @@ def _event_tokens(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
         f"LoadGen's {rate} {unit}/s within 2 % or {_START_SECONDS:g} s, no answer below 2 tokens",
         source=f"{INFERENCE} loadgen/results.cc lines 445-455, 601",
         remedy="Run the test again; events and log are not of one run.",
-        path=case.performance / "events.npy",
+        path=case.performance / EVENTS_NPY,
     )
 
 
@@ -107,7 +109,7 @@ def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
             f"LoadGen's {shown} within 2 ms + 2 %, {required}",
             source=f"{INFERENCE} loadgen/results.cc lines 110-136, 227-247",
             remedy=remedy if near else "Run the test again; events and log are not of one run.",
-            path=case.performance / "events.npy",
+            path=case.performance / EVENTS_NPY,
         )
 
 

@@ -10,6 +10,7 @@ from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import error_check, loadgen_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE, POLICIES
 from harness_llm.core import Scenario
+from harness_llm.logs.source import ACCURACY_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +204,7 @@ def _metric(case: Case) -> Iterator[Check]:
 
 
 def _answers(case: Case) -> Iterator[Check]:
-    path: Path = case.performance / "mlperf_log_accuracy.json"
+    path: Path = case.performance / ACCURACY_LOG
     if not path.is_file():
         return
     size = path.stat().st_size

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
 
 from harness_llm import rules
+from harness_llm.check.limits import asked_limits
 from harness_llm.check.model import Check
 from harness_llm.core import Scenario
-from harness_llm.datasets.limits import asked_limits
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.source import file_problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = ["dataset_checks", "record_checks", "recorded_tests"]
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES
+from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
 
 _SHOWN_CHANGES = 5
 
 
-def recorded_tests(record: dict[str, Any]) -> list[str]:
-    """The tests that run.json names, such as `Offline/performance`; empty where it names none."""
-    tests = record.get("tests")
-    return [test for test in tests if isinstance(test, str)] if isinstance(tests, list) else []
-
-
 def record_checks(
-    run_dir: Path, record: dict[str, Any], known: rules.BenchmarkRules | None, round_name: str
+    run_dir: Path, record: RunRecord, known: rules.BenchmarkRules | None, round_name: str
 ) -> Iterator[Check]:
     """run.json: the run is complete, each test has its folder, the benchmark and the source are named."""
-    state, reason = record.get("state"), record.get("reason")
     yield _check(
         "run.state",
-        state == "complete",
-        f"{state}{f': {reason}' if reason else ''}",
+        record.state == "complete",
+        f"{record.state}{f': {record.reason}' if record.reason else ''}",
         "complete",
         "Run it again in the same folder; finished tests are kept.",
     )
-    tests = recorded_tests(record)
+    tests = record.tests
     absent = [test for test in tests if not (run_dir / test).is_dir()]
-    strange = [test for test in tests if test.partition("/")[0] not in set(Scenario)]
+    strange = [scenario for scenario in record.by_scenario() if scenario not in set(Scenario)]
     yield _check(
         "run.tests",
         bool(tests) and not absent and not strange,
@@ -51,15 +41,15 @@ def record_checks(
         "Run it again.",
     )
     yield _official_check(record, known, round_name)
-    yield _source_check(record)
+    yield _source_check(record.git)
 
 
 def _check(name: str, passed: bool | None, found: str, required: str, remedy: str) -> Check:
-    return Check(name, passed, found, required, "", remedy if passed is False else "", "run.json")
+    return Check(name, passed, found, required, "", remedy if passed is False else "", RUN_JSON)
 
 
-def _official_check(record: dict[str, Any], known: rules.BenchmarkRules | None, round_name: str) -> Check:
-    benchmark, official = str(record.get("benchmark")), record.get("official")
+def _official_check(record: RunRecord, known: rules.BenchmarkRules | None, round_name: str) -> Check:
+    benchmark, official = record.benchmark, record.official
     elsewhere = rules.rounds_of(benchmark)
     remedy = "Name the benchmark as the rules do, or run again."
     if known is None and elsewhere:
@@ -73,31 +63,23 @@ def _official_check(record: dict[str, Any], known: rules.BenchmarkRules | None, 
     )
 
 
-def _source_check(record: dict[str, Any]) -> Check:
+def _source_check(git: SourceRecord) -> Check:
     """The commit that ran; a dirty work tree is named, not refused: the README of the result says so."""
-    git = record.get("git")
-    git = git if isinstance(git, dict) else {}
-    commit, dirty, changed = git.get("commit"), git.get("dirty"), git.get("changed")
-    names = [str(name) for name in changed] if isinstance(changed, list) else []
-    more = f" and {len(names) - _SHOWN_CHANGES} more" if len(names) > _SHOWN_CHANGES else ""
-    state = "changed after it" if dirty is True else "clean" if dirty is False else "not known"
-    listed = f": {', '.join(names[:_SHOWN_CHANGES])}{more}" if names else ""
+    more = f" and {len(git.changed) - _SHOWN_CHANGES} more" if len(git.changed) > _SHOWN_CHANGES else ""
+    state = {True: "changed after it", False: "clean", None: "not known"}[git.dirty]
+    listed = f": {', '.join(git.changed[:_SHOWN_CHANGES])}{more}" if git.changed else ""
     return _check(
         "run.source",
-        True if dirty is False and commit else None,
-        f"commit {commit or 'not known'}, work tree {state}{listed}",
+        True if git.dirty is False and git.commit else None,
+        f"commit {git.commit or 'not known'}, work tree {state}{listed}",
         "a commit and a clean work tree",
         "",
     )
 
 
-def dataset_checks(
-    run_dir: Path, record: dict[str, Any], known: rules.BenchmarkRules | None
-) -> Iterator[Check]:
+def dataset_checks(run_dir: Path, record: RunRecord, known: rules.BenchmarkRules | None) -> Iterator[Check]:
     """The samples: those that run.json names and, for an official benchmark, possibly the official ones."""
-    path = run_dir / "samples.npz"
-    described = record.get("dataset")
-    described = described if isinstance(described, dict) else {}
+    path, described = run_dir / SHARED_SAMPLES, record.dataset
     problem, found = file_problem(path), (0, "")
     if problem is None:
         try:
@@ -105,26 +87,24 @@ def dataset_checks(
             found = (len(table), table.digest)
         except (DatasetError, *BROKEN_INPUT) as error:
             problem = str(error) or type(error).__name__
-    wanted = (described.get("samples"), described.get("digest"))
+    wanted = (described.samples, described.digest)
     fits = problem is None and found == wanted
     yield Check(
         "dataset.digest",
         fits,
         problem or f"{found[0]} samples, digest {found[1]}",
-        f"{wanted[0]} samples, digest {wanted[1]}, as run.json has it",
+        f"{wanted[0]} samples, digest {wanted[1]}, as {RUN_JSON} has it",
         remedy="" if fits else "Run it again: these are not the samples that ran.",
-        path="samples.npz",
+        path=SHARED_SAMPLES,
     )
     if known is not None:
-        yield _official_data_check(described, known, is_simulated=record.get("simulated") is not False)
+        yield _official_data_check(described, known, is_simulated=record.simulated)
         yield from _output_limit_checks(run_dir, record, known)
 
 
-def _output_limit_checks(
-    run_dir: Path, record: dict[str, Any], known: rules.BenchmarkRules
-) -> Iterator[Check]:
+def _output_limit_checks(run_dir: Path, record: RunRecord, known: rules.BenchmarkRules) -> Iterator[Check]:
     """Output limits of the samples that each test asked; those of a simulated run are its shape's."""
-    can_fail = record.get("simulated") is False
+    can_fail = not record.simulated
     for asked in asked_limits(run_dir, record, known):
         yield Check(
             f"dataset.output-limits-{asked.test}",
@@ -138,17 +118,16 @@ def _output_limit_checks(
 
 
 def _official_data_check(
-    described: dict[str, Any], known: rules.BenchmarkRules, *, is_simulated: bool
+    described: DatasetRecord, known: rules.BenchmarkRules, *, is_simulated: bool
 ) -> Check:
-    name, count = str(described.get("name")), described.get("samples")
     sizes = dict.fromkeys((known.samples.accuracy, known.samples.performance))
-    can_be = known.can_be_data_set(name, count)
+    can_be = known.can_be_data_set(described.name, described.samples)
     return Check(
         "dataset.official",
         True if can_be else (None if is_simulated else False),
-        f"{name}, {count} samples",
+        f"{described.name}, {described.samples} samples",
         f"the data set of {known.name}: {' or '.join(map(str, sizes))} samples, none made up",
         rules.expand_source(known.samples.source),
         "" if can_be or is_simulated else "Run over the official data set, or package for open.",
-        "run.json",
+        RUN_JSON,
     )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
 from harness_llm.check.model import Check, Report, guarded
-from harness_llm.check.record import dataset_checks, record_checks, recorded_tests
+from harness_llm.check.record import dataset_checks, record_checks
 from harness_llm.check.scenario import scenario_checks
+from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
-from harness_llm.logs.source import file_problem, read_object
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from harness_llm.logs.source import file_problem
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
+from harness_llm.results.reading import sound_record
+from harness_llm.results.records import RunRecord, TestRecord
 
 __all__ = ["check_run"]
 
@@ -30,38 +31,39 @@ def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
     if round_name not in rules.rounds():
         wrong = Check("run.round", False, round_name, ", ".join(rules.rounds()), remedy="Name a round.")
         return Report("run", str(run_dir), round_name, "unofficial", False, (wrong,))
-    record, problem = read_object(run_dir / "run.json")
+    record, problems = sound_record(run_dir / RUN_JSON, RunRecord)
+    checks = [_damaged_record(problems)] if problems else []
     if record is None:
-        remedy = "Give a folder that `harness-llm run` wrote."
-        missing = Check("run.record", False, problem, "the record of a run", remedy=remedy, path="run.json")
-        return Report("run", str(run_dir), round_name, "unofficial", False, (missing,))
-    benchmark = str(record.get("benchmark"))
-    known = rules.lookup(benchmark, round_name)
-    simulated = record.get("simulated") is not False
-    checks = list(guarded("run", "run.json", lambda: record_checks(run_dir, record, known, round_name)))
-    checks.extend(guarded("dataset", "samples.npz", lambda: dataset_checks(run_dir, record, known)))
-    for case in _cases(run_dir, record, benchmark, known, round_name):
+        return Report("run", str(run_dir), round_name, "unofficial", False, tuple(checks))
+    known = rules.lookup(record.benchmark, round_name)
+    checks.extend(guarded("run", RUN_JSON, lambda: record_checks(run_dir, record, known, round_name)))
+    checks.extend(guarded("dataset", SHARED_SAMPLES, lambda: dataset_checks(run_dir, record, known)))
+    for case in _cases(run_dir, record, known, round_name):
         checks.extend(guarded("test", relative(case.folder, run_dir), partial(_test_checks, case)))
         checks.extend(scenario_checks(case))
     whole = any(check.name == "dataset.official" and check.passed for check in checks)
     label = "official" if known and whole else "unofficial"
-    return Report("run", str(run_dir), round_name, label, simulated, tuple(checks))
+    return Report("run", str(run_dir), round_name, label, record.simulated, tuple(checks))
+
+
+def _damaged_record(problems: tuple[str, ...]) -> Check:
+    return Check(
+        "run.record",
+        False,
+        "; ".join(problems),
+        "the record of a run",
+        remedy="Give a folder that `harness-llm run` wrote.",
+        path=RUN_JSON,
+    )
 
 
 def _cases(
     run_dir: Path,
-    record: dict[str, Any],
-    benchmark: str,
+    record: RunRecord,
     known: rules.BenchmarkRules | None,
     round_name: str,
 ) -> Iterator[Case]:
-    dataset = record.get("dataset")
-    samples = dataset.get("samples") if isinstance(dataset, dict) else None
-    by_scenario: dict[str, list[str]] = {}
-    for test in recorded_tests(record):
-        scenario, _, name = test.partition("/")
-        by_scenario.setdefault(scenario, []).append(name)
-    for scenario, names in by_scenario.items():
+    for scenario, names in record.by_scenario().items():
         if scenario not in set(Scenario):
             continue
         folder = run_dir / scenario
@@ -69,7 +71,7 @@ def _cases(
         first = Mode.PERFORMANCE if Mode.PERFORMANCE in modes else Mode.ACCURACY
         yield Case(
             root=run_dir,
-            benchmark=benchmark,
+            benchmark=record.benchmark,
             scenario=Scenario(scenario),
             round=round_name,
             division=None,
@@ -78,11 +80,11 @@ def _cases(
             folder=folder,
             performance=folder / "performance",
             accuracy=folder / "accuracy",
-            user_conf=folder / first.folder / "user.conf",
-            tests={name: folder / name for name in names if name.startswith("TEST")},
-            samples=samples if isinstance(samples, int) else None,
+            user_conf=folder / first.folder / USER_CONF,
+            tests={name: folder / name for name in names if is_audit_name(name)},
+            samples=record.dataset.samples if record.dataset.samples >= 0 else None,
             modes=modes,
-            is_simulated=record.get("simulated") is not False,
+            is_simulated=record.simulated,
         )
 
 
@@ -90,18 +92,26 @@ def _test_checks(case: Case) -> Iterator[Check]:
     """The record of each test: complete, and with the settings that LoadGen logged."""
     folders = [(mode.folder, case.folder / mode.folder) for mode in Mode if mode in case.modes]
     for name, folder in (*folders, *case.tests.items()):
-        path = folder / "test.json"
-        record, problem = read_object(path)
-        state = (record or {}).get("state")
+        path = folder / TEST_JSON
+        record, problems = sound_record(path, TestRecord)
         yield case.check(
             "test.state",
-            state == "complete",
-            problem or f"{state}: {(record or {}).get('reason') or 'no reason'}",
+            record is not None and record.state == "complete",
+            problems[0] if record is None else f"{record.state}: {record.reason or 'no reason'}",
             "complete",
             remedy="Run it again in the same folder.",
             path=path,
         )
-        config = case.root / "config" / f"{case.scenario}.yaml"
+        if record is not None and problems:
+            yield case.check(
+                "test.record",
+                False,
+                "; ".join(problems),
+                "the record of a test",
+                remedy="Run it again in the same folder.",
+                path=path,
+            )
+        config = config_file(case.root, case.scenario)
         if name == Mode.PERFORMANCE.folder and record is not None:
             yield from _requested(case, record, path)
             yield case.check(
@@ -125,9 +135,8 @@ _SETTINGS = {
 }
 
 
-def _requested(case: Case, record: dict[str, Any], path: Path) -> Iterator[Check]:
-    given = record.get("requested_settings")
-    given = given if isinstance(given, dict) else {}
+def _requested(case: Case, record: TestRecord, path: Path) -> Iterator[Check]:
+    given = record.requested_settings
     wrong = [
         f"{key} {given[key]} against {case.detail.value(logged)}"
         for key, logged in _SETTINGS.items()

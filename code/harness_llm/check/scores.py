@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness_llm import rules
 from harness_llm.check.model import INFERENCE
-from harness_llm.logs.source import read_object, read_text
+from harness_llm.logs.source import read_text
+from harness_llm.results.accuracy_txt import has_wrapped_numbers, official_scores
+from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT
+from harness_llm.results.reading import sound_record
+from harness_llm.results.records import AccuracyRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,44 +22,28 @@ if TYPE_CHECKING:
 __all__ = ["SCORE_CHECKS"]
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
-# As the official checker reads accuracy.txt: constants.py lines 1817-1827.
-_SCORE = re.compile(r"'(\w+)':\s+'?([0-9][0-9.]*)'?(?=[,}\s])")
-_NUMPY = re.compile(r"np\.\w+\(")
-
-
-def _scores_in(text: str) -> dict[str, float]:
-    """The scores in an accuracy.txt as the official checker would see them, the last of each name."""
-    found = {}
-    for name, value in _SCORE.findall(text):
-        try:
-            found[name] = float(value)
-        except ValueError:
-            continue
-    return found
 
 
 def _is_unscored(case: Case) -> bool:
     """Whether nobody scored the answers: simulated ones, or an own benchmark without references."""
     if case.rules is not None and not case.is_simulated:
         return False
-    text, problem = read_text(case.accuracy / "accuracy.txt")
+    text, problem = read_text(case.accuracy / ACCURACY_TXT)
     if problem:
-        return case.layout == "run" and not (case.accuracy / "accuracy.json").exists()
-    return "not scored" in text and not _scores_in(text)
+        return case.layout == "run" and not (case.accuracy / ACCURACY_JSON).exists()
+    return "not scored" in text and not official_scores(text)
 
 
 def _how_to_score(case: Case) -> str:
-    """The remedy for a missing score: the harness scores ROUGE; other scores come from MLCommons' scripts."""
-    if case.rules is None or all(row.metric.startswith("rouge") for row in case.rules.accuracy):
-        return "Score the accuracy log."
-    return (
-        "Score the log with MLCommons' own script and take its score over: "
-        "python -m harness_llm.run.official_score (docs/accuracy.md)."
-    )
+    """The remedy for a missing score: the harness's own, or MLCommons' script."""
+    if case.rules is None or case.rules.scoring.metric is not None:
+        return "Score the accuracy log: harness-llm score RUN."
+    script = rules.expand_source(case.rules.scoring.script)
+    return f"Score the log with {script} and take its output over: harness-llm score RUN --from OUTPUT.txt."
 
 
 def _scores(case: Case) -> Iterator[Check]:
-    path = case.accuracy / "accuracy.txt"
+    path = case.accuracy / ACCURACY_TXT
     if _is_unscored(case):
         yield case.check("accuracy.scored", None, "the answers were not scored", "scores, if there are any")
         return
@@ -64,7 +52,7 @@ def _scores(case: Case) -> Iterator[Check]:
         "accuracy.file",
         problem is None,
         str(problem or "there"),
-        "accuracy.txt",
+        ACCURACY_TXT,
         source=f"{_CHECKER}/constants.py line 1404",
         remedy=_how_to_score(case),
         path=path,
@@ -73,20 +61,20 @@ def _scores(case: Case) -> Iterator[Check]:
         return
     yield case.check(
         "accuracy.form",
-        not _NUMPY.search(text) and bool(_scores_in(text)),
-        "scores wrapped in np.…(…)" if _NUMPY.search(text) else f"{len(_scores_in(text))} scores",
+        not has_wrapped_numbers(text) and bool(official_scores(text)),
+        "scores wrapped in np.…(…)" if has_wrapped_numbers(text) else f"{len(official_scores(text))} scores",
         "plain numbers, as 'rouge1': 44.43",
         source=f"{_CHECKER}/constants.py lines 1804-1831",
         remedy="Write plain Python numbers, not numpy's.",
         path=path,
     )
     if case.rules:
-        yield from _official_scores(case, _scores_in(text))
+        yield from _official_scores(case, official_scores(text))
 
 
 def _official_scores(case: Case, scores: dict[str, float]) -> Iterator[Check]:
     assert case.rules is not None
-    path = case.accuracy / "accuracy.txt"
+    path = case.accuracy / ACCURACY_TXT
     for row in case.rules.accuracy:
         found = scores.get(row.metric)
         met = found is not None and math.isfinite(found) and found >= row.gate
@@ -119,44 +107,38 @@ def _record(case: Case) -> Iterator[Check]:
     """accuracy.json of a run: the harness's own scores against its gates and the accuracy log."""
     if case.layout != "run" or _is_unscored(case):
         return
-    path = case.accuracy / "accuracy.json"
-    record, problem = read_object(path)
+    path = case.accuracy / ACCURACY_JSON
+    record, problems = sound_record(path, AccuracyRecord)
     yield case.check(
         "accuracy.record",
-        record is not None,
-        problem or "readable",
+        not problems,
+        "; ".join(problems) or "readable",
         "the scores as JSON",
         remedy=_how_to_score(case),
         path=path,
     )
     if record is None:
         return
-    scores, gates = record.get("scores"), record.get("gates")
-    scores = scores if isinstance(scores, dict) else {}
-    gates = gates if isinstance(gates, dict) else {}
-    for metric, gate in gates.items():
-        found = scores.get(metric)
-        numbers = isinstance(found, int | float) and isinstance(gate, int | float)
+    for metric, gate in record.gates.items():
+        found = record.scores.get(metric)
         yield case.check(
             f"accuracy.{metric}" if not case.rules else f"accuracy.own-{metric}",
-            numbers and found >= gate,
+            found is not None and found >= gate,
             found,
             f"at least {gate}",
             source="the reference of this benchmark",
             remedy="Find out what changed the answers: checkpoint, number format, template or limits.",
             path=path,
         )
-    if not gates:
+    if not record.gates:
         yield case.check("accuracy.gate", None, "scored without a gate", "a reference accuracy", path=path)
     yield from _record_agrees(case, record)
 
 
-def _record_agrees(case: Case, record: dict[str, Any]) -> Iterator[Check]:
-    mean, logged = record.get("tokens_per_sample"), case.accuracy_log.tokens_per_sample
-    count = record.get("samples")
+def _record_agrees(case: Case, record: AccuracyRecord) -> Iterator[Check]:
+    mean, logged, count = record.tokens_per_sample, case.accuracy_log.tokens_per_sample, record.samples
     agrees = (
-        isinstance(mean, int | float)
-        and logged is not None
+        logged is not None
         and math.isclose(mean, logged, abs_tol=0.051)
         and count == len(case.accuracy_log.samples)
     )
@@ -166,7 +148,7 @@ def _record_agrees(case: Case, record: dict[str, Any]) -> Iterator[Check]:
         f"{mean} tokens a sample over {count} samples",
         f"{logged} over {len(case.accuracy_log.samples)}, as the log has it",
         remedy="Score this accuracy log again.",
-        path=case.accuracy / "accuracy.json",
+        path=case.accuracy / ACCURACY_JSON,
     )
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
-from harness_llm.check.files import folders
 from harness_llm.check.model import INFERENCE, POLICIES, Check, guarded
 from harness_llm.check.paperwork import documentation_checks, source_checks, system_checks
+from harness_llm.check.tree_files import folders
+from harness_llm.compliance import is_audit_name
 from harness_llm.core import Scenario
-from harness_llm.logs.accuracy_log import file_hash
+from harness_llm.files import file_digest
 from harness_llm.logs.source import file_problem, read_object
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _case(
         performance=place / "performance" / "run_1",
         accuracy=place / "accuracy",
         user_conf=documents / "user.conf",
-        tests={entry.name: entry for entry in folders(compliance) if entry.name.startswith("TEST")},
+        tests={entry.name: entry for entry in folders(compliance) if is_audit_name(entry.name)},
     )
 
 
@@ -217,7 +218,7 @@ def distinct_run_check(submitter: Submitter, cases: Iterable[Case]) -> Iterator[
     places: dict[str, list[Case]] = {}
     for case in cases:
         if file_problem(case.detail.path) is None:
-            places.setdefault(file_hash(case.detail.path), []).append(case)
+            places.setdefault(file_digest(case.detail.path), []).append(case)
     copies = [
         " = ".join(relative(case.folder, submitter.folder) for case in same)
         for same in places.values()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.case import relative
-from harness_llm.check.files import file_checks, folders
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
 from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.check.submitter import Submitter, collect_cases, distinct_run_check, submitter_checks
+from harness_llm.check.tree_files import file_checks, folders
+from harness_llm.results.paths import ACCURACY_TXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +136,7 @@ def _is_simulated(submitter: Submitter, case: Case) -> bool:
         case.user_conf,
         case.user_conf.with_name("README.md"),
         _measurements(submitter, case),
-        case.accuracy / "accuracy.txt",
+        case.accuracy / ACCURACY_TXT,
         submitter.folder / "systems" / f"{system}.json",
     )
 

@@ -20,7 +20,9 @@ from harness_llm.cli.fetch import fetch_verb
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.quantize import quantize_verb
+from harness_llm.cli.reference import reference_verb
 from harness_llm.cli.run import run_verb
+from harness_llm.cli.score import score_verb
 from harness_llm.cli.show import show_verb
 from harness_llm.cli.submit import submit_verb
 from harness_llm.cli.system import system_verb
@@ -41,10 +43,14 @@ app = typer.Typer(
 app.command("fetch", short_help="Get models and data sets.")(fetch_verb)
 app.command("prepare", short_help="Read and check all that a run needs; start nothing.")(prepare_verb)
 app.command("run", short_help="Measure and score, then give the verdict.")(run_verb)
+app.command("score", short_help="Score or verify a finished run again.")(score_verb)
 app.command("show", short_help="Show the results of a run folder.")(show_verb)
 app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
 app.command("package", short_help="Write results into a submission tree.")(package_verb)
 app.command("quantize", short_help="Make an FP8 checkpoint that vLLM serves.")(quantize_verb)
+app.command("reference", short_help="Score plain transformers, to judge a benchmark of your own.")(
+    reference_verb
+)
 app.command("submit", short_help="Measure, score, check and package one benchmark.")(submit_verb)
 app.command("system", short_help="Detect this system and write its description.")(system_verb)
 

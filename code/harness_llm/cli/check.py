@@ -9,6 +9,7 @@ import typer
 
 from harness_llm.cli.options import AsJson, Division, RoundName, existing, known_round
 from harness_llm.cli.output import EXIT_INVALID, print_json, print_text
+from harness_llm.results.paths import RUN_JSON
 
 __all__ = ["check_verb"]
 
@@ -44,7 +45,7 @@ def report_check(
     """
     from harness_llm.check import check_run, check_tree
 
-    is_run = (path / "run.json").exists()
+    is_run = (path / RUN_JSON).exists()
     tree_division = None if division is None else str(division)
     report = check_run(path, round_name) if is_run else check_tree(path, round_name, tree_division)
     if as_json:

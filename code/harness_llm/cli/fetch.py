@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness_llm.cli.options import AsJson  # noqa: TC001 - typer reads the annotations at run time
-from harness_llm.cli.output import print_json, print_text
+from harness_llm.cli.output import log_progress, print_json, print_text
 from harness_llm.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def fetch_verb(
     they stopped when the same command is run again. Exit codes: 0 complete and checked; 2 wrong usage, token
     or access; 3 the download broke.
     """
-    _show_progress()
+    log_progress()
     folders = []
     try:
         for folder in _fetch(model, dataset, revision, endpoint, uri, verify=verify):
@@ -103,14 +102,3 @@ def _fetch(
             endpoint=endpoint,
             rehash=verify,
         )
-
-
-def _show_progress() -> None:
-    """Let the log say on stderr how it goes, a plain line each."""
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    for handler in root.handlers:
-        if type(handler) is logging.StreamHandler:  # that of the command line, not one of a test
-            handler.setFormatter(logging.Formatter("%(message)s"))
-    for noisy in ("httpx", "httpx2", "urllib3"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

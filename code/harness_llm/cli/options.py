@@ -13,7 +13,7 @@ from harness_llm.errors import ConfigError, FolderError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
 
 __all__ = [
     "AsJson",
@@ -64,11 +64,13 @@ def read_configs(paths: Sequence[Path], overrides: Sequence[str] | None) -> list
     Raises:
         ConfigError: A file, a key or a value is wrong.
     """
-    from harness_llm.config.load import load_config
+    from harness_llm.config.load import load_with_places
 
-    configs = [load_config(path, overrides or ()) for path in paths]
-    for path, config in zip(paths, configs, strict=True):
-        config.engine.preflight(config.llm_config, str(path))
+    configs = []
+    for path in paths:
+        config, place = load_with_places(path, overrides or ())
+        config.engine.preflight(config.llm_config, place)
+        configs.append(config)
     return configs
 
 

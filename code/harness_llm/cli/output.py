@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["EXIT_BROKEN", "EXIT_INVALID", "print_json", "print_text", "show_run"]
+__all__ = ["EXIT_BROKEN", "EXIT_INVALID", "log_progress", "print_json", "print_text", "show_run"]
 
 EXIT_INVALID = 1
 EXIT_BROKEN = 3
@@ -27,6 +28,17 @@ def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document."""
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def log_progress() -> None:
+    """Let the log say on stderr how a long work goes, a plain line each."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for handler in root.handlers:
+        if type(handler) is logging.StreamHandler:  # the command line's; a test has others
+            handler.setFormatter(logging.Formatter("%(message)s"))
+    for noisy in ("httpx", "httpx2", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def show_run(folder: Path, *, as_json: bool = False) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations at run time
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness_llm.cli.output import print_text
+from harness_llm.cli.output import log_progress, print_text
 from harness_llm.quantize.recipe import Backend, CalibrationKind  # noqa: TC001 - likewise
 
 _INTERRUPTED = 130
@@ -44,8 +43,7 @@ def quantize_verb(
     """
     from harness_llm.quantize.conversion import Options, quantize
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_progress()
     options = Options(
         model=model,
         calibration=calibration,

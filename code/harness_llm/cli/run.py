@@ -13,11 +13,9 @@ from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_conf
 from harness_llm.cli.output import EXIT_BROKEN, show_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from harness_llm.config.model import RunConfig
-    from harness_llm.run.prepare import Prepared
-    from harness_llm.views.live import View
+    from harness_llm.config.harness import RunConfig
 
 __all__ = ["run_verb"]
 
@@ -85,25 +83,10 @@ def measure(
     try:
         if unfinished is not None:
             view.say(f"continuing {unfinished}")
-        execute(prepared, folder, view, resume=resume, after_test=_scorer(prepared, view))
+        execute(prepared, folder, view, resume=resume)
     except KeyboardInterrupt:  # here, because click would make it exit code 130
         sys.stderr.write(f"stopped; what was measured is kept in {folder}, --resume continues it\n")
         raise typer.Exit(EXIT_BROKEN) from None
     finally:
         view.close()
     return folder
-
-
-def _scorer(prepared: Prepared, view: View) -> Callable[[Path], None]:
-    """What follows each test: its score or verdict, told in a line."""
-    from harness_llm.scoring import finish_test
-
-    by_scenario = {str(item.harness_config.scenario): item for item in prepared.configs}
-
-    def after_test(folder: Path) -> None:
-        config = by_scenario[folder.parent.name]
-        line = finish_test(folder, config, prepared.table, prepared.benchmark)
-        if line:
-            view.say(line)
-
-    return after_test

@@ -79,7 +79,7 @@ def submit_verb(
         ),
     ] = None,
 ) -> None:
-    """Measure, score, check and package one benchmark: the run that was measured is the run that is packaged."""
+    """Measure, score, check and package one benchmark; what is packaged is the run that was measured."""
     from harness_llm.benchmark import resolve
     from harness_llm.errors import ConfigError
     from harness_llm.package.layout import check_name
@@ -143,9 +143,9 @@ def _fetch_score_data(benchmark: Benchmark) -> None:
     """Get what the benchmark's metric needs beside the samples: nltk's sentences for ROUGE-Lsum."""
     import os
 
-    from harness_llm.accuracy.rouge import NEEDS_SENTENCES
+    from harness_llm.accuracy.metrics.rouge import BY_SENTENCE
     from harness_llm.fetch.places import dataset_root
     from harness_llm.fetch.punkt import fetch_punkt
 
-    if NEEDS_SENTENCES in benchmark.metrics:
+    if BY_SENTENCE in benchmark.metrics:
         fetch_punkt(dataset_root(os.environ))

@@ -1,8 +1,17 @@
-"""Compliance tests of MLPerf: what LoadGen is told for them, and their verification."""
+"""Compliance tests of MLPerf, a class each: what LoadGen is told, the verification, and what a tree keeps."""
 
 from __future__ import annotations
 
-from harness_llm.compliance.audit import audit_config
-from harness_llm.compliance.verify import Verification, verify
+from harness_llm.compliance.audits import AUDIT_TESTS, audit_test, is_audit_name
+from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, TreeFile, Verification
 
-__all__ = ["Verification", "audit_config", "verify"]
+__all__ = [
+    "AUDIT_TESTS",
+    "AuditTest",
+    "Evidence",
+    "Recheck",
+    "TreeFile",
+    "Verification",
+    "audit_test",
+    "is_audit_name",
+]

@@ -11,7 +11,7 @@ from harness_llm.errors import DatasetError
 if TYPE_CHECKING:
     from harness_llm.datasets.table import SampleTable
 
-__all__ = ["validate_fit", "validate_prompt_lengths"]
+__all__ = ["validate_fit"]
 
 
 def validate_fit(
@@ -46,19 +46,4 @@ def validate_fit(
             f"{table.source or table.name}: sample {sample} holds token id {table.tokens[position]}, the "
             f"model's vocabulary ends at {vocab_size - 1}",
             "Use the data set that was tokenized for this model.",
-        )
-
-
-def validate_prompt_lengths(table: SampleTable, max_prompt_tokens: int) -> None:
-    """Check that no prompt is longer than `max_prompt_tokens`.
-
-    Raises:
-        DatasetError: One is; names the longest.
-    """
-    worst = int(np.argmax(table.prompt_lengths))
-    if table.prompt_lengths[worst] > max_prompt_tokens:
-        raise DatasetError(
-            f"{table.source or table.name}: sample {worst} has {table.prompt_lengths[worst]} prompt tokens, "
-            f"the limit is {max_prompt_tokens}",
-            "Shorten or remove the sample, or raise the limit.",
         )

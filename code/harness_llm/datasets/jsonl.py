@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.parquet import read_rows
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.textfile import read_objects
@@ -16,17 +18,32 @@ from harness_llm.errors import DatasetError, HarnessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from harness_llm.core import GenerationLimits
-    from harness_llm.datasets.options import DatasetOptions
 
-__all__ = ["load_jsonl"]
+__all__ = ["Jsonl", "load_jsonl"]
 
 _REMEDY = (
     "A sample is an object with one of prompt (text), messages (list of role and content) or token_ids "
     "(list of integers), and optionally reference (text), max_tokens, min_tokens."
 )
+
+
+class Jsonl(DatasetKind):
+    """Samples of your own in a `.jsonl`, `.jsonl.gz` or `.parquet` file.
+
+    Attributes:
+        path: The file.
+        chat_template: Wrap plain prompts in the model's chat template, where its tokenizer has one.
+    """
+
+    kind: Literal["jsonl"] = "jsonl"
+    path: Annotated[Path, Field(examples=["my.jsonl"])]
+    chat_template: bool = True
+
+    def read(self, reading: Reading) -> SampleTable:
+        """See `load_jsonl`."""
+        return load_jsonl(self.path, reading.model_path, reading.limits, chat_template=self.chat_template)
 
 
 class _Message(BaseModel):
@@ -68,7 +85,7 @@ class _Reader:
 
     model_path: Path | None
     limits: GenerationLimits
-    options: DatasetOptions
+    chat_template: bool
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -85,7 +102,7 @@ class _Reader:
         if line.messages is not None:
             return self.tokenizer.encode_chat([message.model_dump() for message in line.messages])
         assert line.prompt is not None
-        if self.options.chat_template and self.tokenizer.has_chat_template:
+        if self.chat_template and self.tokenizer.has_chat_template:
             return self.tokenizer.encode_chat([{"role": "user", "content": line.prompt}])
         return self.tokenizer.encode(line.prompt)
 
@@ -98,13 +115,13 @@ class _Reader:
 
 
 def load_jsonl(
-    path: Path, model_path: Path | None, limits: GenerationLimits, options: DatasetOptions
+    path: Path, model_path: Path | None, limits: GenerationLimits, *, chat_template: bool = True
 ) -> SampleTable:
     """Read a `.jsonl`, `.jsonl.gz` or `.parquet` file of prompts, conversations or token ids.
 
     Of MLCommons' own Parquet files, token ids and references are read and other columns are left alone.
 
-    Plain prompts are wrapped in the model's chat template as one user message, if `options.chat_template` is
+    Plain prompts are wrapped in the model's chat template as one user message, if `chat_template` is
     true and the tokenizer has one; otherwise they are tokenized as they are. References are for all samples
     or for none.
 
@@ -112,13 +129,13 @@ def load_jsonl(
         path: The file.
         model_path: Checkpoint folder with the tokenizer; None if every sample gives token ids.
         limits: Output limits of samples that set none of their own.
-        options: `chat_template` and `max_prompt_tokens` are used.
+        chat_template: Whether plain prompts are wrapped.
 
     Raises:
         DatasetError: A file that cannot be read or a sample that cannot be used, with its place.
         ModelError: The folder holds no tokenizer, or no chat template where one is needed.
     """
-    reader = _Reader(model_path, limits, options)
+    reader = _Reader(model_path, limits, chat_template)
     prompts: list[list[int]] = []
     bounds: list[GenerationLimits] = []
     references: list[str] = []
@@ -131,7 +148,6 @@ def load_jsonl(
             raise DatasetError(f"{where}: {error}", _REMEDY) from error
         except HarnessError as error:
             raise type(error)(f"{where}: {error.message}", error.remedy) from error
-        _check_length(where, len(tokens), options.max_prompt_tokens)
         if prompts and (line.reference is not None) != bool(references):
             raise DatasetError(
                 f"{where}: {'lacks' if references else 'has'} a reference, unlike the samples before it",
@@ -169,14 +185,6 @@ def _validated(where: str, found: dict[str, Any]) -> _Line:
         key = ".".join(str(part) for part in first["loc"])
         value = "" if first["type"] == "value_error" else f" (found {_shortened(repr(first['input']))})"
         raise DatasetError(f"{where}: {f'{key}: ' if key else ''}{first['msg']}{value}", _REMEDY) from error
-
-
-def _check_length(where: str, length: int, longest: int | None) -> None:
-    if longest is not None and length > longest:
-        raise DatasetError(
-            f"{where}: the prompt has {length} tokens, the limit is {longest}",
-            "Shorten or remove the sample, or raise the limit.",
-        )
 
 
 def _shortened(text: str, limit: int = 60) -> str:

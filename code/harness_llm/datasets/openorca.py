@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.pandas_pickle import read_columns
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
+from harness_llm.files import file_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from harness_llm.core import GenerationLimits
 
-__all__ = ["INPUT_LIMIT", "LAST_TOKEN", "MD5", "SAMPLES", "load_openorca"]
+__all__ = ["INPUT_LIMIT", "LAST_TOKEN", "MD5", "SAMPLES", "OpenOrca", "load_openorca"]
 
 SAMPLES = 24_576
 """language/llama2-70b/processorca.py, --num_total_samples, @b66003e1."""
@@ -32,6 +33,21 @@ INPUT_LIMIT = 1024
 
 _log = logging.getLogger(__name__)
 _REMEDY = "Fetch open_orca_gpt4_tokenized_llama.sampled_24576.pkl again with download_llama2_70b.sh."
+
+
+class OpenOrca(DatasetKind):
+    """The official data set of llama2-70b.
+
+    Attributes:
+        path: open_orca_gpt4_tokenized_llama.sampled_24576.pkl.
+    """
+
+    kind: Literal["openorca"] = "openorca"
+    path: Annotated[Path, Field(examples=["open_orca_gpt4_tokenized_llama.sampled_24576.pkl"])]
+
+    def read(self, reading: Reading) -> SampleTable:
+        """See `load_openorca`."""
+        return load_openorca(self.path, reading.limits, official=reading.official)
 
 
 def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> SampleTable:
@@ -50,7 +66,7 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file", _REMEDY)
-    digest = _md5(path)
+    digest = file_digest(path, "md5")
     if official and digest != MD5:  # before anything is unpickled
         raise DatasetError(f"{path}: md5 is {digest}, the official file's is {MD5}", _REMEDY)
     columns = read_columns(path, ["tok_input", "output"], ["tok_input_length"])
@@ -75,11 +91,6 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
         references=columns["output"],
         source=str(path),
     )
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _prompt(path: Path, sample: int, cell: Any) -> npt.NDArray[np.int32]:

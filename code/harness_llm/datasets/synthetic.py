@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from harness_llm.benchmark import all_facts
+from harness_llm.benchmark.definition import Shape, Spread
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
-
-if TYPE_CHECKING:
-    from harness_llm.benchmark.definition import Shape, Spread
-    from harness_llm.core import GenerationLimits
-
-__all__ = ["draw_lengths", "load_synthetic"]
 
 _FIRST_PLAIN_TOKEN = 3
 """Ids 0 to 2 are unknown, begin and end of sequence in the Llama family; prompts hold none of them."""
@@ -47,6 +46,24 @@ def draw_lengths(spread: Spread, count: int, random: np.random.Generator) -> npt
 def _clipped(spread: Spread, logs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     lengths: npt.NDArray[np.float64] = np.clip(np.rint(np.exp(logs)), spread.shortest, spread.longest)
     return lengths.astype(np.int64)
+
+
+class Synthetic(DatasetKind):
+    """Samples that are made up, with forced answer lengths; made from a seed, so the same each time.
+
+    Attributes:
+        shape: `count:input:output` in tokens, e.g. 1000:128:64 or 1000:100-400:2-200; or the folder of a
+            benchmark that has a shape, such as `llama2-70b`.
+        seed: Seed of everything drawn at random.
+    """
+
+    kind: Literal["synthetic"] = "synthetic"
+    shape: Annotated[str, Field(examples=["1000:128:64"])]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def read(self, reading: Reading) -> SampleTable:
+        """See `load_synthetic`."""
+        return load_synthetic(self.shape, reading.limits, seed=self.seed, vocab_size=reading.vocab_size)
 
 
 def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_size: int) -> SampleTable:
@@ -105,8 +122,6 @@ def _draw(shape: str, random: np.random.Generator) -> tuple[npt.NDArray[np.int32
 
 
 def _named_shapes() -> dict[str, Shape]:
-    from harness_llm.benchmark import all_facts  # pydantic, which the loadgen process does without
-
     return {name: facts.shape for name, facts in all_facts().items() if facts.shape is not None}
 
 

@@ -106,6 +106,27 @@ class SampleTable:
         """Token ids of sample `index`, int32, a view."""
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
+    def first(self, count: int) -> SampleTable:
+        """The first `count` samples.
+
+        Raises:
+            DatasetError: There are not so many.
+        """
+        if not 1 <= count <= len(self):
+            raise DatasetError(
+                f"{self.source or self.name}: {count} samples are asked for, the data set has {len(self)}",
+                f"Ask for 1 to {len(self)} samples.",
+            )
+        return SampleTable(
+            name=self.name,
+            tokens=self.tokens[: self.offsets[count]].copy(),
+            offsets=self.offsets[: count + 1].copy(),
+            max_tokens=self.max_tokens[:count].copy(),
+            min_tokens=self.min_tokens[:count].copy(),
+            references=None if self.references is None else self.references[:count],
+            source=self.source,
+        )
+
     @cached_property
     def prompt_lengths(self) -> npt.NDArray[np.int64]:
         """Prompt tokens of each sample, int64, shape (samples,)."""

@@ -74,7 +74,14 @@ class Tokenizer:
             raise ValueError(f"the chat template refuses it: {error}") from error
         return list(encoded["input_ids"])
 
-    def decode(self, answers: Iterable[Sequence[int] | npt.NDArray[np.int32]]) -> list[str]:
-        """Text of each answer, special tokens left out, as the official accuracy scripts do."""
+    def decode(
+        self, answers: Iterable[Sequence[int] | npt.NDArray[np.int32]], *, special_tokens: bool = False
+    ) -> list[str]:
+        """Text of each answer.
+
+        Args:
+            answers: Token ids.
+            special_tokens: Whether special tokens are spelled out instead of left out.
+        """
         ids = [[int(token) for token in answer] for answer in answers]
-        return list(self._tokenizer.batch_decode(ids, skip_special_tokens=True))
+        return list(self._tokenizer.batch_decode(ids, skip_special_tokens=not special_tokens))

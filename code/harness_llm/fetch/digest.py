@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness_llm.files import file_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,8 @@ class Digest:
         is_git = self.algorithm == "git-sha1"
         name = "sha1" if is_git else self.algorithm
         header = f"blob {path.stat().st_size}\0".encode() if is_git else b""
-        return Digest(self.algorithm, _digest(path, name, header))
+        return Digest(self.algorithm, file_digest(path, name, header))
 
     def matches(self, path: Path) -> bool:
         """Whether a file has this digest."""
         return self.of(path) == self
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, lower-case hexadecimal."""
-    return _digest(path, "sha256")
-
-
-def _digest(path: Path, algorithm: str, header: bytes = b"") -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(
-            file, lambda: hashlib.new(algorithm, header, usedforsecurity=False)
-        ).hexdigest()

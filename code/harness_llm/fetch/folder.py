@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness_llm.errors import FolderError
-from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.disk import disk_errors, share_files
+from harness_llm.files import file_digest, locked
 
 RECORD_NAME = "fetched.json"
 _FORMAT = 1
@@ -32,17 +30,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         HostError: The folder may not be made or read.
     """
     make_folder(folder)
-    with disk_errors(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _logger.info("another download works in %s; waiting for it", folder)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(folder, lambda: _logger.info("another download works in %s; waiting for it", folder)):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:
@@ -119,7 +108,7 @@ def write_record(
             entries[name] = {
                 "size": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
-                "sha256": (known or {}).get(name) or sha256(path),
+                "sha256": (known or {}).get(name) or file_digest(path),
             }
     record = {"source": dict(source), "notes": dict(notes or {}), "files": entries}
     with disk_errors(folder):
@@ -186,7 +175,7 @@ def _is_unchanged(path: Path, entry: Mapping[str, Any], rehash: bool) -> bool:
         return False
     if status.st_mtime_ns == entry["mtime_ns"] and not rehash:
         return True
-    if sha256(path) != entry["sha256"]:
+    if file_digest(path) != entry["sha256"]:
         _logger.warning("%s has changed since it was fetched", path)
         return False
     return True

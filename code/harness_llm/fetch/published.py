@@ -14,11 +14,12 @@ from typing import Any
 from harness_llm.benchmark.definition import Conversion, DataFile, DataSet
 from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch.conversions import CONVERSIONS
-from harness_llm.fetch.digest import Digest, sha256
+from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, make_folder, read_record, write_record
 from harness_llm.fetch.http import Patience
 from harness_llm.fetch.r2 import R2Folder, read_folder
+from harness_llm.files import file_digest
 
 _BLOCK_BYTES = 1 << 20
 _AWAY = "Move it away and run again."
@@ -152,7 +153,7 @@ def _make(made: Conversion, folder: Path) -> None:
     require_space(folder, source.stat().st_size)
     with disk_errors(destination):
         CONVERSIONS[made.by](source, part)
-    if is_there and sha256(destination) != sha256(part):
+    if is_there and file_digest(destination) != file_digest(part):
         part.unlink()
         raise DatasetError(f"{destination} is not what is made of {source.name}", _AWAY)
     part.replace(destination)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from harness_llm.benchmark.definition import Wheel
 from harness_llm.errors import HostError
-from harness_llm.fetch.digest import sha256
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
 from harness_llm.fetch.progress import Heartbeat
+from harness_llm.files import file_digest
 
 _BLOCK_BYTES = 1 << 20
 
@@ -85,7 +85,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
         )
     wheels = list(folder.glob("*.whl"))
     assert len(wheels) == 1, wheels
-    if (found := sha256(wheels[0])) != wheel.sha256:
+    if (found := file_digest(wheels[0])) != wheel.sha256:
         raise HostError(
             f"{wheels[0].name} has sha256 {found}, {wheel.sha256} is right",
             "The package index gives another file than the one this project was made with; do not use it.",

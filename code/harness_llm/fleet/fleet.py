@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from harness_llm.errors import EngineError
+from harness_llm.files import write_atomically
 from harness_llm.fleet.measurement import Measurement, TestResult
 from harness_llm.fleet.release import release
 from harness_llm.fleet.roles import REPLICA
-from harness_llm.results.folder import write_json
+from harness_llm.results.paths import FACTS_JSON, REPLICA_LOG, SPEC_JSON
+from harness_llm.results.reading import as_json
 from harness_llm.transport.spec import LoadgenTest, ReplicaSpec, write_spec
 from harness_llm.views.progress import TestProgress
 
@@ -40,7 +42,7 @@ class FleetPlan:
     """The replicas that tests are measured on together.
 
     Attributes:
-        name: What people call it; part of its replicas' names.
+        name: What people call it; part of its replicas' names, and what test.json calls its engines.
         replicas: Each by its number.
         start_timeout_s: Longest time until all are ready, seconds.
         silence_timeout_s: A replica that is silent for longer while it loads is lost, seconds.
@@ -112,7 +114,7 @@ class Fleet:
             self.replicas.append(self._start(number, replica, listen))
         self._wait_until_ready(began)
         for number, facts in enumerate(self.facts):
-            write_json(self._folder / str(number) / "facts.json", dict(facts))
+            write_atomically(self._folder / str(number) / FACTS_JSON, as_json(facts))
         self._tell(watch.children.clock.now_s - began)
 
     def _unload(self) -> None:
@@ -126,9 +128,9 @@ class Fleet:
         name = children.free_name(f"{self.plan.name}/replica-{number}")
         write_spec(
             ReplicaSpec(name, children.control, listen, plan.engine, dict(plan.arguments)),
-            folder / "spec.json",
+            folder / SPEC_JSON,
         )
-        child = children.start(REPLICA, name, folder / "spec.json", folder / "log.txt", plan.environment)
+        child = children.start(REPLICA, name, folder / SPEC_JSON, folder / REPLICA_LOG, plan.environment)
         child.silence_s = self.plan.silence_timeout_s
         return child
 
@@ -171,7 +173,7 @@ class Fleet:
         """Start a test and return at once; each `Watch.turn` brings it on."""
         assert self.replicas and self.running is None, "a fleet that is loaded runs one test at a time"
         self._watch.view.say(f"{test.name}: begins")
-        self.running = Measurement(self._watch.children, self.replicas, test, folder)
+        self.running = Measurement(self._watch.children, self.plan.name, self.replicas, test, folder)
         return self.running
 
     def step(self) -> None:

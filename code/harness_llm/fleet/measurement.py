@@ -12,7 +12,8 @@ from harness_llm.fleet.roles import LOADGEN
 from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
 from harness_llm.logs.written import check_written
-from harness_llm.results.folder import TestFolder, utc_now
+from harness_llm.results.paths import LOADGEN_LOG, SPEC_JSON
+from harness_llm.results.run_folder import TestFolder
 from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, write_spec
 from harness_llm.transport.wire import Progress
 from harness_llm.views.progress import TestProgress
@@ -44,6 +45,7 @@ class Measurement:
 
     Args:
         children: Where its process is started.
+        engines: Name of the fleet.
         replicas: The replicas that it asks, by number; loaded.
         test: What runs.
         folder: Where its files go; what lies there is kept beside it.
@@ -54,7 +56,7 @@ class Measurement:
     """
 
     def __init__(
-        self, children: Children, replicas: Sequence[Child], test: LoadgenTest, folder: Path
+        self, children: Children, engines: str, replicas: Sequence[Child], test: LoadgenTest, folder: Path
     ) -> None:
         self.test = test
         self.progress = TestProgress(test)
@@ -68,6 +70,7 @@ class Measurement:
             mode=test.mode,
             loadgen_model=test.loadgen_model,
             target_qps=test.target_qps,
+            engines=engines,
         )
         self._loadgen = self._start()
         self._news_s = children.clock.now_s
@@ -89,9 +92,9 @@ class Measurement:
             folder=str(self._folder.path.resolve()),
             test=self.test,
         )
-        path = self._folder.path / "spec.json"
+        path = self._folder.path / SPEC_JSON
         write_spec(spec, path)
-        child = self._children.start(LOADGEN, name, path, self._folder.path / "loadgen.log", hear=self._hear)
+        child = self._children.start(LOADGEN, name, path, self._folder.path / LOADGEN_LOG, hear=self._hear)
         child.silence_s = self.test.silence_timeout_s
         return child
 
@@ -114,7 +117,7 @@ class Measurement:
         else:
             check_written(self._folder.path)
             self._end()
-            self._folder.record(state="complete", finished_utc=utc_now(), **child.report)
+            self._folder.complete(child.report)
             self.result = TestResult(self.test, self._folder.path, "complete", child.report)
 
     def _check_progress(self) -> None:
@@ -142,16 +145,16 @@ class Measurement:
 
     def abandon(self, reason: str) -> None:
         """Give the test up: its process ends at once, its folder stays and says why."""
-        self._record("abandoned", reason)
+        try:
+            self._folder.abandoned(reason)
+        finally:
+            self._end()
         self.result = TestResult(self.test, self._folder.path, "abandoned", reason=reason)
 
     def break_off(self, error: BaseException | None) -> None:
         """End a test that cannot continue; its folder stays and says why."""
-        self._record("broken", error.message if isinstance(error, HarnessError) else "interrupted")
-
-    def _record(self, state: str, reason: str) -> None:
         try:
-            self._folder.record(state=state, reason=reason, finished_utc=utc_now())
+            self._folder.broken(error.message if isinstance(error, HarnessError) else "interrupted")
         finally:
             self._end()
 

@@ -11,7 +11,7 @@ from harness_llm.system import accelerators
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.engines import EngineKind
 
 __all__ = ["replica_environments", "split_devices"]
@@ -38,15 +38,16 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
         return [dict(common) for _ in range(replicas or 1)]
     found = accelerators.read().accelerators
     if not found:
-        if harness.devices_per_replica is not None:
+        if engine.devices_asked is not None:
             raise ConfigError(
-                f"harness_config.devices_per_replica is {harness.devices_per_replica}, this host has no GPU",
+                f"harness_config.engine asks for {engine.devices_asked} devices a replica, "
+                "this host has no GPU",
                 "Remove it, or make the GPUs visible.",
             )
         return [{**bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
     variable = _VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
-    size = harness.devices_per_replica or engine.devices(config.llm_config)
+    size = engine.devices_asked or engine.devices(config.llm_config)
     return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, replicas)]
 
 

@@ -26,6 +26,7 @@ from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
+from harness_llm.results.paths import AUDIT_CONF, EVENTS_NPY, USER_CONF
 from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.spec import LoadgenSpec, read_spec
 from harness_llm.transport.wire import Done, Heartbeat, Progress, Stage
@@ -70,10 +71,10 @@ class _Test:
 
     def _run(self) -> dict[str, Any]:
         spec, test = self._spec, self._spec.test
-        self._ledger = ledger = Ledger(self._folder / "events.npy")
+        self._ledger = ledger = Ledger(self._folder / EVENTS_NPY)
         table = SampleTable.load(Path(test.samples))
-        user_conf = self._write("user.conf", test.user_conf)
-        audit_conf = None if test.audit_conf is None else self._write("audit.config", test.audit_conf)
+        user_conf = self._write(USER_CONF, test.user_conf)
+        audit_conf = None if test.audit_conf is None else self._write(AUDIT_CONF, test.audit_conf)
         settings = lib.make_settings(test.loadgen_model, test.scenario, test.mode, user_conf)
         fields = lib.settings_fields(settings)
         session = f"{spec.name}-{os.getpid()}"

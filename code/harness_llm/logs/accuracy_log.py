@@ -6,7 +6,6 @@ files that may be broken), `read_answers` refuses a log that is not whole (for s
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["AccuracyEntry", "AccuracyLog", "LoggedAnswer", "file_hash", "iterate_entries", "read_answers"]
+__all__ = ["AccuracyEntry", "AccuracyLog", "LoggedAnswer", "iterate_entries", "read_answers"]
 
 _CUT = b"..."
 _LONGEST_LINE = 8 * 1024 * 1024
@@ -68,16 +67,6 @@ class LoggedAnswer:
     tokens: npt.NDArray[np.int32]
     first_tokens: npt.NDArray[np.int32]
     token_count: int | None
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def iterate_entries(path: Path) -> Iterator[AccuracyEntry | LogError | None]:

@@ -11,7 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["LogError", "file_problem", "read_lines", "read_object", "read_text"]
+__all__ = [
+    "ACCURACY_LOG",
+    "DETAIL_LOG",
+    "SUMMARY_LOG",
+    "LogError",
+    "file_problem",
+    "read_lines",
+    "read_object",
+    "read_text",
+]
+
+# The files that LoadGen writes (loadgen/loadgen.cc, @b66003e1).
+DETAIL_LOG = "mlperf_log_detail.txt"
+SUMMARY_LOG = "mlperf_log_summary.txt"
+ACCURACY_LOG = "mlperf_log_accuracy.json"
 
 _LONGEST_LINE = 32 * 1024 * 1024
 _MOST_PROBLEMS = 1000

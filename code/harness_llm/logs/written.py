@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness_llm.errors import HostError
 from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +26,9 @@ def check_written(folder: Path) -> None:
     Raises:
         HostError: The detail log or the accuracy log is missing or cut.
     """
-    detail = folder / "mlperf_log_detail.txt"
+    detail = folder / DETAIL_LOG
     problems = [f"{detail}: {problem}" for problem in DetailLog.read(detail).problems]
-    accuracy = folder / "mlperf_log_accuracy.json"
+    accuracy = folder / ACCURACY_LOG
     if not _tail(accuracy).rstrip().endswith(b"]"):
         problems.append(f"{accuracy}: missing, or cut before its end")
     if problems:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.check.limits import asked_limits
 from harness_llm.core import Scenario
-from harness_llm.datasets.limits import asked_limits
 from harness_llm.errors import ConfigError, FolderError
-from harness_llm.logs.source import read_object
 from harness_llm.package.documents import Marks
 
 if TYPE_CHECKING:
     from harness_llm.package.layout import Division
-    from harness_llm.package.run_folder import RunFolder, ScenarioFolder
+    from harness_llm.results.finished import FinishedRun, FinishedScenario
     from harness_llm.rules import BenchmarkRules
 
 __all__ = ["Admission", "admit"]
@@ -44,7 +43,7 @@ class Admission:
 
 
 def admit(
-    run: RunFolder, benchmark: str, round_name: str, division: Division, maps_to: str | None
+    run: FinishedRun, benchmark: str, round_name: str, division: Division, maps_to: str | None
 ) -> Admission:
     """Decide whether a run may be packaged so.
 
@@ -53,16 +52,16 @@ def admit(
         FolderError: Closed was asked for, and the run is simulated, unofficial, invalid or incomplete.
     """
     official = rules.lookup(benchmark, round_name)
-    _check_rename(run.run.benchmark, benchmark)
+    _check_rename(run.record.benchmark, benchmark)
     if division == "closed":
         _check_closed(run, benchmark, round_name, official)
     elif division != "open":
         raise ConfigError(f"division {division!r} is not known", "Give closed or open.")
     if maps_to is not None:
         _check_mapping(run, benchmark, round_name, maps_to)
-    data = run.run.dataset
+    data = run.record.dataset
     other_data = official is not None and not official.can_be_data_set(data.name, data.samples)
-    marks = Marks(run.run.simulated, not run.run.official or official is None or other_data)
+    marks = Marks(run.record.simulated, not run.record.official or official is None or other_data)
     warnings = [
         f"{folder.scenario}: {problem}" for folder in run.scenarios for problem in _flaws(folder, round_name)
     ]
@@ -93,8 +92,8 @@ def _settings_name(benchmark: str) -> str:
     return found.conf_name if found else benchmark
 
 
-def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: BenchmarkRules | None) -> None:
-    if run.run.simulated:
+def _check_closed(run: FinishedRun, benchmark: str, round_name: str, official: BenchmarkRules | None) -> None:
+    if run.record.simulated:
         raise FolderError(
             f"{run.path}: the run is {rules.SIMULATED}, so it cannot go into closed",
             "Run it with a real engine, or rehearse the packaging with --division open.",
@@ -103,15 +102,14 @@ def _check_closed(run: RunFolder, benchmark: str, round_name: str, official: Ben
         raise ConfigError(
             f"{benchmark} is no closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
         )
-    data = run.run.dataset
-    if not run.run.official or not official.can_be_data_set(data.name, data.samples):
+    data = run.record.dataset
+    if not run.record.official or not official.can_be_data_set(data.name, data.samples):
         raise FolderError(
             f"{run.path}: the run did not answer the data set of {benchmark} "
             f"({official.samples.accuracy} samples), but {data.name} ({data.samples} samples)",
             "Package it for open, or run it with the official data set.",
         )
-    record, _ = read_object(run.path / "run.json")
-    for asked in asked_limits(run.path, record or {}, official):
+    for asked in asked_limits(run.path, run.record, official):
         if not asked.fits:
             raise FolderError(
                 f"{run.path}: {asked.test} asked with {asked.found}; the rules: {asked.required}",
@@ -139,7 +137,7 @@ def _closed_remedy(benchmark: str, round_name: str) -> str:
     return f"{hint}{round_name} has {', '.join(here)}; an unofficial benchmark goes to --division open."
 
 
-def _check_mapping(run: RunFolder, benchmark: str, round_name: str, maps_to: str) -> None:
+def _check_mapping(run: FinishedRun, benchmark: str, round_name: str, maps_to: str) -> None:
     target = rules.lookup(maps_to, round_name)
     if rules.lookup(benchmark, round_name) is not None:
         raise ConfigError(
@@ -150,15 +148,15 @@ def _check_mapping(run: RunFolder, benchmark: str, round_name: str, maps_to: str
         raise ConfigError(
             f"maps_to {maps_to!r} is no benchmark of {round_name}", f"Did you mean {near}?" if near else ""
         )
-    if run.run.dataset.samples != target.samples.accuracy:
+    if run.record.dataset.samples != target.samples.accuracy:
         raise ConfigError(
             f"maps_to {maps_to!r}: its data set has {target.samples.accuracy} samples, "
-            f"this run's ({run.run.dataset.name}) has {run.run.dataset.samples}",
+            f"this run's ({run.record.dataset.name}) has {run.record.dataset.samples}",
             "Map a benchmark only to one whose whole data set it answered; leave maps_to out otherwise.",
         )
 
 
-def _flaws(folder: ScenarioFolder, round_name: str) -> list[str]:
+def _flaws(folder: FinishedScenario, round_name: str) -> list[str]:
     """What makes a result no valid one of a round."""
     detail, accuracy = folder.detail, folder.accuracy
     found = [f"{detail.path.name}: {problem}" for problem in detail.problems[:1]]
@@ -177,13 +175,13 @@ def _flaws(folder: ScenarioFolder, round_name: str) -> list[str]:
     return found
 
 
-def _missing_tests(folder: ScenarioFolder, official: BenchmarkRules) -> list[str]:
+def _missing_tests(folder: FinishedScenario, official: BenchmarkRules) -> list[str]:
     missing = [test for test in official.row.compliance if test not in folder.compliance]
     missing += [] if folder.accuracy and folder.accuracy.passed is not None else ["accuracy against a gate"]
     return [f"{', '.join(missing)} missing"] if missing else []
 
 
-def _missing_scenarios(run: RunFolder, official: BenchmarkRules) -> list[str]:
+def _missing_scenarios(run: FinishedRun, official: BenchmarkRules) -> list[str]:
     """Scenarios that the tree must get from this or another run before it can be submitted."""
     present = {folder.scenario for folder in run.scenarios}
     missing = [str(scenario) for scenario in official.row.required if scenario not in present]

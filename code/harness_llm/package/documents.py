@@ -14,7 +14,7 @@ from harness_llm.core import NANOSECONDS_PER_MS
 
 if TYPE_CHECKING:
     from harness_llm.package.layout import Place
-    from harness_llm.package.run_folder import RunFolder, ScenarioFolder
+    from harness_llm.results.finished import FinishedRun, FinishedScenario
     from harness_llm.system import Measurements
 
 __all__ = ["Marks", "calibration_section", "measurements", "merge_calibration", "readme"]
@@ -52,12 +52,10 @@ class Marks:
         return f"{text} ({short})" if short else text
 
 
-def measurements(
-    folder: ScenarioFolder, run: RunFolder, stated: Measurements, marks: Marks
-) -> dict[str, str]:
+def measurements(folder: FinishedScenario, stated: Measurements, marks: Marks) -> dict[str, str]:
     """The fields of measurements.json; what the submitter states wins over the run's configuration."""
     arguments: dict[str, Any] = folder.config.get("llm_config") or {}
-    weights = run.engine_kind.weights(arguments, run.engine_facts)
+    weights = folder.engine_kind.weights(arguments, folder.engine.as_facts())
     model = str(arguments.get("model") or "none")
     known = {
         "input_data_types": "int32",
@@ -77,10 +75,10 @@ def measurements(
 
 
 def readme(
-    folder: ScenarioFolder, run: RunFolder, place: Place, source: str, marks: Marks, round_name: str
+    folder: FinishedScenario, run: FinishedRun, place: Place, source: str, marks: Marks, round_name: str
 ) -> str:
     """README.md of one result: what it is, how it was made, how to make it again."""
-    record = run.run
+    record = run.record
     config = (
         yaml.safe_dump(folder.config, sort_keys=False, allow_unicode=True).strip() if folder.config else ""
     )
@@ -102,7 +100,7 @@ def readme(
     return "\n\n".join(parts) + "\n"
 
 
-def _figures(folder: ScenarioFolder, marks: Marks) -> str:
+def _figures(folder: FinishedScenario, marks: Marks) -> str:
     """The table of figures; each value carries the marks, because single rows get copied."""
     detail, accuracy = folder.detail, folder.accuracy
     rows: list[tuple[str, str]] = []
@@ -124,8 +122,8 @@ def _figures(folder: ScenarioFolder, marks: Marks) -> str:
     return f"| figure | value |\n| --- | --- |\n{table}"
 
 
-def _source(run: RunFolder, source: str) -> str:
-    git = run.run.git
+def _source(run: FinishedRun, source: str) -> str:
+    git = run.record.git
     if git.commit is None:
         return (
             f"Source: `{source}`. The run was not made from a git checkout, so no commit can be named; "

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from harness_llm.errors import FolderError, HostError
+from harness_llm.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +29,7 @@ def edit_tree(tree: Path) -> Iterator[Path]:
     """
     try:
         tree.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(tree), _temporary_copy(tree) as stage:
+        with locked(tree.parent, lambda: _refuse(tree)), _temporary_copy(tree) as stage:
             yield stage
             _swap(stage, tree)
     except OSError as error:
@@ -39,19 +38,11 @@ def edit_tree(tree: Path) -> Iterator[Path]:
         ) from error
 
 
-@contextmanager
-def _locked(tree: Path) -> Iterator[None]:
-    """Hold a lock on the folder itself, which leaves no file behind and ends with the process."""
-    folder = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            remedy = "Wait until it is done, or give another --output."
-            raise FolderError(f"{tree}: another process is packaging into this folder", remedy) from error
-        yield
-    finally:
-        os.close(folder)
+def _refuse(tree: Path) -> NoReturn:
+    raise FolderError(
+        f"{tree}: another process is packaging into this folder",
+        "Wait until it is done, or give another --output.",
+    )
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from harness_llm import rules
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.package.admission import Admission, admit
 from harness_llm.package.layout import Division, Place, check_name, place_result
-from harness_llm.package.run_folder import RunFolder, ScenarioFolder
 from harness_llm.package.source_code import project_root
 from harness_llm.package.staging import edit_tree
 from harness_llm.package.writer import Writer
+from harness_llm.results.finished import FinishedRun, FinishedScenario
 from harness_llm.system import SystemFile, read_system_file
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def package(
     check_name(system_name, "system name")
     if documentation is not None and not documentation.is_dir():
         raise FolderError(f"{documentation}: no such folder", "Name the folder that holds the documents.")
-    run = RunFolder.read(run_dir, None if scenarios is None else tuple(scenarios))
-    name = check_name(benchmark or run.run.benchmark, "benchmark")
+    run = FinishedRun.read(run_dir, None if scenarios is None else tuple(scenarios))
+    name = check_name(benchmark or run.record.benchmark, "benchmark")
     admission = admit(run, name, round, division, maps_to)
     stated = read_system_file(system_yaml) if system_yaml else SystemFile()
     pairs = [(place_result(round, system_name, name, folder.scenario), folder) for folder in run.scenarios]
@@ -105,8 +105,8 @@ def package(
 
 def _write(
     organization: Path,
-    run: RunFolder,
-    pairs: list[tuple[Place, ScenarioFolder]],
+    run: FinishedRun,
+    pairs: list[tuple[Place, FinishedScenario]],
     stated: SystemFile,
     admission: Admission,
     replace: bool,

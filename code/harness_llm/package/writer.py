@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness_llm import rules
+from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.errors import ConfigError, FolderError
-from harness_llm.logs.source import read_object, read_text
+from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, read_object, read_text
 from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, published_numbers
 from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
 from harness_llm.package.source_code import write_source
+from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON, USER_CONF
 from harness_llm.system import HostFacts, describe, validate
 from harness_llm.system.network_path import bandwidth_document
 
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
 
     from harness_llm.package.admission import Admission
     from harness_llm.package.layout import Place
-    from harness_llm.package.run_folder import RunFolder, ScenarioFolder
+    from harness_llm.results.finished import FinishedRun, FinishedScenario
     from harness_llm.system import SystemFile
 
 __all__ = ["Writer"]
 
-_LOGS = ("mlperf_log_summary.txt", "mlperf_log_detail.txt")
-_ACCURACY_LOG = "mlperf_log_accuracy.json"
+_LOGS = (SUMMARY_LOG, DETAIL_LOG)
 _NOTICE = "notice"
 _NOTICE_FILE = "NOTICE.txt"
 
@@ -39,7 +39,9 @@ class Writer:
         warnings: What came up on the way and the submitter must know.
     """
 
-    def __init__(self, organization: Path, run: RunFolder, admission: Admission, stated: SystemFile) -> None:
+    def __init__(
+        self, organization: Path, run: FinishedRun, admission: Admission, stated: SystemFile
+    ) -> None:
         self._top = organization
         self._run = run
         self._admission = admission
@@ -49,10 +51,10 @@ class Writer:
 
     def source(self, place: Place, repository: Path) -> str:
         """Write the source of the run and return its path in the tree, for the README."""
-        commit = self._run.run.git.commit
+        commit = self._run.record.git.commit
         if commit is None:
             self.warnings.append("the run was made outside of a git checkout: its source cannot be named")
-        if self._run.run.git.dirty:
+        if self._run.record.git.dirty:
             self.warnings.append(
                 f"the run's work tree had changes that are not in commit {str(commit)[:12]}, so the source "
                 "in the tree is not all that ran; README.md of each result says so"
@@ -60,48 +62,49 @@ class Writer:
         folder = write_source(commit, repository, self._top / place.source)
         return str(folder.relative_to(self._top))
 
-    def result(self, place: Place, folder: ScenarioFolder, source: str) -> None:
+    def result(self, place: Place, folder: FinishedScenario, source: str) -> None:
         """Write the logs, the compliance tests and the documents of one scenario."""
         for owned in place.owned:
             shutil.rmtree(self._top / owned, ignore_errors=True)
         self._logs(folder.path / "performance", place.performance, _LOGS)
         self._accuracy(place, folder)
         for test in folder.compliance:
-            self._compliance(place.compliance / test, folder.path / test, test)
+            self._compliance(place.compliance / test, folder.path / test, AUDIT_TESTS[test])
         documents = self._folder(place.documents)
-        conf = _present(folder.path / "performance" / "user.conf").read_bytes()
-        (documents / "user.conf").write_bytes(self._notes().encode() + conf)
+        conf = _present(folder.path / "performance" / USER_CONF).read_bytes()
+        (documents / USER_CONF).write_bytes(self._notes().encode() + conf)
         text = readme(folder, self._run, place, source, self._marks, self._admission.round)
         (documents / "README.md").write_text(text, encoding="utf-8")
-        fields = measurements(folder, self._run, self._stated.measurements, self._marks)
+        fields = measurements(folder, self._stated.measurements, self._marks)
         _write_json(self._top / place.measurements, fields)
 
-    def _accuracy(self, place: Place, folder: ScenarioFolder) -> None:
+    def _accuracy(self, place: Place, folder: FinishedScenario) -> None:
         source, target = folder.path / "accuracy", self._top / place.accuracy
         self._logs(source, place.accuracy, _LOGS)
-        digest = copy_truncated(_present(source / _ACCURACY_LOG), target / _ACCURACY_LOG)
-        numbers = published_numbers(folder.accuracy, source / "accuracy.txt")
+        digest = copy_truncated(_present(source / ACCURACY_LOG), target / ACCURACY_LOG)
+        numbers = published_numbers(folder.accuracy, source / ACCURACY_TXT)
         text = accuracy_text(numbers, self._marks.sentences)
-        (target / "accuracy.txt").write_text(f"{text}\nhash={digest}\n", encoding="utf-8")
+        (target / ACCURACY_TXT).write_text(f"{text}\nhash={digest}\n", encoding="utf-8")
 
-    def _compliance(self, below: Path, source: Path, test: str) -> None:
+    def _compliance(self, below: Path, source: Path, test: AuditTest) -> None:
         """Write a compliance test; the verdict file must say that it passed where closed needs it."""
-        name = rules.compliance_test(test).result_file
+        name = test.row.result_file
         verdict = _text(_present(source / name))
-        if "failed" in verdict or "FAIL" in verdict:
+        if test.says_failed(verdict):
             message = f"{source / name}: the compliance test failed"
             if self._admission.division == "closed":
                 raise FolderError(message, "Closed needs a passing compliance test of each scenario.")
             self.warnings.append(message)
         (self._folder(below) / name).write_text(verdict + self._notes(), encoding="utf-8")
-        self._logs(source, below / "performance" / "run_1", _LOGS)
-        if test == "TEST06":  # about a hundred answers; kept whole, as the official verification keeps it
-            self._logs(source, below / "accuracy", (_ACCURACY_LOG,))
-            return
-        self._logs(source, below / "accuracy", ())
-        target = self._folder(below / "accuracy")
-        digest = copy_truncated(_present(source / _ACCURACY_LOG), target / _ACCURACY_LOG)
-        (target / "accuracy.txt").write_text(f"{self._notes()}hash={digest}\n", encoding="utf-8")
+        for file in test.tree_files:
+            place = below / file.path.parent
+            if not file.is_cut:
+                self._logs(source, place, (file.path.name,))
+                continue
+            self._logs(source, place, ())
+            digest = copy_truncated(_present(source / file.path.name), self._top / place / file.path.name)
+            text = f"{self._notes()}hash={digest}\n"
+            (self._top / place / ACCURACY_TXT).write_text(text, encoding="utf-8")
 
     def _notes(self) -> str:
         """The marks as comment lines; empty for an official result."""
@@ -122,11 +125,12 @@ class Writer:
         Raises:
             ConfigError: Closed was asked for, and a field is missing or wrong.
         """
-        record, admission = self._run.run, self._admission
-        facts = HostFacts.from_json(record.host, record.accelerators, str(self._run.path / "run.json"))
+        record, admission = self._run.record, self._admission
+        facts = HostFacts.from_json(record.host, record.accelerators, str(self._run.path / RUN_JSON))
         stated = dict(self._stated.system)
-        engine = self._run.engine_kind
-        framework = engine.framework(self._run.engine_facts, record.packages)
+        first = self._run.scenarios[0]
+        engine = first.engine_kind
+        framework = engine.framework(first.engine.as_facts(), record.packages)
         if engine.is_simulated:
             stated["framework"] = self._marks.label(framework)
         elif not engine.needs_devices:  # it ran elsewhere: nothing that is installed here is of it
@@ -165,7 +169,7 @@ class Writer:
         if changed:
             self.warnings.append(f"{path.name}: replaced, with other values of {', '.join(changed)}")
 
-    def documentation(self, place: Place, folder: ScenarioFolder, extra: Path | None) -> None:
+    def documentation(self, place: Place, folder: FinishedScenario, extra: Path | None) -> None:
         """Write documentation/: the submitter's files, and a section of calibration.md for this benchmark."""
         target = self._folder(Path("documentation"))
         for path in sorted(extra.iterdir()) if extra else ():
@@ -176,7 +180,7 @@ class Writer:
                 "documentation/ does not say how data gets from the network cards to the accelerators, nor "
                 "at which bandwidth; closed needs it: give the folder of a bandwidth.md with --documentation"
             )
-        fields = measurements(folder, self._run, self._stated.measurements, self._marks)
+        fields = measurements(folder, self._stated.measurements, self._marks)
         quantization = fields["weight_transformations"]
         document = self._calibration_document(folder, extra)
         if document is None and quantization != "none" and self._admission.division == "closed":
@@ -190,7 +194,7 @@ class Writer:
         key = f"{place.system}/{place.benchmark}"
         path.write_text(merge_calibration(existing, key, section), encoding="utf-8")
 
-    def _calibration_document(self, folder: ScenarioFolder, extra: Path | None) -> str | None:
+    def _calibration_document(self, folder: FinishedScenario, extra: Path | None) -> str | None:
         """The submitter's write-up, else the one that lies in the checkpoint's folder."""
         model = (folder.config.get("llm_config") or {}).get("model")
         candidates = [extra / "calibration.md"] if extra else []

@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from harness_llm import datasets
-from harness_llm.datasets.options import DatasetOptions
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.kinds import dataset_of, load
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
 from harness_llm.quantize.recipe import CalibrationKind
@@ -26,6 +27,7 @@ SAVE_EVERY_S = 60.0
 """Seconds between two saves of a running calibration."""
 
 _REPORT_EVERY_S = 10.0
+_NO_ANSWERS = GenerationLimits(min_tokens=2, max_tokens=2)
 _SUFFIXES: dict[str, CalibrationKind] = {".pkl": "openorca", ".jsonl": "jsonl", ".parquet": "jsonl"}
 
 
@@ -91,14 +93,8 @@ def load_calibration(
     """
     if not path.exists():
         raise DatasetError(f"{path}: no such calibration file", "Download it first, or check --calibration.")
-    table = datasets.load(
-        kind or _SUFFIXES.get(path.suffix, "humaneval"),
-        path,
-        model_path=model,
-        max_tokens=2,
-        min_tokens=2,
-        options=DatasetOptions(official=False),
-    )
+    source = dataset_of({"kind": kind or _SUFFIXES.get(path.suffix, "humaneval"), "path": path})
+    table = load(source, Reading(_NO_ANSWERS, model))
     return CalibrationSet.from_table(table, samples, sequence_length)
 
 

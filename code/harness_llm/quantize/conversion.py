@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import json
 import logging
@@ -19,6 +18,7 @@ from typing import Any
 from harness_llm.checkpoint import STARTING_CHECKPOINT, Checkpoint, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.fetch.disk import require_space, share_files
+from harness_llm.files import locked
 from harness_llm.quantize.calibration import CalibrationSet, CalibrationState, load_calibration
 from harness_llm.quantize.exported import copy_tokenizer, inspect, is_complete
 from harness_llm.quantize.recipe import Backend, CalibrationKind, Recipe
@@ -207,18 +207,17 @@ def _refuse_unless_same(output: Path, recipe: Recipe) -> None:
 def _workplace(output: Path) -> Iterator[Path]:
     """A folder beside the output, held by one process at a time; removed once the output is in place."""
     work = output.with_name(output.name + ".partial")
+
+    def refuse() -> None:
+        raise HostError(f"{work}: another quantization is running here", "Wait for it to end.")
+
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("w")
     except OSError as error:
         raise HostError(
             f"{work}: cannot be written: {error.strerror}", "Check its owner and the free disk space."
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HostError(f"{work}: another quantization is running here", "Wait for it to end.") from error
+    with locked(work / "lock", refuse):
         yield work
         shutil.rmtree(work)
 

@@ -6,18 +6,14 @@ happened.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from harness_llm.core import EventStatus
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
-__all__ = ["EVENT_DTYPE", "EVENT_FIELDS", "read_events"]
+from harness_llm.errors import BROKEN_INPUT
+from harness_llm.logs.source import LogError, file_problem
 
 EVENT_FIELDS = (
     "sample",  # index into the sample table
@@ -45,3 +41,13 @@ def read_events(path: Path) -> npt.NDArray[np.void]:
         raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
     used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]
     return used
+
+
+def sound_events(path: Path) -> tuple[npt.NDArray[np.void] | None, LogError | None]:
+    """The rows of an events file, or None and why not, whatever the file holds."""
+    if problem := file_problem(path):
+        return None, LogError(path, 0, problem)
+    try:
+        return read_events(path), None
+    except BROKEN_INPUT as error:
+        return None, LogError(path, 0, f"no events file: {str(error) or type(error).__name__}"[:200])

@@ -8,21 +8,13 @@ where nothing happened.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.errors import BROKEN_INPUT
 from harness_llm.logs.early_stopping import max_over_limit
 from harness_llm.logs.schedule import arrivals_ns
-from harness_llm.logs.source import LogError, file_problem
-from harness_llm.results import events
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["LimitCount", "ServerLatencies", "percentile", "read_events", "server_latencies"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -96,13 +88,3 @@ def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> 
     latency = events["finished_ns"] - due
     steps = np.maximum(events["tokens"] - 1, 1)
     return ServerLatencies(ttft, (latency - ttft) // steps, latency)
-
-
-def read_events(path: Path) -> tuple[npt.NDArray[Any] | None, LogError | None]:
-    """The rows of an event file, or None and why not."""
-    if problem := file_problem(path):
-        return None, LogError(path, 0, problem)
-    try:
-        return events.read_events(path), None
-    except BROKEN_INPUT as error:
-        return None, LogError(path, 0, f"no events file: {str(error) or type(error).__name__}"[:200])

@@ -34,6 +34,7 @@ from harness_llm.rules.model import (
     LatencyLimits,
     LengthWindow,
     Round,
+    Scoring,
     Seeds,
     Table,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "LatencyLimits",
     "LengthWindow",
     "Round",
+    "Scoring",
     "Seeds",
     "Table",
     "compare_with_loadgen",

@@ -85,6 +85,7 @@ def lookup(benchmark: str, round_name: str = LATEST_ROUND) -> BenchmarkRules | N
         samples=found.samples,
         latency={s: limits for s, limits in found.latency.items() if s in row.allowed},
         accuracy=found.accuracy,
+        scoring=found.scoring,
         length=found.length,
         generation=found.generation,
         min_duration_ms=int(table().run.min_duration_ms.value),
@@ -161,5 +162,5 @@ def expand_source(source: str) -> str:
         name, _, lines = part.partition(":")
         file = _COMMIT.sub(r"@\1", table().files.get(name, name))
         noun = "line" if lines.isdigit() else "lines"
-        parts.append(f"{file} {noun} {lines.replace(',', ', ')}" if lines else part)
+        parts.append(f"{file} {noun} {lines.replace(',', ', ')}" if lines else file)
     return "; ".join(parts)

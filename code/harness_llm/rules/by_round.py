@@ -15,6 +15,7 @@ from harness_llm.rules.model import (
     LengthWindow,
     RoundRow,
     SampleCounts,
+    Scoring,
     Seeds,
 )
 
@@ -42,6 +43,7 @@ class BenchmarkRules:
     samples: SampleCounts
     latency: Mapping[Scenario, LatencyLimits]
     accuracy: tuple[AccuracyGate, ...]
+    scoring: Scoring
     length: LengthWindow
     generation: Generation
     min_duration_ms: int

@@ -121,6 +121,21 @@ class AccuracyGate(_Row):
         return self.reference * self.factor
 
 
+class Scoring(_Row):
+    """What computes the scores of an accuracy run; `source` is MLCommons' own script.
+
+    Attributes:
+        metric: Name of the metric of this harness that computes what the script does; None where none does.
+    """
+
+    metric: str | None
+
+    @property
+    def script(self) -> str:
+        """The script, as the table's `files` name it."""
+        return self.source.partition(":")[0]
+
+
 class LengthWindow(_Row):
     """How long the answers of an accuracy run must be, bounds included.
 
@@ -183,6 +198,7 @@ class BenchmarkRow(BaseModel):
     samples: SampleCounts
     latency: dict[_Scenario, LatencyLimits]
     accuracy: tuple[AccuracyGate, ...] = Field(strict=False)
+    scoring: Scoring
     length: LengthWindow
     generation: Generation
     rounds: dict[RoundName, RoundRow]
@@ -192,16 +208,16 @@ class ComplianceTest(_Row):
     """One compliance test.
 
     Attributes:
-        verifies: What its verification looks at.
         result_file: File that the verification writes into the test's folder.
         audit: Keys of audit.config, all under `*.*.`.
+        metric: Name of the metric that its answers are scored by, or None.
         accuracy_at_least: Lowest passing score, percent, or None.
         tokens_per_sample: Bounds of the mean output length, tokens, or None.
     """
 
-    verifies: tuple[str, ...] = Field(strict=False)
     result_file: str
     audit: dict[str, int]
+    metric: str | None = None
     accuracy_at_least: float | None = None
     tokens_per_sample: dict[Literal["low", "high"], float] | None = None
 

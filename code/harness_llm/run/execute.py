@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import harness_llm
 from harness_llm.config.load import dump_config
+from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, HostError
 from harness_llm.fleet.watch import Watch
-from harness_llm.results.folder import RunFolder, TestFolder, is_in_use, read_json, utc_now
+from harness_llm.results.held import is_in_use, utc_now
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
+from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
-from harness_llm.run.samples import SHARED_SAMPLES, samples_file
+from harness_llm.run.samples import samples_file
+from harness_llm.run.score import score
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness_llm.run.prepare import Prepared
     from harness_llm.views.live import View
 
 __all__ = ["execute", "find_unfinished"]
 
 
-def execute(
-    prepared: Prepared,
-    output: Path,
-    view: View,
-    *,
-    resume: bool,
-    after_test: Callable[[Path], None],
-) -> None:
-    """Measure into a run folder.
+def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> None:
+    """Measure into a run folder, and score or verify each test that LoadGen ended.
 
     Args:
         prepared: From `prepare`.
         output: The run folder; new, or with `resume` one of the same run that did not finish.
         view: Where to show how it goes.
         resume: Continue an unfinished run: complete tests are kept.
-        after_test: Called with the folder of each test that LoadGen ended, e.g. to score it.
 
     Raises:
         FolderError: The folder is in use, finished, or of another run.
@@ -63,68 +59,70 @@ def execute(
                 table.save(folder.path / samples_file(name, prepared.own_tables))
 
             def follow_up(test: Path) -> None:
-                TestFolder(test).record(dataset=_described(prepared, test.name))
-                after_test(test)
+                TestFolder(test).asked(_described(prepared, test.name))
+                result = score(test)
+                if result.text:
+                    view.say(f"{result.test}: {result.text}")
 
             with Watch(view, port=prepared.configs[0].harness_config.port) as watch:
                 measure_groups(watch, folder, prepared.groups, follow_up)
         except OSError as error:
-            folder.record(state="broken", reason=str(error), finished_utc=utc_now())
+            folder.finish("broken", str(error))
             raise HostError(
                 f"{folder.path}: {error}", "Free disk space, or choose another folder."
             ) from error
         except HarnessError as error:
-            folder.record(state="broken", reason=error.message, finished_utc=utc_now())
+            folder.finish("broken", error.message)
             raise
         except Exception as error:
-            folder.record(state="broken", reason=f"{type(error).__name__}: {error}", finished_utc=utc_now())
+            folder.finish("broken", f"{type(error).__name__}: {error}")
             raise
         except BaseException:
-            folder.record(state="interrupted", reason="stopped from outside", finished_utc=utc_now())
+            folder.finish("interrupted", "stopped from outside")
             raise
-        folder.record(state="complete", reason="", finished_utc=utc_now())
+        folder.finish("complete")
 
 
 def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
     """The newest run folder under `results` that began this very run and did not finish it, if any."""
     found = []
-    for record in results.glob("*/run.json"):
+    for path in results.glob(f"*/{RUN_JSON}"):
         try:
-            state = read_json(record)
+            record = read_record(path, RunRecord)
         except FolderError:
             continue
         if (
-            state.get("state") != "complete"
-            and not is_in_use(record.parent)
-            and state.get("fingerprint") == prepared.fingerprint
+            record.state != "complete"
+            and not is_in_use(path.parent)
+            and record.fingerprint == prepared.fingerprint
         ):
-            found.append((str(state.get("started_utc")), record.parent))
+            found.append((record.started_utc, path.parent))
     return max(found)[1] if found else None
 
 
-def _described(prepared: Prepared, test: str) -> dict[str, Any]:
+def _described(prepared: Prepared, test: str) -> DatasetRecord:
     table = prepared.own_tables.get(test, prepared.table)
-    return {
-        "name": table.name,
-        "samples": len(table),
-        "digest": table.digest,
-        "source": table.source,
-        "file": samples_file(test, prepared.own_tables),
-    }
+    return DatasetRecord(
+        name=table.name,
+        samples=len(table),
+        digest=table.digest,
+        source=table.source,
+        file=samples_file(test, prepared.own_tables),
+    )
 
 
 def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None:
-    state = folder.state()
-    if state is None:
+    record = folder.record()
+    if record is None:
         return
-    if state.get("state") == "complete":
+    if record.state == "complete":
         raise FolderError(f"{folder.path}: holds a finished run", "Choose a new folder with --output.")
     if not resume:
         raise FolderError(
-            f"{folder.path}: holds an unfinished run ({state.get('state')})",
+            f"{folder.path}: holds an unfinished run ({record.state})",
             "Continue it with --resume, or choose a new folder with --output.",
         )
-    if state.get("fingerprint") != prepared.fingerprint:
+    if record.fingerprint != prepared.fingerprint:
         raise FolderError(
             f"{folder.path}: the run in it had another configuration, data set, user.conf or package version",
             "Use the same ones to continue it, or choose a new folder with --output.",
@@ -133,7 +131,8 @@ def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None
 
 def _note_on_source(folder: RunFolder, source: provenance.GitState) -> str:
     """What to say where a run goes on with another commit of this package than it began with; else empty."""
-    before = ((folder.state() or {}).get("git") or {}).get("commit")
+    record = folder.record()
+    before = record.git.commit if record is not None else None
     if before is None or before == source["commit"]:
         return ""
     return (
@@ -144,28 +143,25 @@ def _note_on_source(folder: RunFolder, source: provenance.GitState) -> str:
 
 def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitState) -> None:
     host = detect()
-    earlier = folder.state() or {}
-    folder.record(
+    record = RunRecord(
         benchmark=prepared.benchmark.name,
         official=prepared.benchmark.is_official,
         simulated=prepared.is_simulated,
         marker=prepared.marker,
         state="running",
-        reason="",
-        started_utc=earlier.get("started_utc") or utc_now(),
-        resumed_utc=[*earlier.get("resumed_utc", []), *([utc_now()] if earlier else [])],
-        finished_utc=None,
-        command=provenance.command(),
-        git=dict(source),
+        started_utc=utc_now(),
+        command=tuple(provenance.command()),
+        git=SourceRecord(commit=source["commit"], dirty=source["dirty"], changed=tuple(source["changed"])),
         packages=provenance.packages(),
         host=host.host_json(),
-        accelerators=host.accelerators_json(),
-        dataset=_described(prepared, "performance"),
+        accelerators=tuple(host.accelerators_json()),
+        dataset=_described(prepared, Mode.PERFORMANCE.folder),
         test_datasets={name: _described(prepared, name) for name in prepared.own_tables},
-        tests=[test.name for test in prepared.tests],
+        tests=tuple(test.name for test in prepared.tests),
         fingerprint=prepared.fingerprint,
     )
-    (folder.path / "config").mkdir(exist_ok=True)
+    folder.begin(record)
     for config in prepared.configs:
-        path = folder.path / "config" / f"{config.harness_config.scenario}.yaml"
+        path = config_file(folder.path, config.harness_config.scenario)
+        path.parent.mkdir(exist_ok=True)
         path.write_text(dump_config(config), encoding="utf-8")

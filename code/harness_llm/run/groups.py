@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness_llm.config.model import RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.core import Mode
 from harness_llm.errors import HostError
 from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import replica_environments
-from harness_llm.results.folder import RunFolder
+from harness_llm.results.run_folder import RunFolder
 from harness_llm.transport.spec import LoadgenTest
 
 _BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
@@ -74,7 +74,7 @@ def measure_groups(
     """
     for group in groups:
         with ExitStack() as loaded:
-            fleet = watch.fleet(group.fleet, folder.path / "replicas")
+            fleet = watch.fleet(group.fleet, folder.group(group.fleet.name))
             if not all(folder.test(test.name).is_complete for test in group.tests):
                 loaded.enter_context(fleet)
             for test in group.tests:
@@ -86,7 +86,7 @@ def measure_groups(
                 if not files.is_followed_up:
                     stage = f"{test.name}: {describe_follow_up(test)}"
                     watch.beside(lambda path=files.path: after_test(path), stage)  # type: ignore[misc]
-                    files.record(followed_up=True)
+                    files.followed_up()
 
 
 def describe_follow_up(test: LoadgenTest) -> str:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness_llm import datasets, rules
-from harness_llm.accuracy.reference_file import Reference
-from harness_llm.checkpoint import weights_digest
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch.local import child_environment
-from harness_llm.scoring import gates_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from harness_llm.benchmark import Benchmark
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.core import Scenario
     from harness_llm.datasets.table import SampleTable
 
@@ -27,16 +24,15 @@ __all__ = [
     "check_fit",
     "check_loadgen",
     "check_model",
-    "check_reference",
     "check_same_benchmark",
     "check_tests",
 ]
 
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
-_SAME_IN_ALL = (
-    "benchmark", "dataset", "dataset_path", "dataset_shape", "dataset_samples", "dataset_seed", "tests",
-    "chat_template", "user_conf", "max_tokens", "min_tokens", "reference", "port",
-)  # fmt: skip
+_MAY_DIFFER = {
+    "scenario", "engine", "replicas", "engine_env", "offline_backlog",
+    "engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s",
+}  # fmt: skip
 
 
 def check_same_benchmark(configs: Sequence[RunConfig]) -> None:
@@ -56,13 +52,24 @@ def check_same_benchmark(configs: Sequence[RunConfig]) -> None:
                 f"scenario {harness.scenario} is configured twice", "Give one --config a scenario."
             )
         seen.add(harness.scenario)
-        for name in _SAME_IN_ALL:
-            if getattr(harness, name) != getattr(first, name):
-                raise ConfigError(
-                    f"harness_config.{name} differs between {first.scenario} ({getattr(first, name)}) and "
-                    f"{harness.scenario} ({getattr(harness, name)})",
-                    "One run is one benchmark over one data set; run them apart, or make them equal.",
-                )
+        for name, one, other in _differences(
+            first.model_dump(exclude=_MAY_DIFFER), harness.model_dump(exclude=_MAY_DIFFER)
+        ):
+            raise ConfigError(
+                f"harness_config.{name} differs between {first.scenario} ({one}) and {harness.scenario} "
+                f"({other})",
+                "One run is one benchmark over one data set; run them apart, or make them equal.",
+            )
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted key and both values of each difference."""
+    for key in {**one, **other}:
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            yield from ((f"{key}.{name}", *pair) for name, *pair in _differences(left, right))
+        elif left != right:
+            yield key, left, right
 
 
 def check_loadgen(benchmark: Benchmark, scenario: Scenario) -> None:
@@ -151,17 +158,6 @@ def check_model(config: RunConfig) -> None:
     if engine.needs_checkpoint:
         assert checkpoint is not None
         checkpoint.require(weights=engine.needs_weights(config.llm_config))
-
-
-def check_reference(config: RunConfig, table: SampleTable, benchmark: Benchmark) -> None:
-    """Refuse a reference made for other samples or weights now, not after the test.
-
-    Raises:
-        ConfigError: It was.
-    """
-    reference = gates_of(config, benchmark)
-    if isinstance(reference, Reference) and config.model_path is not None:
-        reference.gates(table, weights_digest(config.model_path))
 
 
 def check_fit(config: RunConfig, table: SampleTable) -> None:

@@ -1,4 +1,4 @@
-"""What a submission of one benchmark runs on one kind of GPU: its profiles, tests and, in a rehearsal, settings."""
+"""What a submission of one benchmark runs on one kind of GPU: profiles, tests, settings of a rehearsal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,8 +47,8 @@ def line_up(
         tests: Which to run; performance, accuracy and the round's compliance tests where none are named.
         user_conf: Another user.conf than the profiles'.
         rehearsal: Answer by the simulated engine, over made-up samples.
-        shapes: Of a rehearsal's samples: `samples:prompt:answer` in tokens, or `TEST=samples:prompt:answer` for a
-            test that has samples of its own. What is not given follows from the rules.
+        shapes: Of a rehearsal's samples: `samples:prompt:answer` in tokens, or `TEST=samples:prompt:answer`
+            for a test that has samples of its own. What is not given follows from the rules.
 
     Raises:
         ConfigError: There is no such configuration.
@@ -94,7 +94,6 @@ def _rehearsal(benchmark: Benchmark, shapes: Sequence[str]) -> list[str]:
     overrides = [
         "harness_config.engine={kind: simulated, first_token_ms: 20, per_token_ms: 0.5}",
         f"harness_config.dataset={{kind: synthetic, shape: '{shape}'}}",
-        "harness_config.dataset_path=null",
     ]
     own = {
         name: given.get(name, f"{test.audit['min_query_count']}:{_PROMPT_TOKENS}:{answer}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
-from harness_llm.config.model import HarnessConfig
-from harness_llm.core import Mode, Scenario
-from harness_llm.scoring import unscored_note
+from harness_llm.accuracy.metrics import Foreign, metric_of
+from harness_llm.core import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness_llm.benchmark import Benchmark
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.config.user_conf import UserConf
     from harness_llm.datasets.table import SampleTable
 
@@ -40,7 +39,10 @@ def notes_on(
         user_conf: LoadGen's user.conf, validated.
         benchmark: The benchmark of the run.
     """
-    notes = [benchmark.note, unscored_note(benchmark) if "accuracy" in tests else ""]
+    notes = [benchmark.note]
+    metric = metric_of(benchmark, configs[0].harness_config.metric)
+    if "accuracy" in tests and isinstance(metric, Foreign):
+        notes.append(metric.note)
     official = benchmark.rules
     if official is not None and len(table) < official.samples.performance:
         notes.append(
@@ -70,22 +72,12 @@ def notes_on(
 def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[str, str]]:
     """(setting, where) of what was set and is not looked at, so that nobody believes that it was."""
     harness = config.harness_config
-    kinds = {harness.dataset, *(test.dataset for test in harness.tests.values())}
     engine = config.engine
     if not engine.takes_arguments and config.llm_config.keys() - {"model"}:
         yield "llm_config (all but model)", f"with the {engine.kind} engine"
-    if not engine.needs_devices and _is_set(harness, "devices_per_replica"):
-        yield "devices_per_replica", f"with the {engine.kind} engine"
-    if harness.simulated is not engine and _is_set(harness, "simulated"):
-        yield "simulated", f"with engine {engine.kind}"
-    if harness.scenario is not Scenario.OFFLINE and _is_set(harness, "offline_backlog"):
-        yield "offline_backlog", "outside of Offline"
-    if "jsonl" not in kinds and _is_set(harness, "chat_template"):
-        yield "chat_template", "without a jsonl data set"
-    if "synthetic" not in kinds and _is_set(harness, "dataset_seed"):
-        yield "dataset_seed", "without a synthetic data set"
-    if benchmark.is_official and _is_set(harness, "reference"):
-        yield "reference", "for an official benchmark, which is judged by its rules"
+    for name in ("metric", "reference"):
+        if benchmark.is_official and getattr(harness, name) is not None:
+            yield name, "for an official benchmark, which is judged by its rules"
 
 
 def _unset_limits(config: RunConfig, user_conf: UserConf, benchmark: Benchmark) -> list[str]:
@@ -96,7 +88,3 @@ def _unset_limits(config: RunConfig, user_conf: UserConf, benchmark: Benchmark) 
     found = user_conf.settings_for(benchmark.loadgen_model(scenario), scenario)
     judged = ("ttft_latency", "tpot_latency") if found.get("use_token_latencies") else ("target_latency",)
     return [key for key in judged if key not in found]
-
-
-def _is_set(harness: HarnessConfig, name: str) -> bool:
-    return bool(getattr(harness, name) != HarnessConfig.model_fields[name].default)

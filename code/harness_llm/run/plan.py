@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness_llm import rules
-from harness_llm.compliance.audit import audit_config
+from harness_llm.compliance import audit_test
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.transport.spec import LoadgenTest
 
 if TYPE_CHECKING:
     from harness_llm.benchmark import Benchmark
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.config.user_conf import UserConf
 
 __all__ = ["TESTS", "plan_test"]
@@ -71,7 +71,7 @@ def plan_test(
         expected = _expected_queries(planned, settings, official is not None, samples)
         return msgspec.structs.replace(planned, expected=expected)
     if official is None:
-        return msgspec.structs.replace(planned, audit_conf=audit_config(test))
+        return msgspec.structs.replace(planned, audit_conf=audit_test(test).audit())
     if test not in official.tests:
         known = (*TESTS, *official.tests)
         near = rules.nearest(test, known)
@@ -84,7 +84,7 @@ def plan_test(
     return msgspec.structs.replace(
         planned,
         expected=samples if asks_each_once else None,
-        audit_conf=audit_config(test, loaded_samples=samples if is_other_size else None),
+        audit_conf=audit_test(test).audit(loaded_samples=samples if is_other_size else None),
     )
 
 
@@ -95,7 +95,7 @@ def _check_counts(test: str, settings: dict[str, int | float], samples: int, use
         raise ConfigError(
             f"{user_conf.path}: accuracy_sample_count_override is {asked}, the data set has {samples} "
             "samples, and an answer to each is scored",
-            "Remove it; harness_config.dataset_samples takes fewer samples.",
+            "Remove it; harness_config.dataset.samples takes fewer samples.",
         )
     if test != "accuracy" and loaded > samples:
         raise ConfigError(

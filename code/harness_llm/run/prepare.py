@@ -27,7 +27,7 @@ from harness_llm.system import provenance
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
     from harness_llm.datasets.table import SampleTable
     from harness_llm.transport.spec import LoadgenTest
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness_llm.engines import DEFAULT, KINDS
 from harness_llm.errors import ConfigError, HostError
+from harness_llm.files import write_atomically
 from harness_llm.system import provenance
 from harness_llm.system.description import Problem, SystemFile, describe, read_system_file, validate
 from harness_llm.system.detect import detect
@@ -125,12 +125,8 @@ def _engine(packages: Mapping[str, str]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise HostError(f"{path}: cannot be written: {error.strerror}") from error
+    write_atomically(path, text)

@@ -133,7 +133,7 @@ class HostFacts:
         return [asdict(accelerator) for accelerator in self.accelerators]
 
     @classmethod
-    def from_json(cls, host: object, accelerators: object, source: str = "run.json") -> HostFacts:
+    def from_json(cls, host: object, accelerators: object, source: str) -> HostFacts:
         """Read facts back from what `host_json` and `accelerators_json` gave.
 
         Raises:

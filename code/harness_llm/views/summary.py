@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from harness_llm.core import NANOSECONDS_PER_MS, EventStatus, Scenario
+from harness_llm.core import NANOSECONDS_PER_MS, EventStatus
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG, SUMMARY_LOG
 from harness_llm.logs.summary import SummaryLog
-from harness_llm.results.folder import is_in_use, read_json
-from harness_llm.results.recompute import read_events
+from harness_llm.results.events import sound_events
+from harness_llm.results.held import is_in_use
+from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, Verdict
+from harness_llm.results.run_folder import TestFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,35 +127,23 @@ def summarize(run: Path) -> RunSummary:
     Raises:
         FolderError: It is no run folder.
     """
-    if not (run / "run.json").exists():
-        held = sorted(str(path.parent) for path in run.glob("*/run.json"))
+    if not (run / RUN_JSON).exists():
+        held = sorted(str(path.parent) for path in run.glob(f"*/{RUN_JSON}"))
         raise FolderError(
-            f"{run}: no run folder, for it holds no run.json",
+            f"{run}: no run folder, for it holds no {RUN_JSON}",
             f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
         )
-    record = read_json(run / "run.json")
-    if record.get("format") != 1 or "tests" not in record:
-        raise FolderError(f"{run}: run.json is not of this version")
-    state, reason = str(record.get("state")), str(record.get("reason") or "")
+    record = read_record(run / RUN_JSON, RunRecord)
+    state: str = record.state
+    reason = record.reason
     if state == "running" and not is_in_use(run):
         state, reason = "broken", "its process was killed; continue it with `run --resume --output`"
-    tests = [str(name) for name in record["tests"]]
-    by_scenario: dict[str, list[str]] = {}
-    for name in tests:
-        by_scenario.setdefault(name.partition("/")[0], []).append(name.partition("/")[2])
-    try:
-        rows = tuple(_scenario(run, scenario, names) for scenario, names in by_scenario.items())
-    except (KeyError, TypeError, ValueError) as error:
-        raise FolderError(
-            f"{run}: a record in it is damaged or of another version: {error!r}",
-            f"See which with `harness-llm check {run}`.",
-        ) from error
     return RunSummary(
-        benchmark=str(record.get("benchmark")),
-        marker=str(record.get("marker", "")),
+        benchmark=record.benchmark,
+        marker=record.marker,
         state=state,
         reason=reason,
-        scenarios=rows,
+        scenarios=tuple(_scenario(run, name, tests) for name, tests in record.by_scenario().items()),
     )
 
 
@@ -158,35 +151,36 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
     found: dict[str, Any] = {}
     reasons: list[str] = []
     for test in tests:
-        folder = run / scenario / test
-        state = read_json(folder / "test.json") if (folder / "test.json").exists() else {"state": "not run"}
-        if state["state"] != "complete":
-            reasons.append(f"{test}: {state['state']} {state.get('reason', '')}".strip())
+        folder = TestFolder(run / scenario / test)
+        if not folder.is_begun:
+            reasons.append(f"{test}: not run")
+            continue
+        record = folder.record()
+        if record.state != "complete":
+            reasons.append(f"{test}: {record.state} {record.reason}".strip())
         elif test == "performance":
-            found |= _performance(folder, state, Scenario(scenario), reasons)
+            found |= _performance(folder.path, record, reasons)
         elif test == "accuracy":
-            found |= _accuracy_test(folder, reasons)
+            found |= _accuracy_test(folder.path, reasons)
         else:
-            found.setdefault("compliance", {})[test] = _compliance(state, test, reasons)
+            found.setdefault("compliance", {})[test] = _compliance(record, test, reasons)
     return ScenarioSummary(scenario=scenario, reasons=tuple(reasons), **found)
 
 
-def _performance(
-    folder: Path, state: dict[str, Any], scenario: Scenario, reasons: list[str]
-) -> dict[str, Any]:
-    log = DetailLog.read(folder / "mlperf_log_detail.txt")
+def _performance(folder: Path, record: TestRecord, reasons: list[str]) -> dict[str, Any]:
+    log = DetailLog.read(folder / DETAIL_LOG)
     reasons += [f"performance: {problem.reason}" for problem in log.problems]
     if log.is_valid is not True:
-        told = SummaryLog.read(folder / "mlperf_log_summary.txt").reasons
+        told = SummaryLog.read(folder / SUMMARY_LOG).reasons
         reasons.append("LoadGen says INVALID: " + ("; ".join(told) or "no reason given"))
     if log.error_lines:
         reasons.append(f"performance: {log.error_lines} LoadGen errors, first: {log.errors[0].text}")
-    is_timed = scenario.is_timed_per_token
+    is_timed = record.scenario.is_timed_per_token
     return {
-        "samples": state.get("samples"),
-        "seconds": state.get("seconds"),
+        "samples": record.samples,
+        "seconds": record.seconds,
         "tokens_per_s": log.tokens_per_second,
-        "tokens_per_s_events": _rate_of_events(folder / "events.npy", log),
+        "tokens_per_s_events": _rate_of_events(folder / EVENTS_NPY, log),
         "ttft_p99_ms": _ms(log.ttft_p99_ns) if is_timed else None,
         "tpot_p99_ms": _ms(log.tpot_p99_ns) if is_timed else None,
     }
@@ -201,7 +195,7 @@ def _rate_of_events(path: Path, log: DetailLog) -> float | None:
     samples_per_s = log.samples_per_second
     if log.tokens_per_second is not None or not samples_per_s:
         return None
-    events, _ = read_events(path)
+    events, _ = sound_events(path)
     if events is None or not len(events) or len(events) != log.integer("generated_samples_per_query"):
         return None
     if (events["status"] != EventStatus.FINISHED).any():
@@ -210,21 +204,21 @@ def _rate_of_events(path: Path, log: DetailLog) -> float | None:
 
 
 def _accuracy_test(folder: Path, reasons: list[str]) -> dict[str, Any]:
-    log = DetailLog.read(folder / "mlperf_log_detail.txt")
+    log = DetailLog.read(folder / DETAIL_LOG)
     if log.error_lines:
         reasons.append(f"accuracy: {log.error_lines} LoadGen errors, first: {log.errors[0].text}")
-    if not (folder / "accuracy.json").exists():
+    if not (folder / ACCURACY_JSON).exists():
         return {}
-    scored = read_json(folder / "accuracy.json")
-    if scored["passed"] is False:
-        reasons += [f"accuracy: {failure}" for failure in scored["failures"]]
-    return {"accuracy": scored["scores"], "gates": scored["gates"]}
+    scored = read_record(folder / ACCURACY_JSON, AccuracyRecord)
+    if scored.passed is False:
+        reasons += [f"accuracy: {failure}" for failure in scored.failures]
+    return {"accuracy": scored.scores, "gates": scored.gates}
 
 
-def _compliance(state: dict[str, Any], test: str, reasons: list[str]) -> bool:
-    verdict = state.get("compliance") or {"passed": False, "reasons": ["not verified"]}
-    reasons += [f"{test}: {reason}" for reason in verdict["reasons"]]
-    return bool(verdict["passed"])
+def _compliance(record: TestRecord, test: str, reasons: list[str]) -> bool:
+    verdict = record.compliance or Verdict(passed=False, reasons=("not verified",))
+    reasons += [f"{test}: {reason}" for reason in verdict.reasons]
+    return verdict.passed
 
 
 def _ms(nanoseconds: int | None) -> float | None:

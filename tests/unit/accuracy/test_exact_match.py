@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,18 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_llm.accuracy.exact_match import (
-    TextWithMarkers,
-    check_gradable,
-    final_channel,
-    is_right,
-    letter,
-    number,
-    score_log,
-)
+from harness_llm.accuracy import every_answer
+from harness_llm.accuracy.metrics import Answer, ExactMatch
+from harness_llm.accuracy.metrics.exact_match import final_channel, is_right, letter, number
 from harness_llm.datasets import SampleTable
+from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import DatasetError, RunBroken
-from harness_llm.logs.accuracy_log import LoggedAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,8 +103,8 @@ def _table(references: list[str] | None) -> SampleTable:
 @pytest.mark.parametrize("references", [None, ["A", ""], ["A", "E"], ["A", "AB"], ["A", "1.5"], ["A", "²"]])
 def test_references_that_cannot_be_matched_are_refused(references: list[str] | None) -> None:
     with pytest.raises(DatasetError, match=r"gpqa: (has no reference|sample 1 has the reference)"):
-        check_gradable(_table(references))
-    check_gradable(_table(["A", "d", "204"]))
+        ExactMatch().check(_table(references))
+    ExactMatch().check(_table(["A", "d", "204"]))
 
 
 class _Words:
@@ -117,23 +112,30 @@ class _Words:
 
     texts = ("", "<|channel|>final<|message|>", "A", "B", "<|return|>", "thinking")
 
-    def decode(self, answers: Any) -> list[str]:
+    def decode(self, answers: Any, *, special_tokens: bool) -> list[str]:
+        assert special_tokens, "markers are special tokens"
         return ["".join(self.texts[int(token)] for token in answer) for answer in answers]
-
-
-def _answer(sample: int, *tokens: int) -> LoggedAnswer:
-    return LoggedAnswer(2, sample, np.array(tokens, np.int32), np.array([], np.int32), len(tokens))
 
 
 def test_a_score_is_the_share_of_right_answers_among_all_logged() -> None:
     table = _table(["A", "B", "A"])
-    answers = [_answer(0, 1, 2, 4), _answer(1, 5), _answer(2, 1, 3, 4), _answer(0, 1, 2, 4)]
+    answers = [Answer(0, [1, 2, 4]), Answer(1, [5]), Answer(2, [1, 3, 4]), Answer(0, [1, 2, 4])]
     words: Any = _Words()
-    assert score_log(answers, table, words) == 50.0
-    assert score_log(answers[:3], table, words) == 33.333
-    assert score_log([], table, words) is None
-    with pytest.raises(RunBroken, match="answers sample 3 of 3"):
-        score_log([_answer(3, 1)], table, words)
+    assert ExactMatch().score(answers, table, words).values == {"exact_match": 50.0}
+    assert ExactMatch().score(answers[:3], table, words).values == {"exact_match": 33.333}
+    assert ExactMatch().score([], table, words).values == {}
+
+
+def test_every_answer_of_a_log_counts_and_none_is_to_a_strange_sample(tmp_path: Path) -> None:
+    log = tmp_path / "log.json"
+    lines = [
+        json.dumps({"seq_id": 0, "qsl_idx": sample, "data": np.array([7], "<i4").tobytes().hex()})
+        for sample in (0, 1, 0)
+    ]
+    log.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    assert [answer.sample for answer in every_answer(log, 2)] == [0, 1, 0]
+    with pytest.raises(RunBroken, match="line 3: answers sample 1 of 1"):
+        list(every_answer(log, 1))
 
 
 def test_text_keeps_the_markers_of_channels(tmp_path: Path) -> None:
@@ -143,6 +145,8 @@ def test_text_keeps_the_markers_of_channels(tmp_path: Path) -> None:
     made.add_special_tokens([word for word in words if word.startswith("<|")])
     made.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    (text,) = TextWithMarkers(tmp_path).decode([np.array([0, 1, 2, 3, 4], np.int32)])
+    tokenizer, answer = Tokenizer(tmp_path), np.array([0, 1, 2, 3, 4], np.int32)
+    (text,) = tokenizer.decode([answer], special_tokens=True)
+    assert "<|channel|>" not in tokenizer.decode([answer])[0]
     assert "<|channel|>" in text and "<|return|>" in text
     assert letter(text.replace(" ", "")) == "B"

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from harness_llm.accuracy import AccuracyResult, Gates, rouge, score_rouge
+from harness_llm.accuracy import AccuracyResult, Gates
+from harness_llm.accuracy.metrics import rouge
+from harness_llm.accuracy.metrics.rouge import score_rouge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,12 +94,14 @@ def test_lsum_is_scored_by_sentence_with_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _result(**scores: float) -> AccuracyResult:
-    return AccuracyResult(scores, samples=3, tokens=883, characters=4021)
+    return AccuracyResult("rouge", scores, samples=3, tokens=883, characters=4021)
 
 
 def test_official_line_matches_the_checker_and_holds_plain_numbers(tmp_path: Path) -> None:
     scores = {"rouge1": np.float64(44.4312), "rouge2": np.float64(22.0), "rougeL": np.float64(28.6162)}
-    AccuracyResult(scores, samples=3, tokens=np.int64(883), characters=np.int64(4021)).write(tmp_path)  # type: ignore[arg-type]
+    AccuracyResult("rouge", scores, samples=3, tokens=np.int64(883), characters=np.int64(4021)).write(
+        tmp_path
+    )  # type: ignore[arg-type]
     text = (tmp_path / "accuracy.txt").read_text()
     assert "np." not in text
     lines = [line for line in text.splitlines() if "rouge1" in line]
@@ -112,8 +116,8 @@ def test_official_line_matches_the_checker_and_holds_plain_numbers(tmp_path: Pat
 
 def test_gate_is_met_at_its_very_value_and_not_below() -> None:
     gates = Gates({"rouge1": 43.9869})
-    assert AccuracyResult({"rouge1": 43.9869}, 1, 9, 9, gates).passed is True
-    missed = AccuracyResult({"rouge1": 43.9868}, 1, 9, 9, gates)
+    assert AccuracyResult("rouge", {"rouge1": 43.9869}, 1, 9, 9, gates).passed is True
+    missed = AccuracyResult("rouge", {"rouge1": 43.9868}, 1, 9, 9, gates)
     assert missed.passed is False
     assert missed.failures == ["rouge1 is 43.9868, the gate is 43.9869"]
 
@@ -124,20 +128,21 @@ def test_without_gates_nothing_is_judged() -> None:
 
 def test_score_that_is_missing_or_not_a_number_fails_its_gate() -> None:
     gates = Gates({"rouge1": 1.0, "rougeLsum": 1.0})
-    result = AccuracyResult({"rouge1": float("nan")}, 1, 9, 9, gates)
+    result = AccuracyResult("rouge", {"rouge1": float("nan")}, 1, 9, 9, gates, {"rougeLsum": "no data"})
     assert result.passed is False
     assert len(result.failures) == 2
-    assert "python download_model.py --dataset punkt_tab" in result.failures[1]
+    assert "rougeLsum is not scored (no data)" in result.failures[1]
+    assert "rouge gives no such score" in AccuracyResult("rouge", {}, 1, 9, 9, gates).failures[0]
 
 
 @pytest.mark.parametrize(("tokens", "passed"), [(2650, True), (2649, False), (3239, True), (3240, False)])
 def test_window_of_tokens_per_sample_is_inclusive(tokens: int, passed: bool) -> None:
     gates = Gates({}, tokens_per_sample=(265.0, 323.9))
-    assert AccuracyResult({}, 10, tokens, 9, gates).passed is passed
+    assert AccuracyResult("rouge", {}, 10, tokens, 9, gates).passed is passed
 
 
 def test_json_has_scores_gates_and_verdict(tmp_path: Path) -> None:
-    AccuracyResult({"rouge1": 5.0}, 2, 9, 9, Gates({"rouge1": 4.0}, source="a rule")).write(tmp_path)
+    AccuracyResult("rouge", {"rouge1": 5.0}, 2, 9, 9, Gates({"rouge1": 4.0}, source="a rule")).write(tmp_path)
     found = json.loads((tmp_path / "accuracy.json").read_text())
     assert found["metric"] == "rouge"
     assert found["scores"] == {"rouge1": 5.0}

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.accuracy import sentences
-from harness_llm.accuracy.sentences import has_sentence_model, split_sentences
-from harness_llm.fetch.digest import sha256
+from harness_llm.accuracy.metrics import sentences
+from harness_llm.accuracy.metrics.sentences import has_sentence_model, split_sentences
 from harness_llm.fetch.punkt import PUNKT_FILE
+from harness_llm.files import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def archive(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _write_archive(path)
     for each in (path, *path.parents[:2]):
         each.chmod(0o777)
-    monkeypatch.setattr(sentences, "PUNKT_SHA256", sha256(path))
+    monkeypatch.setattr(sentences, "PUNKT_SHA256", file_digest(path))
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden.recorded import unpack
-from golden.run_folder import build_run, edit, events
+from golden.run_folder import build_run, edit, events, write_test
 
 from harness_llm.check import check_run
 from harness_llm.datasets.table import SampleTable
@@ -167,8 +167,7 @@ def test_answers_of_another_run(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_compliance_run_beside_the_others(run: Path) -> None:
-    unpack("toy-server-audit", run / "Server" / "TEST06")
-    (run / "Server" / "TEST06" / "test.json").write_text('{"state": "complete"}')
+    write_test(unpack("toy-server-audit", run / "Server" / "TEST06"), "Server")
     edit(run / "run.json", tests=["Server/performance", "Server/TEST06"])
     assert {name for name in failed(run) if name.startswith("compliance")} == {
         "compliance.TEST06-first-token",
@@ -205,7 +204,7 @@ def test_answers_that_end_twice_are_seen_by_the_end_tokens_of_the_benchmarks_mod
 
 def test_loadgens_own_count_of_errors_and_a_missing_log_of_a_compliance_run(run: Path) -> None:
     place = unpack("toy-server-audit", run / "Server" / "TEST06")
-    (place / "test.json").write_text('{"state": "complete"}')
+    write_test(place, "Server")
     (place / "verify_accuracy.txt").write_text(
         "First token check pass: True\nEOS check pass: True\nSample length check pass: True\n"
     )
@@ -280,7 +279,7 @@ def test_an_official_run_must_ask_with_the_output_limits_of_the_rules(
     own = {}
     if accuracy_limit is not None:
         save("samples_accuracy.npz", [accuracy_limit])
-        own = {"accuracy": {"file": "samples_accuracy.npz"}}
+        own = {"accuracy": {"name": "t", "samples": 1, "digest": "d", "file": "samples_accuracy.npz"}}
     edit(run / "run.json", benchmark=benchmark, official=True, test_datasets=own)
     about = "dataset.output-limits-"
     assert {name.removeprefix(about) for name in failed(run) if name.startswith(about)} == failing
@@ -322,7 +321,7 @@ def test_an_official_benchmark_needs_its_data_set_and_a_simulated_one_is_told(ru
         ("main", None, "commit not known"),
     ],
 )
-def test_the_source_of_a_run_is_told(run: Path, git: object, passed: bool | None, words: str) -> None:
+def test_the_data_set_of_a_run_is_told(run: Path, git: object, passed: bool | None, words: str) -> None:
     edit(run / "run.json", git=git)
     (check,) = (check for check in check_run(run).checks if check.name == "run.source")
     assert check.passed is passed and words in check.found

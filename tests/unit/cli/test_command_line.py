@@ -112,8 +112,10 @@ def test_an_argument_that_vllm_lacks_is_said_before_anything_is_started(
         "run", *arguments, "--output", tmp_path / "run", "--set", "llm_config.max_num_seq=4"
     )
     assert code == 2
-    assert f"{config}: llm_config.max_num_seq: vLLM 1.2.3 has no such argument" in err
-    assert "Did you mean max_num_seqs?" in err
+    said = "llm_config.max_num_seq: vLLM 1.2.3 has no such argument; did you mean 'max_num_seqs'?"
+    assert f"--set llm_config.max_num_seq=4: {said}" in err
+    config.write_text("llm_config:\n  max_num_seq: 4\n" + config.read_text().replace("llm_config: {}\n", ""))
+    assert f"{config}:2:3: {said}" in command("prepare", *arguments)[2]
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(vllm_arguments, "installed_version", lambda: None)
     code, _, err = command("prepare", *arguments)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from golden.run_folder import build_run, edit
+from msgspec.structs import replace
 from own_benchmark import OFFICIAL
 
 import harness_llm.run.execute
 from harness_llm.cli import run as run_module
 from harness_llm.errors import HostError, ReplicaLost
-from harness_llm.results.folder import RunFolder
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +53,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path
     monkeypatch.setattr(
         harness_llm.run.execute,
         "execute",
-        lambda prepared, folder, view, *, resume, after_test: found.append((folder, resume)),
+        lambda prepared, folder, view, *, resume: found.append((folder, resume)),
     )
     monkeypatch.setattr(run_module, "show_run", lambda folder, as_json: None)
     return found
@@ -60,7 +62,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path
 def _begun(setup: Setup, folder: Path) -> None:
     """Leave an unfinished run of the usual configuration behind."""
     with RunFolder(folder) as run:
-        run.record(state="broken", fingerprint=setup.prepared().fingerprint, started_utc="2026-01-01")
+        fingerprint = setup.prepared().fingerprint
+        run.begin(replace(RunRecord.blank(), fingerprint=fingerprint, started_utc="2026-01-01"))
 
 
 def test_the_newest_unfinished_run_of_the_same_configuration_goes_on(
@@ -72,7 +75,7 @@ def test_the_newest_unfinished_run_of_the_same_configuration_goes_on(
     _begun(setup, earlier)
     assert command("run", "--config", config, "--resume")[0] == 0
     assert command("run", "--config", config)[0] == 0
-    assert command("run", "--config", config, "--resume", "--set", "harness_config.dataset_seed=9")[0] == 0
+    assert command("run", "--config", config, "--resume", "--set", "harness_config.dataset.seed=9")[0] == 0
     assert command("run", "--config", config, "--resume", "--output", "here")[0] == 0
     (first, resumed), (new, _), (other, _), (given, _) = measured
     assert (first, resumed) == (earlier, True)

@@ -5,11 +5,19 @@ import numpy as np
 import pytest
 
 from harness_llm import rules
-from harness_llm.compliance import audit_config, verify
+from harness_llm.compliance import Evidence, Verification, audit_test
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, FolderError
 
 EOS = 2
+
+
+def verify(test: str, log: Path, **facts) -> Verification:
+    return audit_test(test).verify(Evidence(log, **facts))
+
+
+def audit_config(test: str, **facts) -> str:
+    return audit_test(test).audit(**facts)
 
 
 def write_log(path: Path, entries: list[dict[str, object]]) -> Path:
@@ -31,7 +39,7 @@ def entry(index: int, tokens: list[int], *, first: list[int] | None = None, coun
 
 def judge(tmp_path: Path, entries, scenario: Scenario = Scenario.SERVER, eos=(EOS,)):
     log = write_log(tmp_path / "mlperf_log_accuracy.json", entries)
-    return verify("TEST06", log, scenario=scenario, eos_token_ids=eos)
+    return verify("TEST06", log, scenario=scenario, end_tokens=frozenset(eos))
 
 
 GOOD = [entry(0, [5, 6, EOS]), entry(1, [7, EOS, 8])]
@@ -83,7 +91,7 @@ def test_a_second_end_token_of_another_kind_counts(tmp_path: Path) -> None:
 def test_an_empty_log_or_unknown_end_tokens_never_pass(tmp_path: Path) -> None:
     (tmp_path / "mlperf_log_accuracy.json").write_text("[\n]\n")
     verdict = verify(
-        "TEST06", tmp_path / "mlperf_log_accuracy.json", scenario=Scenario.SERVER, eos_token_ids=[2]
+        "TEST06", tmp_path / "mlperf_log_accuracy.json", scenario=Scenario.SERVER, end_tokens=frozenset([2])
     )
     assert not verdict.passed and "pass: True" not in verdict.text
     assert not judge(tmp_path, GOOD, eos=()).passed
@@ -96,7 +104,7 @@ def test_a_damaged_log_is_an_error(tmp_path: Path, text: str) -> None:
     log = tmp_path / "mlperf_log_accuracy.json"
     log.write_text(text)
     with pytest.raises(FolderError, match="mlperf_log_accuracy"):
-        verify("TEST06", log, scenario=Scenario.SERVER, eos_token_ids=[2])
+        verify("TEST06", log, scenario=Scenario.SERVER, end_tokens=frozenset([2]))
 
 
 def test_odd_bytes_are_no_tokens(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ harness_config:
   benchmark: mine
   scenario: Offline
   engine: simulated
-  dataset: synthetic
-  dataset_shape: 8:4:4
+  dataset: {kind: synthetic, shape: 8:4:4}
   max_tokens: 4
 """
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,10 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness_llm.config.load import dump_config, load_config
+from harness_llm.datasets.jsonl import Jsonl
 from harness_llm.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = """\
 llm_config:
@@ -20,10 +18,10 @@ llm_config:
 harness_config:
   benchmark: mine
   scenario: Server
-  dataset: synthetic
-  dataset_shape: "10:4:4"
+  dataset: {kind: synthetic, shape: "10:4:4"}
   max_tokens: 8
 """
+SYNTHETIC = '{kind: synthetic, shape: "10:4:4"}'
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -32,68 +30,135 @@ def _write(folder: Path, text: str) -> Path:
     return path
 
 
-# what is replaced in GOOD, by what, and what the error must name: the key, what was found, what would do
+# what is replaced in GOOD, by what, and what the error must name: place, key, what was found, what would do
 BAD = {
     "unknown key with a near one": (
         "max_tokens: 8",
         "max_tokns: 8",
-        ["harness_config.max_tokns", "'max_tokens'"],
+        [":7:3: unknown key harness_config.max_tokns", "'max_tokens'"],
     ),
     "unknown key with none near": (
         "max_tokens: 8",
         "max_tokens: 8\n  zzz: 1",
-        ["harness_config.zzz", "benchmark"],
+        [":8:3: unknown key harness_config.zzz", "benchmark"],
     ),
-    "unknown top node": ("llm_config:", "llm_confg: {}\nllm_config:", ["llm_confg", "'llm_config'"]),
-    "unknown key under simulated": (
+    "unknown top node": (
+        "llm_config:",
+        "llm_confg: {}\nllm_config:",
+        [":1:1: unknown key llm_confg", "'llm_config'"],
+    ),
+    "unknown key of an engine": (
         "max_tokens: 8",
-        "max_tokens: 8\n  simulated: {per_tok_ms: 1}",
-        ["harness_config.simulated.per_tok_ms", "'per_token_ms'"],
+        "max_tokens: 8\n  engine: {kind: simulated, per_tok_ms: 1}",
+        [":8:29: unknown key harness_config.engine.per_tok_ms", "'per_token_ms'"],
     ),
-    "missing key": ("  benchmark: mine\n", "", ["harness_config.benchmark", "missing"]),
-    "missing node": ("llm_config:\n  model: /m\n", "", ["llm_config", "missing"]),
-    "missing model": ("  model: /m", "  dtype: auto", ["llm_config.model", "/model/my-model"]),
-    "empty model": ("  model: /m", "  model:", ["llm_config.model", "/model/my-model"]),
-    "empty node": ("llm_config:\n  model: /m\n", "llm_config:\n", ["llm_config", "None"]),
-    "wrong type": ("max_tokens: 8", "max_tokens: many", ["harness_config.max_tokens", "'many'"]),
-    "one token": ("max_tokens: 8", "max_tokens: 1", ["harness_config.max_tokens", "found 1", "2"]),
+    "key of another engine": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  engine: {kind: vllm, first_token_ms: 1}",
+        [":8:24: harness_config.engine.first_token_ms does nothing here: it is a key of simulated"],
+    ),
+    "unknown engine": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  engine: vlm",
+        [":8:3: harness_config.engine", "'vlm'", "did you mean 'vllm'"],
+    ),
+    "unknown key of a data set": (
+        "shape:",
+        "shapes: 3:3:3, shape:",
+        [":6:30: unknown key harness_config.dataset.shapes", "'shape'"],
+    ),
+    "key of another kind of data set": (
+        '"10:4:4"}',
+        '"10:4:4", chat_template: false}',
+        [":6:47: harness_config.dataset.chat_template does nothing here: it is a key of jsonl"],
+    ),
+    "missing key": ("  benchmark: mine\n", "", [":3:1: harness_config.benchmark is missing"]),
+    "missing node": ("llm_config:\n  model: /m\n", "", ["case.yaml:1:1: llm_config is missing"]),
+    "missing model": ("  model: /m", "  dtype: auto", [":1:1: llm_config.model", "/model/my-model"]),
+    "empty model": ("  model: /m", "  model:", [":2:3: llm_config.model", "/model/my-model"]),
+    "empty node": ("llm_config:\n  model: /m\n", "llm_config:\n", [":1:1: llm_config", "None"]),
+    "wrong type": ("max_tokens: 8", "max_tokens: many", [":7:3: harness_config.max_tokens", "'many'"]),
+    "one token": ("max_tokens: 8", "max_tokens: 1", [":7:3: harness_config.max_tokens", "found 1", "2"]),
     "unknown scenario": (
         "Server",
         "server",
-        ["harness_config.scenario", "'server'", "'Server'", "'Interactive'"],
+        [":5:3: harness_config.scenario", "'server'", "'Server'", "'Interactive'"],
     ),
-    "unknown data set": ("synthetic\n", "orca\n", ["harness_config.dataset", "'orca'", "'openorca'"]),
-    "min above max": ("max_tokens: 8", "max_tokens: 8\n  min_tokens: 9", ["min_tokens 9", "max_tokens 8"]),
-    "shape without synthetic": (
-        "dataset: synthetic",
-        "dataset: jsonl\n  dataset_path: x",
-        ["dataset_shape is for dataset synthetic"],
+    "unknown data set": (
+        "synthetic",
+        "orca",
+        [":6:3: harness_config.dataset", "'orca'", "humaneval, jsonl, openorca"],
+    ),
+    "data set that is no name": (
+        f"dataset: {SYNTHETIC}",
+        "dataset: 7",
+        ["harness_config.dataset", "found 7"],
+    ),
+    "data set without a kind": ("kind: synthetic, ", "", [":6:3: harness_config.dataset.kind is missing"]),
+    "min above max": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  min_tokens: 9",
+        [":8:3: harness_config.min_tokens: 9 is above max_tokens 8"],
+    ),
+    "backlog without Offline": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  offline_backlog: 9",
+        [":8:3: harness_config.offline_backlog: does nothing in scenario Server", "remove it"],
     ),
     "path for synthetic": (
-        '"10:4:4"',
-        '"10:4:4"\n  dataset_path: x',
-        ["takes dataset_shape, not dataset_path"],
+        f"dataset: {SYNTHETIC}",
+        f"dataset: {SYNTHETIC}\n  dataset_path: x",
+        [":7:3: harness_config.dataset_path does nothing here", "humaneval and jsonl and openorca"],
     ),
-    "no shape": ('  dataset_shape: "10:4:4"\n', "", ["needs dataset_shape", "1000:128:64"]),
-    "no path": ('synthetic\n  dataset_shape: "10:4:4"', "jsonl", ["dataset jsonl needs dataset_path"]),
+    "path twice": (
+        f"dataset: {SYNTHETIC}",
+        "dataset: {kind: jsonl, path: x}\n  dataset_path: x",
+        [":7:3: harness_config.dataset_path and harness_config.dataset.path are one; keep one"],
+    ),
+    "no shape": (
+        ', shape: "10:4:4"',
+        "",
+        [":6:3: harness_config.dataset.shape is missing", "shape: 1000:128:64"],
+    ),
+    "no path": (SYNTHETIC, "jsonl", [":6:3: harness_config.dataset.path is missing", "path: my.jsonl"]),
     "benchmark that is no file name": ("mine", "../mine", ["harness_config.benchmark", "'../mine'"]),
     "port of the system": (
         "max_tokens: 8",
         "max_tokens: 8\n  port: 80",
-        ["harness_config.port", "80", "1024"],
+        [":8:3: harness_config.port", "80", "1024"],
     ),
     "not a number": (
         "max_tokens: 8",
         "max_tokens: 8\n  silence_timeout_s: .nan",
         ["silence_timeout_s", "nan"],
     ),
-    "key twice": ("max_tokens: 8", "max_tokens: 8\n  max_tokens: 9", ["'max_tokens'", "twice", "line 9"]),
-    "key that is no text": ("max_tokens: 8", "max_tokens: 8\n  7: 9", ["key 7 is not text"]),
-    "key that is a list": ("max_tokens: 8", "max_tokens: 8\n  [a]: 9", ["is not text"]),
-    "no YAML": ("llm_config:", "llm_config: [", ["not valid YAML"]),
-    "a node within itself": ("  model: /m", "  model: &a [*a]", ["not valid YAML", "recursive"]),
-    "an object tag": ("/m", "!!python/object/apply:os.getcwd []", ["not valid YAML", "python/object"]),
-    "unset variable": ("/m", "${NOT_SET_ANYWHERE}/m", ["NOT_SET_ANYWHERE", "export", ":-default"]),
+    "key twice": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  max_tokens: 9",
+        [":8:3: key 'max_tokens' is given twice", "case.yaml:7:3; keep one"],
+    ),
+    "key that is no text": ("max_tokens: 8", "max_tokens: 8\n  7: 9", [":8:3: key 7 is not text"]),
+    "key that is a switch": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  on: 9",
+        [":8:3: key on is not text", "quotes"],
+    ),
+    "key that is a list": ("max_tokens: 8", "max_tokens: 8\n  [a]: 9", [":8:3", "is not text"]),
+    "merge key": ("max_tokens: 8", "max_tokens: 8\n  <<: {a: 9}", [":8:3: merge keys", "extends"]),
+    "no YAML": ("llm_config:", "llm_config: [", ["case.yaml:", "not valid YAML"]),
+    "a node within itself": ("  model: /m", "  model: &a [*a]", [":2:10: not valid YAML", "recursive"]),
+    "an object tag": ("/m", "!!python/object/apply:os.getcwd []", [":2:3: llm_config.model", "os.getcwd"]),
+    "a text with a tag": (
+        "/m",
+        "!!python/name:os.getcwd ''",
+        [":2:3: llm_config.model", "python/name:os.getcwd"],
+    ),
+    "a day that is not": ("/m", "2026-13-45", [":2:3: llm_config.model", "2026-13-45", "quotes"]),
+    "variable that is not set": (
+        "/m",
+        "${ANYWHERE}/m",
+        [":2:3: llm_config.model", "ANYWHERE", "export", ":-default"],
+    ),
 }
 
 
@@ -132,7 +197,11 @@ def test_several_mistakes_are_named_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("max_tokens: 8", "max_tokens: x").replace("benchmark: mine", "benchmrk: mine")
     with pytest.raises(ConfigError) as caught:
         load_config(_write(tmp_path, text))
-    assert len(str(caught.value).splitlines()) == 3  # max_tokens, benchmark missing, benchmrk unknown
+    lines = [line.removeprefix(str(tmp_path / "case.yaml:")) for line in str(caught.value).splitlines()]
+    assert [line[: line.index(": ")] for line in lines] == ["3:1", "4:3", "7:3"]
+    assert [word in line for word, line in zip(("missing", "benchmrk", "'x'"), lines, strict=True)] == [
+        True
+    ] * 3
 
 
 @pytest.mark.parametrize(
@@ -170,12 +239,12 @@ def test_variables_are_replaced_within_texts_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        (".inf", "llm_config: a is inf, no finite number"),
-        ("[1, -.inf]", r"a\[1\] is -inf"),
-        ("{b: {c: .nan}}", "a.b.c is nan"),
-        ("2026-11-21", "a is a date; write it in quotes"),
-        ("!!set {x}", "a is a set"),
-        ("!!binary aGk=", "a is a bytes"),
+        (".inf", "llm_config.a: inf is not a finite number"),
+        ("[1, -.inf]", r"llm_config.a\[1\]: -inf"),
+        ("{b: {c: .nan}}", "llm_config.a.b.c: nan"),
+        ("2026-11-21", "llm_config.a: a date; write it in quotes"),
+        ("!!set {x}", "llm_config.a: a set"),
+        ("!!binary aGk=", "llm_config.a: a bytes"),
     ],
 )
 def test_an_engine_argument_that_json_has_no_form_for_is_refused(
@@ -193,7 +262,7 @@ def test_a_test_may_have_samples_of_its_own(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD)
     config = load_config(path, [OWN, "harness_config.tests.TEST07.max_tokens=77"])
     own = config.harness_config.tests["TEST07"]
-    assert (own.dataset, str(own.dataset_path), own.max_tokens) == ("jsonl", "a.jsonl", 77)
+    assert (own.dataset, own.max_tokens) == (Jsonl(path=Path("a.jsonl")), 77)
     assert load_config(_write(tmp_path, dump_config(config))) == config
     assert load_config(_write(tmp_path, GOOD)).harness_config.tests == {}
 
@@ -206,9 +275,12 @@ def test_a_test_may_have_samples_of_its_own(tmp_path: Path) -> None:
             "harness_config.tests={TEST7: {dataset: jsonl, dataset_path: a}}",
             "known: accuracy, TEST06",
         ),
-        ("harness_config.tests={TEST07: {dataset: jsonl}}", "TEST07: dataset jsonl needs dataset_path"),
-        ("harness_config.tests={TEST07: {dataset: synthetic}}", "needs dataset_shape"),
-        (OWN.replace("a.jsonl", "a.jsonl, dataset_shape: '1:2:3'"), "dataset_shape is for dataset synthetic"),
+        ("harness_config.tests={TEST07: {dataset: jsonl}}", "TEST07.dataset.path is missing"),
+        ("harness_config.tests={TEST07: {dataset: synthetic}}", "TEST07.dataset.shape is missing"),
+        (
+            OWN.replace("a.jsonl", "a.jsonl, dataset_shape: '1:2:3'"),
+            "tests.TEST07.dataset_shape is now harness_config.tests.TEST07.dataset.shape",
+        ),
         (OWN.replace("dataset_path", "dataset_pth"), "did you mean 'dataset_path'"),
         (OWN.replace("a.jsonl", "a.jsonl, max_tokens: 1"), "max_tokens"),
         ("harness_config.tests=[TEST07]", "harness_config.tests"),
@@ -257,6 +329,7 @@ def test_engine_key_separates_what_needs_other_replicas(tmp_path: Path) -> None:
         "harness_config.replicas=2",
         "harness_config.engine=simulated",
         "harness_config.engine_env={A: b}",
-        "harness_config.simulated={first_token_ms: 1}",
+        "harness_config.engine={kind: simulated, first_token_ms: 1}",
+        "harness_config.engine.devices_per_replica=2",
     ):
         assert load_config(path, [other]).engine_key != key

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.datasets import DatasetOptions, load
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.jsonl import Jsonl
 from harness_llm.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
@@ -21,10 +23,8 @@ def _write(tmp_path: Path, *lines: object) -> Path:
     return path
 
 
-def _load(path: Path, **options: Any) -> SampleTable:
-    return load(
-        "jsonl", path, model_path=None, max_tokens=64, min_tokens=2, options=DatasetOptions(**options)
-    )
+def _load(path: Path, model: Path | None = None) -> SampleTable:
+    return Jsonl(path=path).read(Reading(GenerationLimits(min_tokens=2, max_tokens=64), model))
 
 
 def test_token_ids_need_no_model(tmp_path: Path) -> None:
@@ -92,12 +92,6 @@ def test_lost_reference_is_named(tmp_path: Path) -> None:
         _load(path)
 
 
-def test_over_long_prompt_is_named_with_its_length(tmp_path: Path) -> None:
-    path = _write(tmp_path, {"token_ids": [5]}, {"token_ids": [5] * 9})
-    with pytest.raises(DatasetError, match="line 2: the prompt has 9 tokens, the limit is 8"):
-        _load(path, max_prompt_tokens=8)
-
-
 def test_text_without_model_is_refused_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="line 1: text prompts need a tokenizer"):
         _load(_write(tmp_path, {"prompt": "hello"}))
@@ -106,7 +100,7 @@ def test_text_without_model_is_refused_with_the_line(tmp_path: Path) -> None:
 def test_missing_model_folder_is_a_model_error(tmp_path: Path) -> None:
     path = _write(tmp_path, {"prompt": "hello"})
     with pytest.raises(ModelError, match="line 1: .*no such checkpoint folder"):
-        load("jsonl", path, model_path=tmp_path / "absent", max_tokens=4, min_tokens=2)
+        _load(path, tmp_path / "absent")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08 damaged"])

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from harness_llm.datasets import DatasetOptions, SampleTable, load, validate_fit
-from harness_llm.datasets.fit import validate_prompt_lengths
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets import SampleTable, validate_fit
+from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.kinds import KINDS, dataset_of, load
 from harness_llm.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
@@ -43,6 +46,11 @@ def _jsonl(tmp_path: Path, *lines: dict[str, Any]) -> Path:
     return path
 
 
+def _load(kind: str, path: Path, model: Path | None = None, **keys: Any) -> SampleTable:
+    reading = Reading(GenerationLimits(min_tokens=2, max_tokens=64), model)
+    return load(dataset_of({"kind": kind, "path": path, **keys}), reading)
+
+
 def _words(table: SampleTable, sample: int) -> str:
     return " ".join(_WORDS[token] for token in table.prompt(sample))
 
@@ -64,13 +72,10 @@ def test_plain_prompt_is_wrapped_unless_told_not_to(tmp_path: Path, checkpoint: 
         {"prompt": "hello world"},
         {"messages": [{"role": "system", "content": "you"}, {"role": "user", "content": "hello"}]},
     )
-    wrapped = load("jsonl", path, model_path=checkpoint, max_tokens=8, min_tokens=2)
+    wrapped = _load("jsonl", path, checkpoint)
     assert _words(wrapped, 0) == "<user> hello world <assistant>"
     assert _words(wrapped, 1) == "<system> you <user> hello <assistant>"
-    plain = load(
-        "jsonl", path, model_path=checkpoint, max_tokens=8, min_tokens=2,
-        options=DatasetOptions(chat_template=False),
-    )  # fmt: skip
+    plain = _load("jsonl", path, checkpoint, chat_template=False)
     assert _words(plain, 0) == "hello world"
     assert _words(plain, 1) == "<system> you <user> hello <assistant>"
 
@@ -78,7 +83,7 @@ def test_plain_prompt_is_wrapped_unless_told_not_to(tmp_path: Path, checkpoint: 
 def test_conversation_that_the_template_refuses_names_its_line(tmp_path: Path, checkpoint: Path) -> None:
     path = _jsonl(tmp_path, {"messages": [{"role": "assistant", "content": "hello"}]})
     with pytest.raises(DatasetError, match="line 1: the chat template refuses it: the answer is there"):
-        load("jsonl", path, model_path=checkpoint, max_tokens=8, min_tokens=2)
+        _load("jsonl", path, checkpoint)
 
 
 @pytest.mark.parametrize("in_folder", [True, False])
@@ -86,7 +91,7 @@ def test_humaneval_is_one_user_message_a_sample(tmp_path: Path, checkpoint: Path
     file = tmp_path / "HumanEval.jsonl.gz"
     file.write_bytes(gzip.compress(_human_eval(164)))
     path = tmp_path if in_folder else file
-    table = load("humaneval", path, model_path=checkpoint, max_tokens=64, min_tokens=2)
+    table = _load("humaneval", path, checkpoint)
     assert len(table) == 164
     assert _words(table, 163) == "<user> def f <assistant>"
     assert table.references == ("return 1",) * 164
@@ -95,43 +100,56 @@ def test_humaneval_is_one_user_message_a_sample(tmp_path: Path, checkpoint: Path
 def test_humaneval_of_another_size_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "HumanEval.jsonl").write_bytes(_human_eval(163))
     with pytest.raises(DatasetError, match="found 163 samples, HumanEval has 164"):
-        load("humaneval", tmp_path, model_path=checkpoint, max_tokens=64, min_tokens=2)
+        _load("humaneval", tmp_path, checkpoint)
 
 
 def test_humaneval_row_without_solution_is_named(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "HumanEval.jsonl").write_bytes(_human_eval(3) + b'{"prompt": "def f"}\n')
     with pytest.raises(DatasetError, match="line 4: canonical_solution is None"):
-        load("humaneval", tmp_path, model_path=checkpoint, max_tokens=64, min_tokens=2)
+        _load("humaneval", tmp_path, checkpoint)
 
 
 def test_humaneval_needs_a_model_and_a_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no model is given"):
-        load("humaneval", tmp_path, model_path=None, max_tokens=64, min_tokens=2)
+        _load("humaneval", tmp_path)
     with pytest.raises(DatasetError, match="holds neither"):
-        load("humaneval", tmp_path, model_path=tmp_path, max_tokens=64, min_tokens=2)
+        _load("humaneval", tmp_path, tmp_path)
 
 
 def test_folder_without_tokenizer_is_a_model_error(tmp_path: Path) -> None:
     path = _jsonl(tmp_path, {"prompt": "hello"})
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="holds no tokenizer"):
-        load("jsonl", path, model_path=tmp_path, max_tokens=8, min_tokens=2)
+        _load("jsonl", path, tmp_path)
 
 
-def test_path_is_needed_for_files() -> None:
-    with pytest.raises(DatasetError, match="jsonl has no path"):
-        load("jsonl", None, model_path=None, max_tokens=8, min_tokens=2)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_is_named_as_its_own_keys_say_and_holds_no_others(kind: str) -> None:
+    keys = KINDS[kind].model_fields
+    assert keys["kind"].default == kind and KINDS[kind].__doc__
+    needed = {name: "1:2:3" for name, field in keys.items() if field.is_required()}
+    assert needed, "a data set comes from somewhere"
+    assert dataset_of({"kind": kind, **needed}).samples is None
+    with pytest.raises(ValueError, match="Extra inputs"):
+        dataset_of({"kind": kind, **needed, "unheard": 1})
+    with pytest.raises(ValueError, match="Field required"):
+        dataset_of({"kind": kind})
+
+
+@pytest.mark.parametrize("kind", ["orca", ["jsonl"], None, 7])
+def test_a_kind_that_nobody_knows_is_refused_with_those_that_are(kind: object) -> None:
+    said = re.escape(f"unknown kind of data set {kind!r}; known: ")
+    with pytest.raises(ValueError, match=f"{said}.*openorca"):
+        dataset_of({"kind": kind})
 
 
 def test_first_samples_are_the_same_samples(tmp_path: Path) -> None:
     path = _jsonl(tmp_path, *({"token_ids": [n, n], "reference": str(n)} for n in range(3, 9)))
-    table = load(
-        "jsonl", path, model_path=None, max_tokens=8, min_tokens=2, options=DatasetOptions(samples=2)
-    )
+    table = _load("jsonl", path, samples=2)
     assert [table.prompt(index).tolist() for index in range(len(table))] == [[3, 3], [4, 4]]
     assert table.references == ("3", "4")
     with pytest.raises(DatasetError, match="7 samples are asked for, the data set has 6"):
-        load("jsonl", path, model_path=None, max_tokens=8, min_tokens=2, options=DatasetOptions(samples=7))
+        _load("jsonl", path, samples=7)
 
 
 def _table(prompts: list[list[int]], max_tokens: list[int]) -> SampleTable:
@@ -150,13 +168,6 @@ def test_fit_is_exact_at_the_limit() -> None:
 def test_token_beyond_the_vocabulary_names_its_sample() -> None:
     with pytest.raises(DatasetError, match="sample 1 holds token id 9, the model's vocabulary ends at 8"):
         validate_fit(_table([[4, 5], [9], [3]], [2, 2, 2]), 100, vocab_size=9)
-
-
-def test_prompt_limit_is_exact() -> None:
-    table = _table([[4], [4] * 10], [2, 2])
-    validate_prompt_lengths(table, 10)
-    with pytest.raises(DatasetError, match="sample 1 has 10 prompt tokens, the limit is 9"):
-        validate_prompt_lengths(table, 9)
 
 
 def test_saved_table_reads_back_equal(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from harness_llm.datasets import DatasetOptions, load, openorca
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets import openorca
+from harness_llm.datasets.dataset_kind import Reading
 from harness_llm.datasets.pandas_pickle import read_columns
 from harness_llm.errors import DatasetError
 
@@ -112,8 +114,8 @@ def _file(tmp_path: Path, content: bytes) -> Path:
 
 
 def _load(path: Path, *, official: bool = False) -> SampleTable:
-    options = DatasetOptions(official=official)
-    return load("openorca", path, model_path=None, max_tokens=1024, min_tokens=2, options=options)
+    limits = GenerationLimits(min_tokens=2, max_tokens=1024)
+    return openorca.OpenOrca(path=path).read(Reading(limits, official=official))
 
 
 # A frame as pandas lays it out, written with pickle's own opcodes through objects that name pandas' classes.

@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_llm.datasets import DatasetOptions, SampleTable, load
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets import SampleTable
+from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.synthetic import Synthetic
 from harness_llm.errors import DatasetError
 
 
 def _make(shape: str, *, max_tokens: int = 1024, seed: int = 0, vocab_size: int = 32_000) -> SampleTable:
-    options = DatasetOptions(shape=shape, seed=seed, vocab_size=vocab_size)
-    return load("synthetic", None, model_path=None, max_tokens=max_tokens, min_tokens=2, options=options)
+    limits = GenerationLimits(min_tokens=2, max_tokens=max_tokens)
+    return Synthetic(shape=shape, seed=seed).read(Reading(limits, vocab_size=vocab_size))
 
 
 def test_fixed_shape_forces_every_length() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from harness_llm.errors import FolderError, HostError
 from harness_llm.fetch import places
-from harness_llm.fetch.digest import Digest, sha256
+from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import disk_errors, require_space, size_below
 from harness_llm.fetch.folder import (
     RECORD_NAME,
@@ -24,6 +24,7 @@ from harness_llm.fetch.folder import (
     read_record,
     write_record,
 )
+from harness_llm.files import file_digest
 
 SOURCE = {"wheel": "x==1", "conversion": 1}
 
@@ -165,7 +166,7 @@ def test_digests_are_those_of_the_usual_tools(tmp_path: Path) -> None:
     path.write_bytes(b"what is up, doc?")
     # The example of git's own book, chapter Git Internals: Git Objects.
     assert Digest("git-sha1", "bd9dbf5aae1a3862dd1526723246b20206e5fc37").matches(path)
-    assert sha256(path) == hashlib.sha256(b"what is up, doc?").hexdigest()
+    assert file_digest(path) == hashlib.sha256(b"what is up, doc?").hexdigest()
     digest = Digest("md5", hashlib.md5(b"what is up, doc?").hexdigest())
     assert digest.matches(path)
     path.write_bytes(b"")

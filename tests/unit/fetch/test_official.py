@@ -10,7 +10,9 @@ import pytest
 
 from harness_llm.benchmark import all_datasets, all_facts, command_for
 from harness_llm.config.load import load_config
-from harness_llm.datasets import load
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.jsonl import Jsonl
 from harness_llm.errors import DatasetError
 
 ROOT = Path(__file__).parents[3]
@@ -24,9 +26,10 @@ PROFILES = sorted(path for name in NAMES for path in (MODELS / name).glob("*_*.y
 def test_what_a_profile_reads_has_a_command_that_puts_it_there(profile: Path) -> None:
     config = load_config(profile, environment={"LAB_DATASET": "/my data", "LAB_MODEL": "/models"})
     harness = config.harness_config
-    paths = [harness.dataset_path, *(given.dataset_path for given in harness.tests.values())]
+    sources = [harness.dataset, *(given.dataset for given in harness.tests.values())]
+    paths = [source.path for source in sources]
     expected = f"LAB_DATASET='/my data' python download_model.py --dataset {NAMES[profile.parent.name]}"
-    assert [command_for(path) for path in paths if path is not None] == [expected] * len(paths)
+    assert [command_for(path) for path in paths] == [expected] * len(paths)
     assert config.model_path is not None
     model = all_facts()[profile.parent.name].model
     assert model is not None
@@ -40,7 +43,7 @@ def test_there_are_profiles_of_each() -> None:
 @pytest.mark.parametrize("name", ["llama3.1-8b/cnn_eval.jsonl", "gpt-oss-120b/acc/acc_eval_ref.parquet"])
 def test_a_file_that_is_not_there_is_an_error_with_its_command(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match="cannot be read: no such file") as caught:
-        load("jsonl", tmp_path / name, model_path=None, max_tokens=4, min_tokens=2)
+        Jsonl(path=tmp_path / name).read(Reading(GenerationLimits(2, 4)))
     variable, *words = shlex.split(caught.value.remedy.partition(": ")[2])
     assert variable == f"LAB_DATASET={tmp_path}"
     assert words[:3] == ["python", "download_model.py", "--dataset"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,6 @@ from harness_llm.fleet import measurement as measurement_module
 from harness_llm.fleet.fleet import Fleet, FleetPlan, ReplicaPlan
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch import children as children_module
-from harness_llm.results.folder import read_json
 from harness_llm.testing import FakeHandle, FakeLauncher
 from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.spec import LoadgenTest
@@ -73,7 +73,7 @@ class _World:
         return self.watch.fleet(plan, self.folder / name)
 
     def test_json(self, name: str = "test") -> dict[str, Any]:
-        return read_json(self.folder / name / "test.json")
+        return json.loads((self.folder / name / "test.json").read_text())
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_replicas_are_told_what_they_are_and_say_where_they_listen(world: _World
         ]
         assert fleet.endpoints == ["ipc://a/replica-0", "ipc://a/replica-1"]
         assert fleet.facts == [FACTS, FACTS]
-        assert read_json(world.folder / "a/1/facts.json") == FACTS
+        assert json.loads((world.folder / "a/1/facts.json").read_text()) == FACTS
     assert all(handle.reason for handle in world.launcher.started.values())
     assert fleet.replicas == [] and list(world.watch.children) == []
 

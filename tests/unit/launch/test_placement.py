@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness_llm.config.model import RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.errors import ConfigError
 from harness_llm.launch.placement import replica_environments, split_devices
 from harness_llm.system import accelerators
@@ -19,8 +19,7 @@ def _config(llm: dict[str, Any] | None = None, **harness: Any) -> RunConfig:
             "harness_config": {
                 "benchmark": "b",
                 "scenario": "Offline",
-                "dataset": "synthetic",
-                "dataset_shape": "1:1:2",
+                "dataset": {"kind": "synthetic", "shape": "1:1:2"},
                 "max_tokens": 2,
                 **harness,
             },
@@ -71,7 +70,9 @@ def test_a_replica_gets_as_many_gpus_as_its_engine_spans(monkeypatch: pytest.Mon
         "0,1,2,3",
         "4,5,6,7",
     ]
-    assert _visible(_config({"tensor_parallel_size": 4}, devices_per_replica=8)) == ["0,1,2,3,4,5,6,7"]
+    assert _visible(
+        _config({"tensor_parallel_size": 4}, engine={"kind": "vllm", "devices_per_replica": 8})
+    ) == ["0,1,2,3,4,5,6,7"]
     assert _visible(_config({"tensor_parallel_size": None}, replicas=2)) == ["0", "1"]
 
 

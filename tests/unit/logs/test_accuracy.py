@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness_llm.errors import FolderError
-from harness_llm.logs.accuracy_log import AccuracyLog, file_hash, iterate_entries, read_answers
+from harness_llm.files import file_digest
+from harness_llm.logs.accuracy_log import AccuracyLog, iterate_entries, read_answers
 from harness_llm.logs.source import LogError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def test_a_whole_log_is_counted(tmp_path: Path) -> None:
     assert log.samples == frozenset(range(64))
     assert log.tokens_per_sample == 24.0 and log.count_mismatches == 0
     assert not log.is_truncated and log.problems == ()
-    assert file_hash(path) == accuracy_hash("toy-server-accuracy")
+    assert file_digest(path) == accuracy_hash("toy-server-accuracy")
 
 
 @pytest.mark.parametrize("kept", [4096, 4000, 700])
@@ -136,4 +137,4 @@ def test_repeats_and_wrong_counts(tmp_path: Path) -> None:
 def test_hash_is_sha256(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"abc" * 1_000_000)
-    assert file_hash(path) == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+    assert file_digest(path) == hashlib.sha256(b"abc" * 1_000_000).hexdigest()

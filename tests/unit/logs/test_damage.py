@@ -18,15 +18,14 @@ from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import read_lines, read_text
 from harness_llm.logs.summary import SummaryLog
-from harness_llm.results.events import EVENT_DTYPE
-from harness_llm.results.recompute import read_events
+from harness_llm.results.events import EVENT_DTYPE, sound_events
 
 ANY_CASE = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "deadline": None}
 READERS: dict[str, Callable[[Path], Any]] = {
     "mlperf_log_detail.txt": DetailLog.read,
     "mlperf_log_summary.txt": SummaryLog.read,
     "mlperf_log_accuracy.json": AccuracyLog.read,
-    "events.npy": read_events,
+    "events.npy": sound_events,
     "lines": lambda path: list(read_lines(path)),
     "text": read_text,
 }
@@ -68,7 +67,7 @@ EVENT_FILES = {
 def test_a_damaged_event_file_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "events.npy"
     path.write_bytes(content)
-    events, problem = read_events(path)
+    events, problem = sound_events(path)
     assert events is None and problem is not None
     assert problem.path == path and problem.reason.startswith("no events file: ")
 

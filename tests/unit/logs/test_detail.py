@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.summary import SummaryLog
-from harness_llm.results.recompute import percentile, read_events, server_latencies
+from harness_llm.results.events import sound_events
+from harness_llm.results.recompute import percentile, server_latencies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +123,7 @@ def test_values_come_back_as_they_were_written(tmp_path: Path, value: object) ->
 @pytest.mark.parametrize("name", ["toy-server-valid", "toy-server-one-over", "toy-server-early-stopping"])
 def test_our_latencies_from_events_are_loadgens(name: str, tmp_path: Path) -> None:
     detail, summary = read(name, tmp_path)
-    events, problem = read_events(tmp_path / "events.npy")
+    events, problem = sound_events(tmp_path / "events.npy")
     assert problem is None and events is not None
     ours = server_latencies(events, detail.value("effective_schedule_rng_seed"), 400.0)
     for family, values in (
@@ -140,6 +141,6 @@ def test_our_latencies_from_events_are_loadgens(name: str, tmp_path: Path) -> No
 
 def test_event_files_of_another_shape_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "events.npy"
-    assert "missing" in str(read_events(path)[1])
+    assert "missing" in str(sound_events(path)[1])
     path.write_bytes(b"\x93NUMPY\x01\x00junk")
-    assert "no events file" in str(read_events(path)[1])
+    assert "no events file" in str(sound_events(path)[1])

@@ -26,7 +26,7 @@ from harness_llm.errors import ConfigError, FolderError
         ({"detail": {"effective_schedule_rng_seed": 7}}, "schedule_rng_seed"),
         ({"round": "v6.0"}, "those of v6.0, not of v6.1"),
         ({"config": {"model": "m", "quantization": "fp8"}}, "calibration.md"),
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format: 3 is of a newer version"),
         ({"command": "harness-llm run"}, "command"),
         ({"git": {"commit": "0" * 40, "dirty": False}}, "commit 0000"),
     ],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+from golden.run_folder import edit
 from run_maker import Maker
 
 from harness_llm.core import Scenario
+from harness_llm.errors import FolderError
 from harness_llm.package.documents import merge_calibration
+from harness_llm.results.paths import FACTS_JSON, replica_folder
 
 
 def test_an_unofficial_benchmark_is_marked_beside_every_number(maker: Maker) -> None:
@@ -78,11 +82,45 @@ def test_what_vllm_resolved_wins_over_what_was_written(
 ) -> None:
     run = maker.run(config={"model": "m", "dtype": "auto"}, scenarios=("Offline",))
     model = {"quantization": quantization, "dtype": "torch.bfloat16"}
-    (run / "replicas" / "0").mkdir(parents=True)
-    facts = {"name": "vllm", "resolved": {"config": {"model_config": model}}}
-    (run / "replicas" / "0" / "facts.json").write_text(json.dumps(facts))
+    write_facts(run, "Offline", model)
     result = maker.package(run)
     assert json.loads((result.results[0] / "measurements.json").read_text())["weight_data_types"] == weights
+
+
+def write_facts(run: Path, group: str | None, model: dict[str, object]) -> None:
+    """What the first replica of a group made of its model arguments."""
+    folder = replica_folder(run, group, 0)
+    folder.mkdir(parents=True)
+    facts = {"name": "vllm", "resolved": {"config": {"model_config": model}}}
+    (folder / FACTS_JSON).write_text(json.dumps(facts))
+
+
+def weights_of(maker: Maker, run: Path) -> list[str]:
+    """Type of the weights by measurements.json of each result."""
+    results = maker.package(run).results
+    return [json.loads((result / "measurements.json").read_text())["weight_data_types"] for result in results]
+
+
+def test_each_scenario_has_the_facts_of_the_engines_that_answered_it(maker: Maker) -> None:
+    run = maker.run(config={"model": "m", "dtype": "auto"})
+    for scenario, group in (("Offline", "Offline"), ("Server", "Server-Interactive"), ("Interactive", None)):
+        edit(run / scenario / "performance/test.json", engines=group)
+    write_facts(run, "Offline", {"quantization": "modelopt"})
+    write_facts(run, "Server-Interactive", {"dtype": "torch.float16"})
+    assert weights_of(maker, run) == ["fp8", "fp16", "auto"], "nothing of another group stands in"
+
+
+def test_a_run_of_format_1_has_one_engine_for_all(maker: Maker) -> None:
+    run = maker.run(config={"model": "m", "dtype": "auto"}, format=1)
+    for path in run.glob("*/*/test.json"):
+        record = json.loads(path.read_text())
+        del record["engines"]
+        path.write_text(json.dumps(record | {"format": 1}))
+    write_facts(run, None, {"dtype": "torch.float16"})
+    assert weights_of(maker, run) == ["fp16"] * 3
+    (run / "replicas/0/facts.json").write_text("{")
+    with pytest.raises(FolderError, match="replicas/0/facts.json: not JSON"):
+        maker.package(run)
 
 
 def test_documentation_is_copied_and_calibration_wins(maker: Maker) -> None:

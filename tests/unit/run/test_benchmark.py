@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from own_benchmark import OFFICIAL, Setup
+from own_benchmark import OFFICIAL, Setup, synthetic
 
 import harness_llm
 from harness_llm import rules
@@ -44,7 +44,7 @@ def test_one_prepare_looks_the_rules_up_once(setup: Setup, monkeypatch: pytest.M
 
 
 def test_nothing_on_the_way_of_a_run_asks_the_table_by_name() -> None:
-    files = [*(SOURCE / "scoring.py",), *(path for room in ROOMS for path in (SOURCE / room).rglob("*.py"))]
+    files = [path for room in ROOMS for path in (SOURCE / room).rglob("*.py")]
     assert len(files) > 20
     asked = re.compile(rf"rules\.({'|'.join(LOOKUPS)})\(")
     assert not [path for path in files if asked.search(path.read_text())]
@@ -54,7 +54,7 @@ def test_nothing_on_the_way_of_a_run_asks_the_table_by_name() -> None:
 def test_a_name_that_people_use_runs_as_the_official_benchmark(setup: Setup, test: str) -> None:
     """`llama2-70b` is LoadGen's name, too: it judges by its own limits and loads 24,576 samples."""
     setup.conf.write_text("llama2-70b.Server.target_qps = 2000\nllama2-70b.Server.min_duration = 1000\n")
-    given = {"dataset_shape": "24576:4:4", "max_tokens": 300}
+    given = {"dataset": synthetic("24576:4:4"), "max_tokens": 300}
     prepared, right = (
         prepare([setup.config("Server", benchmark=name, **given)], [test])
         for name in ("llama2-70b", "llama2-70b-99.9")

@@ -7,17 +7,23 @@ import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from own_benchmark import OFFICIAL, TEST07, Setup
+from golden.run_folder import begin_test
+from own_benchmark import OFFICIAL, TEST07, Setup, synthetic
 
 from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, HarnessError, HostError, LoadgenLost, ReplicaLost
 from harness_llm.fleet.watch import Watch
-from harness_llm.results.folder import RunFolder, read_json
+from harness_llm.results.paths import RUN_JSON
+from harness_llm.results.reading import read_record, write_record
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import RunFolder
 from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute, find_unfinished
 from harness_llm.run.prepare import prepare
+from harness_llm.run.score import ScoreResult
 from harness_llm.testing import RecordingView
 from harness_llm.views.live import PlainView
 
@@ -40,7 +46,7 @@ class _FakeMeasuring:
             raise self.error
         for group in groups:
             for test in group.tests:
-                folder.test(test.name).begin()
+                begin_test(folder.test(test.name))
                 after_test(folder.test(test.name).path)
 
 
@@ -51,19 +57,30 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> _FakeMeasuring:
     return fake
 
 
+def read_run(output: Path) -> RunRecord:
+    return read_record(output / RUN_JSON, RunRecord)
+
+
 def _execute(prepared: Prepared, output: Path, *, resume: bool = False) -> list[Path]:
     ended: list[Path] = []
-    execute(prepared, output, PlainView(""), resume=resume, after_test=ended.append)
+
+    def score(test: Path) -> ScoreResult:
+        ended.append(test)
+        return ScoreResult(test.name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute_module, "score", score)
+        execute(prepared, output, PlainView(""), resume=resume)
     return ended
 
 
 def test_a_run_that_ends_is_complete_and_closed(setup: Setup, measuring: _FakeMeasuring) -> None:
     output, prepared = setup.folder / "run", setup.prepared()
     assert _execute(prepared, output) == [output / "Offline/performance"]
-    record = read_json(output / "run.json")
-    assert (record["format"], record["state"], record["reason"]) == (1, "complete", "")
-    assert record["fingerprint"] == prepared.fingerprint
-    assert record["finished_utc"] >= record["started_utc"]
+    record = read_run(output)
+    assert (record.format, record.state, record.reason) == (2, "complete", "")
+    assert record.fingerprint == prepared.fingerprint
+    assert record.finished_utc is not None and record.finished_utc >= record.started_utc
     assert load_config(output / "config/Offline.yaml") == prepared.configs[0]
     for resume in (False, True):
         with pytest.raises(FolderError, match="finished run"):
@@ -88,8 +105,8 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     measuring.error = error
     with pytest.raises(type(error)):
         _execute(prepared, output)
-    record = read_json(output / "run.json")
-    assert (record["state"], record["reason"]) == (state, reason)
+    record = read_run(output)
+    assert (record.state, record.reason) == (state, reason)
     assert find_unfinished(prepared, setup.folder) == output
     with RunFolder(output):
         assert find_unfinished(prepared, setup.folder) is None, "another process goes on with it"
@@ -97,12 +114,12 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     with pytest.raises(FolderError, match="--resume"):
         _execute(prepared, output)
     with pytest.raises(FolderError, match="another configuration"):
-        _execute(setup.prepared(dataset_seed=3), output, resume=True)
-    assert read_json(output / "run.json")["state"] == state
+        _execute(setup.prepared(dataset=synthetic(seed=3)), output, resume=True)
+    assert read_run(output).state == state
     _execute(prepared, output, resume=True)
-    again = read_json(output / "run.json")
-    assert (again["state"], again["started_utc"], len(again["resumed_utc"])) == (
-        "complete", record["started_utc"], 1,
+    again = read_run(output)
+    assert (again.state, again.started_utc, len(again.resumed_utc)) == (
+        "complete", record.started_utc, 1,
     )  # fmt: skip
 
 
@@ -112,15 +129,16 @@ def test_every_test_says_which_samples_it_ran_on(setup: Setup, measuring: _FakeM
     prepared = prepare([config], ["TEST07", "TEST09"])
     output = setup.folder / "run"
     assert set(_execute(prepared, output)) == {output / "Offline/TEST09", output / "Offline/TEST07"}
-    record = read_json(output / "run.json")
-    assert record["dataset"]["digest"] == prepared.table.digest
-    assert record["test_datasets"]["TEST07"]["digest"] == prepared.own_tables["TEST07"].digest
+    record = read_run(output)
+    assert record.dataset.digest == prepared.table.digest
+    assert record.test_datasets["TEST07"].digest == prepared.own_tables["TEST07"].digest
     for test, file, table in (
         ("TEST09", "samples.npz", prepared.table),
         ("TEST07", "samples_TEST07.npz", prepared.own_tables["TEST07"]),
     ):
-        described = read_json(output / "Offline" / test / "test.json")["dataset"]
-        assert (described["file"], described["digest"]) == (file, table.digest)
+        described = RunFolder(output).test(f"Offline/{test}").record().dataset
+        assert described is not None
+        assert (described.file, described.digest) == (file, table.digest)
         assert SampleTable.load(output / file).digest == table.digest
 
 
@@ -148,8 +166,8 @@ def test_a_disk_that_fills_up_breaks_the_run_in_our_words(setup: Setup, measurin
     with pytest.raises(HostError, match="No space left") as caught:
         _execute(prepared, output)
     assert str(output) in caught.value.message and caught.value.remedy
-    record = read_json(output / "run.json")
-    assert record["state"] == "broken" and "No space left" in record["reason"]
+    record = read_run(output)
+    assert record.state == "broken" and "No space left" in record.reason
     assert find_unfinished(prepared, setup.folder) == output
 
 
@@ -159,10 +177,10 @@ def test_the_newest_unfinished_run_goes_on(setup: Setup, measuring: _FakeMeasuri
     for name, started in (("a", "2026-01-02"), ("b", "2026-01-03"), ("c", "2026-01-01")):
         with pytest.raises(ReplicaLost):
             _execute(prepared, setup.folder / name)
-        with RunFolder(setup.folder / name) as folder:
-            folder.record(started_utc=started)
+        record = read_run(setup.folder / name)
+        write_record(setup.folder / name / RUN_JSON, msgspec.structs.replace(record, started_utc=started))
     assert find_unfinished(prepared, setup.folder) == setup.folder / "b"
-    assert find_unfinished(setup.prepared(dataset_seed=5), setup.folder) is None
+    assert find_unfinished(setup.prepared(dataset=synthetic(seed=5)), setup.folder) is None
 
 
 def test_room_is_made_for_the_largest_data_set(
@@ -171,7 +189,7 @@ def test_room_is_made_for_the_largest_data_set(
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr(execute_module, "check_disk", lambda *given: asked.append(given))
     setup.conf.write_text(OFFICIAL)
-    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07, dataset_shape="3:4:4")
+    config = setup.config("Offline", benchmark="gpt-oss-120b", tests=TEST07, dataset=synthetic("3:4:4"))
     _execute(prepare([config], ["TEST07", "TEST09"]), setup.folder / "run")
     assert asked == [(setup.folder / "run", 2, 9, 9 * 5)]
 
@@ -182,5 +200,5 @@ def test_notes_are_shown_before_anything_starts(setup: Setup, measuring: _FakeMe
     view = RecordingView()
     measuring.error = ReplicaLost("gone")
     with pytest.raises(ReplicaLost):
-        execute(prepared, setup.folder / "run", view, resume=False, after_test=lambda _: None)
+        execute(prepared, setup.folder / "run", view, resume=False)
     assert prepared.notes and view.said[: len(prepared.notes)] == [f"note: {note}" for note in prepared.notes]

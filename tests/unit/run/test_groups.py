@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from golden.run_folder import begin_test
 from own_benchmark import CONF, Setup
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError
-from harness_llm.results.folder import RunFolder, read_json
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups
 from harness_llm.run.prepare import prepare
 from harness_llm.transport.spec import LoadgenTest
@@ -38,8 +40,8 @@ class _Fleet:
         self._done.append(f"{test.name} on {Path(test.samples).name}")
         assert Path(test.samples).is_absolute()
         files = RunFolder(folder.parents[1]).test(test.name)
-        files.begin()
-        files.record(state="complete")
+        begin_test(files)
+        files.complete({})
 
 
 class _Watch:
@@ -59,8 +61,9 @@ class _Watch:
 def _measure(folder: Path, groups: tuple[TestGroup, ...], after: Callable[[Path], None]) -> list[str]:
     watch: Any = _Watch()
     with RunFolder(folder) as run:
-        run.record(state="running")
+        run.begin(RunRecord.blank())
         measure_groups(watch, run, groups, after)
+    assert watch.folders == {folder / "replicas" / group.fleet.name for group in groups}
     return list(watch.done)
 
 
@@ -88,7 +91,7 @@ def test_each_group_loads_once_and_the_last_of_it_is_followed_up_without_engines
     ]  # fmt: skip
     assert followed == [setup.folder / "run" / test.name for group in groups for test in group.tests]
     for folder in followed:
-        assert read_json(folder / "test.json")["followed_up"] is True
+        assert TestFolder(folder).is_followed_up
 
 
 def test_what_is_complete_and_followed_up_is_left_alone(setup: Setup, groups: tuple[TestGroup, ...]) -> None:
@@ -140,7 +143,9 @@ def test_the_most_patient_timeouts_of_a_group_hold_whatever_their_order(setup: S
 
 
 def test_a_fleet_has_a_replica_for_each_environment(setup: Setup) -> None:
-    (group,) = setup.prepared(replicas=3, engine_env={"A": "1"}, simulated={"per_token_ms": 2.0}).groups
+    (group,) = setup.prepared(
+        replicas=3, engine_env={"A": "1"}, engine={"kind": "simulated", "per_token_ms": 2.0}
+    ).groups
     assert len(group.fleet.replicas) == 3
     for replica in group.fleet.replicas:
         assert replica.engine == "simulated" and replica.environment["A"] == "1"

@@ -7,9 +7,9 @@ import subprocess
 from typing import Any
 
 import pytest
-from own_benchmark import OFFICIAL, TEST07, Setup
+from own_benchmark import OFFICIAL, TEST07, Setup, synthetic
 
-from harness_llm.accuracy.reference_file import Reference
+from harness_llm.accuracy.reference import Reference
 from harness_llm.errors import ConfigError, DatasetError, HostError, ModelError
 from harness_llm.run.prepare import prepare
 
@@ -20,12 +20,12 @@ from harness_llm.run.prepare import prepare
         ({"scenario": "Offline"}, "Offline is configured twice"),
         ({"scenario": "Server", "benchmark": "other"}, "harness_config.benchmark differs"),
         (
-            {"scenario": "Server", "dataset_seed": 4},
-            "harness_config.dataset_seed differs between Offline .0. and Server .4.",
+            {"scenario": "Server", "dataset": synthetic(seed=4)},
+            "harness_config.dataset.seed differs between Offline .0. and Server .4.",
         ),
         ({"scenario": "Server", "max_tokens": 9}, "harness_config.max_tokens differs"),
         ({"scenario": "Server", "port": 5000}, "harness_config.port differs"),
-        ({"scenario": "Server", "tests": TEST07}, "harness_config.tests differs"),
+        ({"scenario": "Server", "tests": TEST07}, "harness_config.tests.TEST07 differs"),
     ],
 )
 def test_configurations_of_different_runs_are_refused(
@@ -96,7 +96,7 @@ def test_a_loadgen_of_other_rules_is_refused_before_a_start(
 ) -> None:
     """Its mlperf.conf would decide by another limit than the rules table has."""
     setup.conf.write_text(OFFICIAL)
-    config = setup.config("Server", benchmark="gpt-oss-120b", dataset_shape="6396:2:4")
+    config = setup.config("Server", benchmark="gpt-oss-120b", dataset=synthetic("6396:2:4"))
     ask = subprocess.run
 
     def older(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -128,7 +128,7 @@ def test_a_reference_that_was_made_for_other_samples_is_refused_before_a_start(s
     )  # fmt: skip
     config = setup.config(
         "Offline", {"model": setup.checkpoint()}, engine="vllm", reference=str(reference),
-        dataset="jsonl", dataset_path=str(data), dataset_shape=None, chat_template=False,
+        dataset={"kind": "jsonl", "path": str(data), "chat_template": False},
     )  # fmt: skip
     with pytest.raises(ConfigError, match="the reference of mine is for 77 samples"):
         prepare([config], ["accuracy"])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from own_benchmark import CONF, OFFICIAL, TEST07, Setup
+from own_benchmark import CONF, OFFICIAL, TEST07, Setup, synthetic
 
 from harness_llm.benchmark import resolve
 from harness_llm.core import Scenario
@@ -19,51 +19,22 @@ from harness_llm.run.prepare import prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness_llm.config.model import RunConfig
+    from harness_llm.config.harness import RunConfig
 
 
 def _notes(config: RunConfig, tests: Sequence[str] = ("performance",)) -> tuple[str, ...]:
     return prepare([config], tests).notes
 
 
-@pytest.mark.parametrize(
-    ("scenario", "given", "note"),
-    [
-        ("Server", {"offline_backlog": 3}, "Server: offline_backlog does nothing outside of Offline"),
-        ("Offline", {"chat_template": False}, "chat_template does nothing without a jsonl data set"),
-        ("Offline", {"devices_per_replica": 2}, "devices_per_replica does nothing with the simulated engine"),
-        (
-            "Offline",
-            {"llm": {"max_num_seqs": 4, "dtype": "auto"}},
-            "llm_config (all but model) does nothing with the simulated engine",
-        ),
-    ],
-)
-def test_a_setting_that_does_nothing_is_said(
-    setup: Setup, scenario: str, given: dict[str, Any], note: str
-) -> None:
-    (said,) = _notes(setup.config(scenario, **given))
-    assert note in said
+def test_a_setting_that_does_nothing_is_said(setup: Setup) -> None:
+    (said,) = _notes(setup.config("Offline", {"max_num_seqs": 4, "dtype": "auto"}))
+    assert "llm_config (all but model) does nothing with the simulated engine" in said
 
 
 def test_settings_that_do_something_are_not_spoken_of(setup: Setup) -> None:
-    given = {"offline_backlog": 3, "dataset_seed": 5, "simulated": {"first_token_ms": 1}, "replicas": 2}
+    engine = {"kind": "simulated", "first_token_ms": 1}
+    given = {"offline_backlog": 3, "engine": engine, "dataset": synthetic(seed=5), "replicas": 2}
     assert _notes(setup.config("Offline", **given)) == ()
-
-
-def test_a_vllm_configuration_names_what_is_the_simulated_engines_and_the_synthetic_samples(
-    setup: Setup,
-) -> None:
-    path = setup.folder / "data.jsonl"
-    path.write_text('{"token_ids": [5, 6], "max_tokens": 4}\n')
-    config = setup.config(
-        "Offline", {"model": setup.checkpoint()}, engine="vllm", dataset="jsonl", dataset_path=str(path),
-        dataset_shape=None, dataset_seed=3, simulated={"first_token_ms": 1}, chat_template=False,
-    )  # fmt: skip
-    assert [note.partition(" does nothing ")[0] for note in _notes(config)] == [
-        "Offline: simulated",
-        "Offline: dataset_seed",
-    ]
 
 
 def test_an_official_benchmark_on_few_samples_or_with_a_reference_says_so(setup: Setup) -> None:
@@ -71,7 +42,7 @@ def test_an_official_benchmark_on_few_samples_or_with_a_reference_says_so(setup:
     notes = _notes(setup.config("Offline", benchmark="gpt-oss-120b", reference="mine.json"))
     assert "the data set has 10 samples, the rules of gpt-oss-120b ask for 6,396" in notes[0]
     assert "reference does nothing for an official benchmark" in notes[1]
-    assert not _notes(setup.config("Offline", benchmark="gpt-oss-120b", dataset_shape="6396:2:2"))
+    assert not _notes(setup.config("Offline", benchmark="gpt-oss-120b", dataset=synthetic("6396:2:2")))
 
 
 @pytest.mark.parametrize(("limit", "count"), [(1024, 0), (1000, 1)])
@@ -81,7 +52,7 @@ def test_an_output_limit_that_is_not_the_rules_is_said(setup: Setup, limit: int,
     path.write_text('{"token_ids": [5, 6]}\n')
     config = setup.config(
         "Offline", {"model": setup.checkpoint()}, engine="vllm", benchmark="llama2-70b-99.9", dataset="jsonl",
-        dataset_path=str(path), dataset_shape=None, max_tokens=limit,
+        dataset_path=str(path), max_tokens=limit,
     )  # fmt: skip
     said = [note for note in _notes(config) if "answers may have 1,000 tokens, the rules of" in note]
     assert len(said) == count
@@ -118,11 +89,12 @@ def test_samples_for_a_test_that_the_benchmark_does_not_have_are_refused(setup: 
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"port": 65534, "replicas": 2}, "port 65534 leaves no port for every replica"),
-        ({"port": 65535}, "port 65535 leaves no port for every replica"),
+        ({"port": 65534, "replicas": 2}, "port: 65534 leaves no port for every replica"),
+        ({"port": 65535}, "port: 65535 leaves no port for every replica"),
+        ({"scenario": "Server", "offline_backlog": 3}, "offline_backlog: does nothing in scenario Server"),
         (
             {"min_tokens": 7, "tests": {"accuracy": {**TEST07["TEST07"], "max_tokens": 6}}},
-            "min_tokens 7 is above max_tokens 6 of test accuracy",
+            "tests.accuracy.max_tokens: 6 is below min_tokens 7",
         ),
     ],
 )
@@ -130,20 +102,21 @@ def test_what_cannot_be_meant_is_refused_as_it_is_read(
     setup: Setup, given: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ConfigError, match=named):
-        setup.config("Offline", **given)
+        setup.config(**{"scenario": "Offline"} | given)
     assert setup.config("Offline", port=65533, replicas=2).harness_config.port == 65533
 
 
 def test_devices_are_counted_before_the_start(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     path = setup.folder / "data.jsonl"
     path.write_text('{"token_ids": [5, 6], "max_tokens": 4}\n')
-    given = {"engine": "vllm", "dataset": "jsonl", "dataset_path": str(path), "dataset_shape": None}
+    given = {"dataset": "jsonl", "dataset_path": str(path)}
+    asked = {"kind": "vllm", "devices_per_replica": 2}
     model = {"model": setup.checkpoint()}
     monkeypatch.setattr(devices.accelerators, "read", lambda: SimpleNamespace(accelerators=()))
-    with pytest.raises(ConfigError, match="devices_per_replica is 2, this host has no GPU"):
-        prepare([setup.config("Offline", model, **given, devices_per_replica=2)], ["performance"])
+    with pytest.raises(ConfigError, match="asks for 2 devices a replica, this host has no GPU"):
+        prepare([setup.config("Offline", model, **given, engine=asked)], ["performance"])
     with pytest.raises(ConfigError, match="9999 replicas on"):
-        prepare([setup.config("Offline", model, **given, replicas=9999)], ["performance"])
+        prepare([setup.config("Offline", model, **given, engine="vllm", replicas=9999)], ["performance"])
 
 
 def test_a_loadgen_that_does_not_load_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

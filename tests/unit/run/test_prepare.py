@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from own_benchmark import CONF, OFFICIAL, Setup
+from own_benchmark import CONF, OFFICIAL, Setup, synthetic
 
 from harness_llm.errors import ConfigError
 from harness_llm.run.prepare import prepare
@@ -44,7 +44,7 @@ def test_a_mistyped_user_conf_is_refused(setup: Setup, old: str, new: str, named
 def test_the_fingerprint_changes_with_whatever_decides_the_result(setup: Setup) -> None:
     first = setup.prepared().fingerprint
     assert setup.prepared().fingerprint == first
-    others = {setup.prepared(dataset_seed=1).fingerprint, setup.prepared(replicas=2).fingerprint}
+    others = {setup.prepared(dataset=synthetic(seed=1)).fingerprint, setup.prepared(replicas=2).fingerprint}
     setup.conf.write_text(CONF.replace("= 50", "= 51"))
     others.add(setup.prepared().fingerprint)
     assert len(others | {first}) == 4
@@ -77,4 +77,4 @@ def test_scenarios_that_differ_only_in_patience_share_the_loaded_model(setup: Se
 
     assert groups(engine_start_timeout_s=99.0, silence_timeout_s=33.0) == [4]
     assert groups(engine_env={"A": "1"}) == groups(replicas=2) == [2, 2]
-    assert groups(simulated={"first_token_ms": 1.0}) == groups(llm={"seed": 1}) == [2, 2]
+    assert groups(engine={"kind": "simulated", "first_token_ms": 1.0}) == groups(llm={"seed": 1}) == [2, 2]

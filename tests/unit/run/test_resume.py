@@ -9,7 +9,9 @@ import pytest
 from own_benchmark import Setup
 
 from harness_llm.errors import FolderError, HostError, RunBroken
-from harness_llm.results.folder import read_json
+from harness_llm.results.paths import RUN_JSON
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import RunRecord
 from harness_llm.run import execute as execute_module
 from harness_llm.run.execute import execute, find_unfinished
 from harness_llm.system import provenance
@@ -40,7 +42,7 @@ def _commit(monkeypatch: pytest.MonkeyPatch, commit: str | None) -> None:
 def _go_on(setup: Setup, output: Path, *, resume: bool = True, **harness: Any) -> list[str]:
     view = RecordingView()
     with pytest.raises(RunBroken, match="as the test wants"):
-        execute(setup.prepared(**harness), output, view, resume=resume, after_test=lambda _: None)
+        execute(setup.prepared(**harness), output, view, resume=resume)
     return view.said
 
 
@@ -55,8 +57,8 @@ def test_another_version_of_a_package_is_another_run(
     monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "2"})
     assert find_unfinished(setup.prepared(), setup.folder) is None
     with pytest.raises(FolderError, match="package version"):
-        execute(setup.prepared(), broken, RecordingView(), resume=True, after_test=lambda _: None)
-    assert read_json(broken / "run.json")["packages"] == {"vllm": "1"}
+        execute(setup.prepared(), broken, RecordingView(), resume=True)
+    assert read_record(broken / RUN_JSON, RunRecord).packages == {"vllm": "1"}
 
 
 def test_another_commit_is_said(setup: Setup, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +66,7 @@ def test_another_commit_is_said(setup: Setup, broken: Path, monkeypatch: pytest.
     (said,) = _go_on(setup, broken)
     assert f"commit {'a' * 12}" in said
     assert "b" * 12 in said
-    assert read_json(broken / "run.json")["git"]["commit"] == "b" * 40
+    assert read_record(broken / RUN_JSON, RunRecord).git.commit == "b" * 40
     _commit(monkeypatch, None)
     (said,) = _go_on(setup, broken)
     assert "with none" in said
@@ -81,5 +83,5 @@ def test_a_disk_that_fills_as_the_run_is_recorded_ends_it_by_name(setup: Setup, 
     (broken / "config/Offline.yaml").unlink()
     (broken / "config/Offline.yaml").mkdir()  # as good as no space: it cannot be written
     with pytest.raises(HostError, match="Offline.yaml"):
-        execute(setup.prepared(), broken, RecordingView(), resume=True, after_test=lambda _: None)
-    assert read_json(broken / "run.json")["state"] == "broken"
+        execute(setup.prepared(), broken, RecordingView(), resume=True)
+    assert read_record(broken / RUN_JSON, RunRecord).state == "broken"

@@ -6,21 +6,21 @@ import json
 from typing import Any
 
 import pytest
-from own_benchmark import OFFICIAL, TEST07, Setup
+from own_benchmark import OFFICIAL, TEST07, Setup, synthetic
 
 from harness_llm.errors import ConfigError, DatasetError, ModelError
 from harness_llm.run.prepare import prepare
 
 
 def test_accuracy_without_references_is_refused_for_a_real_engine(setup: Setup) -> None:
-    with pytest.raises(ConfigError, match="no reference answers"):
+    with pytest.raises(DatasetError, match="no reference answers"):
         prepare([setup.config("Offline", {"model": setup.checkpoint()}, engine="vllm")])
 
 
 def test_a_test_with_samples_of_its_own_is_planned_by_them(setup: Setup) -> None:
     setup.conf.write_text(OFFICIAL)
     configs = [
-        setup.config(name, benchmark="gpt-oss-120b", tests=TEST07, dataset_shape="6396:2:4")
+        setup.config(name, benchmark="gpt-oss-120b", tests=TEST07, dataset=synthetic("6396:2:4"))
         for name in ("Offline", "Server")
     ]
     prepared = prepare(configs, ["accuracy", "TEST07", "TEST09", "TEST09"])
@@ -71,14 +71,14 @@ def test_a_missing_sentence_model_is_found_before_a_start(
     path.write_text(json.dumps({"token_ids": [5], "reference": "text"}) + "\n")
     config = setup.config(
         "Offline", {"model": setup.checkpoint()}, engine="vllm", benchmark="llama3.1-8b",
-        dataset="jsonl", dataset_path=str(path), dataset_shape=None,
+        dataset="jsonl", dataset_path=str(path),
     )  # fmt: skip
-    monkeypatch.setattr("harness_llm.scoring.has_sentence_model", lambda: False)
+    monkeypatch.setattr("harness_llm.accuracy.metrics.rouge.has_sentence_model", lambda: False)
     with pytest.raises(ConfigError, match="rougeLsum") as caught:
         prepare([config], ["accuracy"])
     assert "download_model.py --dataset punkt_tab" in str(caught.value)
     assert not [note for note in prepare([config], ["performance"]).notes if "scored" in note]
-    monkeypatch.setattr("harness_llm.scoring.has_sentence_model", lambda: True)
+    monkeypatch.setattr("harness_llm.accuracy.metrics.rouge.has_sentence_model", lambda: True)
     assert not [note for note in prepare([config], ["accuracy"]).notes if "scored" in note]
 
 

@@ -92,19 +92,9 @@ def test_the_first_command_refuses_a_wrong_setting_too(project: Path, wrong: dic
 def test_right_settings_go_on_to_the_run(project: Path, script: str) -> None:
     status, _, asked = _run(project, script, **MINE)
     assert status == 3 and len(asked) == 2
-    assert asked[1].startswith("harness-llm run ") and asked[1].endswith("LAB_DATASET=/data/inference/data")
-
-
-def test_what_rouge_lsum_needs_is_fetched_before_the_run_to_where_it_looks(project: Path) -> None:
-    status, _, asked = _run(project, "llama3_1_8b.sh", **MINE, LAB_DATASET="/some/data")
-    assert status == 3, "the stand-in's, which fails"
-    assert asked == ["set-up", "python download_model.py --dataset punkt_tab LAB_DATASET=/some/data"]
-
-
-@pytest.mark.parametrize("variables", [MINE | {"TESTS": "performance"}, {"ENGINE": "simulated"}])
-def test_nothing_is_fetched_where_nothing_is_scored(project: Path, variables: dict[str, str]) -> None:
-    _, _, asked = _run(project, "llama3_1_8b.sh", **variables)
-    assert [line.split()[0] for line in asked] == ["set-up", "harness-llm"]
+    assert asked[1].startswith("harness-llm submit ") and asked[1].endswith(
+        "LAB_DATASET=/data/inference/data"
+    )
 
 
 def test_a_container_is_handed_what_the_scripts_read() -> None:
@@ -120,28 +110,22 @@ def test_a_container_is_handed_what_the_scripts_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "variables", "made_up"),
+    ("script", "variables", "asked_for"),
     [
-        ("llama2_70b.sh", {}, "harness_config.dataset_shape=24576:64:294 "),
-        ("llama2_70b.sh", {"SHAPE": "100:8:9"}, "harness_config.dataset_shape=100:8:9 "),
-        ("llama2_70b.sh", {"SHAPE": "9"}, "harness_config.dataset_shape=24576:64:9 "),
-        ("llama3_1_8b.sh", {}, "harness_config.dataset_shape=13368:64:128 "),
-        (
-            "gpt_oss_120b.sh",
-            {},
-            "--set harness_config.tests={TEST07: {dataset: synthetic, dataset_shape: '990:64:1278'}} ",
-        ),
+        ("llama2_70b.sh", {}, "submit llama2-70b-99.9 --rehearse "),
+        ("llama2_70b.sh", {"BENCHMARK": "llama2-70b-99"}, "submit llama2-70b-99 --rehearse "),
+        ("llama2_70b.sh", {"SHAPE": "100:8:9"}, "submit llama2-70b-99.9 --shape 100:8:9 --rehearse "),
+        ("llama3_1_8b.sh", {}, "submit llama3.1-8b --rehearse "),
         (
             "gpt_oss_120b.sh",
             {"TEST07_SHAPE": "9:4:5"},
-            "{TEST07: {dataset: synthetic, dataset_shape: '9:4:5'}} ",
+            "submit gpt-oss-120b --shape TEST07=9:4:5 --rehearse ",
         ),
     ],
 )
-def test_a_rehearsal_runs_on_made_up_samples_of_the_benchmarks_shape(
-    project: Path, script: str, variables: dict[str, str], made_up: str
+def test_a_rehearsal_is_asked_for(
+    project: Path, script: str, variables: dict[str, str], asked_for: str
 ) -> None:
     status, _, asked = _run(project, script, ENGINE="simulated", **variables)
     assert status == 3 and len(asked) == 2
-    assert asked[1].startswith("harness-llm run ") and made_up in asked[1]
-    assert "harness_config.engine=simulated " in asked[1] and "harness_config.dataset_path=null " in asked[1]
+    assert asked_for in asked[1]

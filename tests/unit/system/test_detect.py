@@ -84,13 +84,13 @@ def test_this_host_can_be_read() -> None:
 
 def test_facts_survive_json(server: Path) -> None:
     facts = detect(server)
-    assert HostFacts.from_json(facts.host_json(), facts.accelerators_json()) == facts
+    assert HostFacts.from_json(facts.host_json(), facts.accelerators_json(), "run.json") == facts
 
 
 @pytest.mark.parametrize("host", [None, [], {"cpu": 3}, {"disks": [{"name": "sda"}]}])
 def test_foreign_facts_are_refused(host: object) -> None:
     with pytest.raises(FolderError, match="cannot be read"):
-        HostFacts.from_json(host, [])
+        HostFacts.from_json(host, [], "run.json")
 
 
 def memory_device(size: int, speed: int = 4800, kind: int = 0x22, extended: int = 0) -> bytes:

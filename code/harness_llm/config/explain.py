@@ -1,0 +1,74 @@
+"""What pydantic finds wrong, said as a user wrote it: place, key, what was found, and what would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness_llm import engines
+from harness_llm.config.harness import HarnessConfig, OwnSamples, RunConfig
+from harness_llm.config.layers import EXTENDS
+from harness_llm.config.nodes import Mistake, Node, find
+from harness_llm.datasets import kinds as datasets
+
+_KINDS: dict[str, Mapping[str, type[BaseModel]]] = {"dataset": datasets.KINDS, "engine": engines.KINDS}
+
+
+def explain(error: ValidationError, root: Node) -> list[Mistake]:
+    """Every mistake that validation found in a tree, at the place of its key."""
+    return [_explain_one(detail, root) for detail in error.errors(include_url=False)]
+
+
+def _explain_one(detail: ErrorDetails, root: Node) -> Mistake:
+    location = (*detail["loc"], *detail.get("ctx", {}).get("keys", ()))
+    node, rest = find(root, location)
+    model = _model_at(root, location[:-1])
+    dotted = ".".join(part for part in (node.key, *map(str, rest)) if part) or "the file"
+    if detail["type"] == "extra_forbidden":
+        return Mistake(node.place, _unknown(dotted, str(location[-1]), location[:-1], model))
+    if detail["type"] == "missing":
+        field = model.model_fields.get(str(location[-1])) if model is not None else None
+        example = f", e.g. {location[-1]}: {field.examples[0]}" if field and field.examples else ""
+        return Mistake(node.place, f"{dotted} is missing{example}")
+    if detail["type"] == "at_key":
+        return Mistake(node.place, f"{dotted}: {detail['msg']}")
+    found = detail.get("input")
+    shown = "" if isinstance(found, dict | list) else f", found {found!r}"
+    said = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "model_type":
+        said = "expected keys"
+    return Mistake(node.place, f"{dotted}: {said}{shown}")
+
+
+def _unknown(dotted: str, name: str, above: Sequence[str | int], model: type[BaseModel] | None) -> str:
+    """That a key is not known, and the one that was meant, or where it would do something."""
+    known = set(model.model_fields) if model is not None else set()
+    if not above:
+        known.add(EXTENDS)
+    if "dataset" in known:
+        known.add("dataset_path")
+    kinds = _KINDS.get(str(above[-1]), {}) if above else {}
+    others = [kind for kind, keys in kinds.items() if name in keys.model_fields]
+    if others:
+        return f"{dotted} does nothing here: it is a key of {' and '.join(others)}"
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    return f"unknown key {dotted}; {hint}"
+
+
+def _model_at(root: Node, location: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model of the keys at a location, or None where any key may stand."""
+    match location:
+        case ():
+            return RunConfig
+        case ("harness_config",):
+            return HarnessConfig
+        case ("harness_config", "tests", str()):
+            return OwnSamples
+        case ("harness_config", *_, "dataset" | "engine" as choice):
+            kind = find(root, (*location, "kind"))[0].value
+            return _KINDS[choice].get(kind if isinstance(kind, str) else engines.DEFAULT)
+    return None

@@ -1,0 +1,225 @@
+"""What a user may write in a harness YAML file, as one strict typed model.
+
+A file has two nodes: `llm_config`, handed to the engine as it is, and `harness_config`, defined here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from harness_llm import rules
+from harness_llm.checkpoint import Checkpoint
+from harness_llm.core import Scenario
+from harness_llm.datasets.dataset_kind import DatasetKind
+from harness_llm.datasets.kinds import dataset_of
+from harness_llm.engines import DEFAULT, EngineKind, engine_of
+
+_LAST_PORT = 65535
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _wrong(message: str, *keys: str | int) -> PydanticCustomError:
+    """An error at a key below the model or the field that finds it; `explain` reads the keys."""
+    return PydanticCustomError("at_key", "{said}", {"said": message, "keys": keys})
+
+
+def _by_kind(describe: Callable[[dict[str, Any]], object], default: str = "") -> BeforeValidator:
+    """A mapping becomes what its `kind` says; a name alone is the kind with the defaults of its keys."""
+
+    def read(given: object) -> object:
+        keys = {"kind": given} if isinstance(given, str) else given
+        if isinstance(keys, dict) and default:
+            keys = {"kind": default, **keys}
+        return describe(keys) if isinstance(keys, dict) and "kind" in keys else keys
+
+    return BeforeValidator(read)
+
+
+Dataset = Annotated[SerializeAsAny[DatasetKind], _by_kind(dataset_of)]
+ChosenEngine = Annotated[SerializeAsAny[EngineKind], _by_kind(engine_of, DEFAULT)]
+
+
+class OwnSamples(_Strict):
+    """One entry of `harness_config.tests`: the samples of a test that does not run on the benchmark's own.
+
+    Attributes:
+        dataset: The data set, as in harness_config.
+        max_tokens: Output limit of a sample; None takes harness_config's.
+    """
+
+    dataset: Dataset
+    max_tokens: Annotated[int, Field(ge=2)] | None = None
+
+
+class HarnessConfig(_Strict):
+    """The `harness_config` node.
+
+    Relative paths are relative to the current folder, as they are on the command line.
+
+    Attributes:
+        benchmark: An official benchmark's name (`llama2-70b-99.9`) or your own.
+        scenario: `Offline`, `Server` or `Interactive`.
+        engine: What generates tokens: its `kind` (harness_llm.engines.KINDS) and the keys of that kind;
+            `engine: vllm` is short for `engine: {kind: vllm}`.
+        dataset: The data set: its `kind` and the keys of that kind (datasets/kinds.py). In a file,
+            `dataset: jsonl` with `dataset_path: my.jsonl` beside it is short for
+            `dataset: {kind: jsonl, path: my.jsonl}`.
+        tests: Samples of tests that do not run on this data set, by test: `accuracy`, or a compliance test.
+        user_conf: LoadGen's user.conf: target_qps, durations and, for your own benchmark, latency limits.
+        max_tokens: Output limit of a sample, where the data set does not set its own.
+        min_tokens: Shortest answer; at least 2, because LoadGen refuses answers of one token.
+        replicas: Engine instances; None means one for each group of devices that the host has.
+        metric: What your own benchmark is scored by, `rouge` or `exact_match`; None takes what its
+            benchmark.yaml names, else `rouge`.
+        reference: JSON file with the reference accuracy of your own benchmark; None scores without a gate.
+        engine_env: Environment variables for the engine's process: text; a number is taken as its text.
+        engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
+        port: First TCP port for control and replicas, on 127.0.0.1; None uses Unix sockets.
+        silence_timeout_s: A replica or loadgen process silent for this long is lost, seconds.
+        stall_timeout_s: A test in which nothing is asked, begun or answered for this long is ended, seconds;
+            above the time of the longest answer.
+        offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
+            many again as it works on at once.
+    """
+
+    benchmark: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    scenario: Scenario
+    dataset: Dataset
+    tests: dict[str, OwnSamples] = Field(default_factory=dict)
+    user_conf: Path = Path("user.conf")
+    max_tokens: Annotated[int, Field(ge=2)]
+    min_tokens: Annotated[int, Field(ge=2)] = 2
+    engine: ChosenEngine = engine_of({"kind": DEFAULT})
+    replicas: PositiveInt | None = None
+    metric: str | None = None
+    reference: Path | None = None
+    engine_env: dict[str, str] = Field(default_factory=dict)
+    engine_start_timeout_s: PositiveFloat = 1800.0
+    port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
+    silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
+    stall_timeout_s: Annotated[float, Field(ge=2)] = 1800.0
+    offline_backlog: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.min_tokens > self.max_tokens:
+            raise _wrong(f"{self.min_tokens} is above max_tokens {self.max_tokens}", "min_tokens")
+        for name, test in self.tests.items():
+            if test.max_tokens is not None and self.min_tokens > test.max_tokens:
+                raise _wrong(
+                    f"{test.max_tokens} is below min_tokens {self.min_tokens}",
+                    *("tests", name, "max_tokens"),
+                )
+        if self.port is not None and self.port + (self.replicas or 1) > _LAST_PORT:
+            raise _wrong(
+                f"{self.port} leaves no port for every replica: control takes it, each replica one above",
+                "port",
+            )
+        if self.offline_backlog is not None and self.scenario is not Scenario.OFFLINE:
+            raise _wrong(
+                f"does nothing in scenario {self.scenario}, only in Offline; remove it", "offline_backlog"
+            )
+        return self
+
+    @field_validator("engine_env", mode="before")
+    @classmethod
+    def _takes_numbers_as_text(cls, variables: object) -> object:
+        """`X: 2048` is plain; `X: true` is not, as a program may look for true, True or 1."""
+        if not isinstance(variables, dict):
+            return variables
+        for name, value in variables.items():
+            if isinstance(value, bool):
+                text = str(value).lower()
+                raise _wrong(
+                    f"{text}, and a variable holds text: write what the engine reads in quotes, "
+                    f'{name}: "{int(value)}" or {name}: "{text}" '
+                    f"(--set 'harness_config.engine_env.{name}=\"{int(value)}\"')",
+                    name,
+                )
+        return {
+            name: str(value) if isinstance(value, int | float) else value for name, value in variables.items()
+        }
+
+    @field_validator("tests")
+    @classmethod
+    def _names_known_tests(cls, tests: dict[str, OwnSamples]) -> dict[str, OwnSamples]:
+        known = ("accuracy", *rules.table().tests)
+        for name in tests:
+            if name not in known:
+                raise _wrong(f"no test {name!r} has samples of its own; known: {', '.join(known)}", name)
+        return tests
+
+
+class RunConfig(_Strict):
+    """One harness YAML file: how one scenario of one benchmark is run.
+
+    Attributes:
+        llm_config: Engine arguments, as the engine names them; `model` is the checkpoint folder.
+        harness_config: Everything else.
+    """
+
+    llm_config: dict[str, Any]
+    harness_config: HarnessConfig
+
+    @field_validator("llm_config")
+    @classmethod
+    def _is_plain(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what JSON has no form for: it would reach engine and run folder as something else."""
+        _check_plain(arguments)
+        return arguments
+
+    @property
+    def model_path(self) -> Path | None:
+        """Checkpoint folder, or None where none is given, which not every engine needs."""
+        model = self.llm_config.get("model")
+        return None if model is None else Path(str(model))
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What lies in that folder, or None where there is none to ask."""
+        return None if self.model_path is None else Checkpoint(self.model_path)
+
+    @property
+    def engine(self) -> EngineKind:
+        """The engine that is asked for, with its own options."""
+        return self.harness_config.engine
+
+    @property
+    def engine_key(self) -> tuple[object, ...]:
+        """What must be equal for two tests to share loaded replicas."""
+        harness = self.harness_config
+        return (
+            harness.engine.model_dump_json(),
+            repr(sorted(self.llm_config.items(), key=lambda pair: pair[0])),
+            harness.replicas,
+            tuple(sorted(harness.engine_env.items())),
+        )
+
+
+def _check_plain(value: object, *keys: str | int) -> None:
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_plain(part, *keys, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(f"{value} is not a finite number", *keys)
+    elif not (value is None or isinstance(value, bool | int | float | str)):
+        raise _wrong(f"a {type(value).__name__}; write it in quotes to give it as text", *keys)

@@ -1,0 +1,56 @@
+"""What every kind of data set is: keys that a user writes, and a way to read them into a `SampleTable`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.table import SampleTable
+
+_VOCABULARY = 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a run gives to a data set of any kind, beside the keys of that kind.
+
+    Attributes:
+        limits: Output limits of samples that set none of their own.
+        model_path: Checkpoint folder with the tokenizer; None where no model is configured.
+        vocab_size: Token ids that are made up are below this.
+        official: The file must be the official one, where its kind knows it by a digest.
+    """
+
+    limits: GenerationLimits
+    model_path: Path | None = None
+    vocab_size: int = _VOCABULARY
+    official: bool = False
+
+
+class DatasetKind(BaseModel):
+    """One kind of data set; its fields are the keys of `harness_config.dataset`.
+
+    A subclass gives `kind` its own name as the only value, adds the keys of its kind, and reads.
+
+    Attributes:
+        kind: Name of the kind.
+        samples: Use only the first so many samples; None uses all. Not for a result.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: str
+    samples: PositiveInt | None = None
+
+    @abstractmethod
+    def read(self, reading: Reading) -> SampleTable:
+        """All samples, tokenized, in the order of the data set.
+
+        Raises:
+            DatasetError: The data set cannot be used; names file, sample or line, what was found, a remedy.
+            ModelError: A tokenizer is needed and the folder holds none.
+        """

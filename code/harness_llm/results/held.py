@@ -1,0 +1,77 @@
+"""A folder that one process writes at a time, known by the record in it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from harness_llm.errors import FolderError, HostError
+from harness_llm.files import is_locked, locked
+
+_LOCK = ".lock"
+
+
+def utc_now() -> str:
+    """The time, UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process holds this folder now."""
+    return is_locked(path / _LOCK)
+
+
+def set_aside(path: Path) -> None:
+    """Keep what lies there under the next free name, `….broken-<n>`."""
+    if path.exists():
+        number = 1
+        while (aside := path.with_name(f"{path.name}.broken-{number}")).exists():
+            number += 1
+        path.rename(aside)
+
+
+class HeldFolder:
+    """A folder to hold in a `with` block; made if it is missing.
+
+    Args:
+        path: The folder.
+        record: Name of the record that makes a folder one of these.
+        noun: What it is, for people: `run`.
+
+    Raises:
+        FolderError: Another process holds it, or it holds something else.
+        HostError: It cannot be used.
+    """
+
+    def __init__(self, path: Path, record: str, noun: str) -> None:
+        self.path = path
+        self.record_path = path / record
+        self._noun = noun
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            strangers = [entry.name for entry in self.path.iterdir() if entry.name != _LOCK]
+        except OSError as error:
+            raise HostError(
+                f"{self.path}: cannot be used: {error}", "Choose a folder that you may write to."
+            ) from error
+        if strangers and not self.record_path.exists():
+            raise FolderError(
+                f"{self.path}: not empty and no {self._noun} folder (holds {strangers[0]!r})",
+                "Choose a new folder with --output.",
+            )
+        self._held.enter_context(locked(self.path / _LOCK, self._refuse))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def _refuse(self) -> None:
+        raise FolderError(
+            f"{self.path}: another {self._noun} is using this folder",
+            "Wait for it, or choose a new folder with --output.",
+        )

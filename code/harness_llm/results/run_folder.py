@@ -1,0 +1,170 @@
+"""The run folder: everything that a run leaves, written so that an interruption loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from harness_llm.core import Mode, Scenario
+from harness_llm.errors import HostError, ProtocolError
+from harness_llm.results.held import HeldFolder, set_aside, utc_now
+from harness_llm.results.paths import RUN_JSON, TEST_JSON, group_folder
+from harness_llm.results.reading import read_record, write_record
+from harness_llm.results.records import (
+    FORMAT,
+    DatasetRecord,
+    LoadgenReport,
+    RunRecord,
+    State,
+    TestRecord,
+    Verdict,
+)
+
+
+class RunFolder(HeldFolder):
+    """One run's folder, held by one process at a time.
+
+    Args:
+        path: The folder; made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, RUN_JSON, "run")
+        self._begun: RunRecord | None = None
+
+    def record(self) -> RunRecord | None:
+        """run.json, or None in a new folder.
+
+        Raises:
+            FolderError: It is damaged, or of a newer version.
+        """
+        return read_record(self.record_path, RunRecord) if self.record_path.exists() else None
+
+    def begin(self, record: RunRecord) -> None:
+        """Record what runs now; of an earlier start, its time is kept, and that it was continued."""
+        earlier = self.record()
+        if earlier is not None:
+            resumed = (*earlier.resumed_utc, utc_now())
+            record = replace(record, started_utc=earlier.started_utc, resumed_utc=resumed)
+        self._begun = record
+        write_record(self.record_path, record)
+
+    def finish(self, state: State, reason: str = "") -> None:
+        """Record how the run ended; nothing where it was never begun."""
+        if self._begun is not None:
+            ended = replace(self._begun, state=state, reason=reason, finished_utc=utc_now())
+            write_record(self.record_path, ended)
+
+    def group(self, name: str) -> Path:
+        """Folder of the replicas that are loaded together, by number below it."""
+        return group_folder(self.path, name)
+
+    def test(self, name: str) -> TestFolder:
+        """The folder of one test, e.g. `Offline/performance`."""
+        return TestFolder(self.path / name)
+
+    def tests(self) -> list[TestFolder]:
+        """The folders of all tests that run.json names; some may not be there yet."""
+        record = self.record()
+        return [self.test(name) for name in (record.tests if record is not None else ())]
+
+
+class TestFolder:
+    """One test's folder."""
+
+    __test__ = False  # no pytest class
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path / TEST_JSON
+
+    def record(self) -> TestRecord:
+        """test.json.
+
+        Raises:
+            FolderError: It is missing, damaged, or of a newer version.
+        """
+        return read_record(self._file, TestRecord)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a test was ever started here."""
+        return self._file.exists()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether LoadGen ended by itself here."""
+        return self.is_begun and self.record().state == "complete"
+
+    @property
+    def is_followed_up(self) -> bool:
+        """Whether what follows a test (scoring, verification) was done, too."""
+        return self.is_complete and self.record().followed_up
+
+    def begin(
+        self, *, scenario: Scenario, mode: Mode, loadgen_model: str, target_qps: float, engines: str | None
+    ) -> None:
+        """Make the folder; what an interrupted test left is kept beside it.
+
+        Args:
+            scenario: The scenario as submitted.
+            mode: LoadGen's mode.
+            loadgen_model: Name in mlperf.conf and user.conf.
+            target_qps: From user.conf, samples per second.
+            engines: The group of replicas that answer it; see `RunFolder.group`.
+        """
+        set_aside(self.path)
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise HostError(
+                f"{self.path}: cannot be made: {error}", "Check its owner and the disk."
+            ) from error
+        record = TestRecord(
+            state="running", scenario=scenario, mode=mode, loadgen_model=loadgen_model,
+            target_qps=target_qps, engines=engines, started_utc=utc_now(),
+        )  # fmt: skip
+        write_record(self._file, record)
+
+    def complete(self, report: Mapping[str, Any]) -> None:
+        """LoadGen ended by itself.
+
+        Args:
+            report: What its process says of the test; see `LoadgenReport`.
+
+        Raises:
+            ProtocolError: The report is none.
+        """
+        try:
+            said = msgspec.convert(dict(report), LoadgenReport)
+        except msgspec.ValidationError as error:
+            raise ProtocolError(f"{self.path}: the report of its loadgen process: {error}") from error
+        fields = {**asdict(said), "state": "complete", "finished_utc": utc_now()}
+        self._write(replace(self.record(), **fields))
+
+    def broken(self, reason: str) -> None:
+        """The test could not go on."""
+        self._write(replace(self.record(), state="broken", reason=reason, finished_utc=utc_now()))
+
+    def abandoned(self, reason: str) -> None:
+        """The test was given up on purpose."""
+        self._write(replace(self.record(), state="abandoned", reason=reason, finished_utc=utc_now()))
+
+    def asked(self, dataset: DatasetRecord) -> None:
+        """Record the samples that the test asked."""
+        self._write(replace(self.record(), dataset=dataset))
+
+    def verified(self, verdict: Verdict) -> None:
+        """Record the verdict on a compliance test."""
+        self._write(replace(self.record(), compliance=verdict))
+
+    def followed_up(self) -> None:
+        """All that follows the test was done."""
+        self._write(replace(self.record(), followed_up=True))
+
+    def _write(self, record: TestRecord) -> None:
+        write_record(self._file, replace(record, format=FORMAT))
