@@ -56,7 +56,7 @@ def test_named_files_exist(path: Path) -> None:
 
 
 def _is_pattern(path: Path, name: str) -> bool:
-    """Whether the document goes on with a placeholder, so that the name is the start of several."""
+    """Whether the document continues with a placeholder, so that the name is the start of several."""
     return re.search(rf"{re.escape(name)}[/_]?[<{{*$]", path.read_text()) is not None
 
 

@@ -61,7 +61,7 @@ def test_a_server_without_ranges_sends_all_again(site: Site, tmp_path: Path) -> 
 
 def test_other_bytes_are_never_delivered(site: Site, tmp_path: Path) -> None:
     site.files["/f"] = BODY
-    with pytest.raises(HostError, match="arrived twice"):
+    with pytest.raises(HostError, match="downloaded twice"):
         download(f"{site.url}/f", tmp_path / "f", md5(b"other"), patience=QUICK)
     assert list(tmp_path.iterdir()) == []
 

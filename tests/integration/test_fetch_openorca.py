@@ -107,7 +107,7 @@ def test_metadata_that_is_something_else_is_refused(site: Site, name: str, text:
 
 
 def test_an_address_without_uri_is_a_users_mistake(site: Site) -> None:
-    with pytest.raises(ConfigError, match="is no URL of a .uri file"):
+    with pytest.raises(ConfigError, match="is not the URL of a .uri file"):
         read_folder(f"{site.url}/metadata/orca.md5", patience=QUICK)
 
 

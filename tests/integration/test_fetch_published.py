@@ -180,12 +180,12 @@ def test_a_folder_of_a_release_that_made_nothing_is_completed(
     ("body", "message"),
     [
         (b"[]", "holds no articles"),
-        (b'{"tok_input": [1]}', "is no list of articles"),
-        (b'[{"tok_input": ["1"], "output": ""}]', "is no list of articles"),
-        (b'[{"tok_input": [1]}]', "is no list of articles"),
-        (b'[{"tok_input": [1], "output": "\xff"}]', "is no list of articles"),
-        (b"\x80\x04 a pickle", "is no list of articles"),
-        (b"[" * 100_000, "is no list of articles"),
+        (b'{"tok_input": [1]}', "is not a list of articles"),
+        (b'[{"tok_input": ["1"], "output": ""}]', "is not a list of articles"),
+        (b'[{"tok_input": [1]}]', "is not a list of articles"),
+        (b'[{"tok_input": [1], "output": "\xff"}]', "is not a list of articles"),
+        (b"\x80\x04 a pickle", "is not a list of articles"),
+        (b"[" * 100_000, "is not a list of articles"),
     ],
 )
 def test_what_is_no_list_of_articles_is_said_so(
@@ -249,7 +249,7 @@ def test_the_command_ends_in_one_line_and_the_right_code(
     site.files["/gpt-oss_data/perf/perf_eval_ref.parquet"] = b"else"
     assert main(arguments, environment) == 3
     error, remedy = capsys.readouterr().err.splitlines()
-    assert "arrived twice" in error and "not the known one" in remedy
+    assert "downloaded twice" in error and "not the known one" in remedy
     site.files["/gpt-oss_data/perf/perf_eval_ref.parquet"] = PARQUET["perf/perf_eval_ref.parquet"]
     assert main(arguments, environment) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'gpt-oss-120b'}\n"

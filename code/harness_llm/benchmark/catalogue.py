@@ -48,7 +48,7 @@ def all_facts() -> dict[str, Facts]:
         facts = _read(path)
         for name in (*facts.benchmarks, *(known.name for known in facts.datasets)):
             if (other := owners.setdefault(name, path.parent.name)) != path.parent.name:
-                raise ConfigError(f"{path}: {name} stands in {other}/{FILE}, too")
+                raise ConfigError(f"{path}: {name} is also in {other}/{FILE}")
         found[path.parent.name] = facts
     return found
 

@@ -195,5 +195,5 @@ class Facts(_Strict):
     @classmethod
     def _has_no_name_twice(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) != len(names):
-            raise ValueError("a name stands twice")
+            raise ValueError("a name is given twice")
         return names

@@ -166,7 +166,9 @@ def _refuse_loadgens_name(name: str) -> None:
     if name not in rules.conf_names():
         return
     if interactive := _interactive_of(name):
-        raise ConfigError(f"benchmark {name!r} is no benchmark but a scenario of one", f"Give {interactive}.")
+        raise ConfigError(
+            f"benchmark {name!r} is not a benchmark but a scenario of one", f"Give {interactive}."
+        )
     raise ConfigError(
         f"benchmark {name!r} is one that LoadGen judges by limits of its own, and this harness has no rules "
         "for it",

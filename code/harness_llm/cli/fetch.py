@@ -69,7 +69,7 @@ def fetch_verb(
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on from here\n")
+        sys.stderr.write("interrupted; the same command continues from here\n")
         raise typer.Exit(_EXIT_INTERRUPTED) from None
     if as_json:
         print_json({"folders": folders})

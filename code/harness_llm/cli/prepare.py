@@ -61,4 +61,4 @@ def _text(prepared: Prepared) -> str:
         samples = samples or f"about {planned.expected:,} samples"
         lines.append(f"  {planned.name}: target {planned.target_qps:g} samples/s, {samples}")
     lines += [f"  note: {note}" for note in prepared.notes]
-    return "\n".join([*lines, "everything that can be checked before a start is good"])
+    return "\n".join([*lines, "All preflight checks passed."])

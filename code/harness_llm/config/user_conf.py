@@ -118,7 +118,7 @@ def _scenario_problem(model: str, scenario: str, key: str, known: ConfKey) -> st
 def _read_value(text: str, known: ConfKey) -> int | float | str:
     """The value as LoadGen would take it, or a sentence that says why it would take another one."""
     if text.startswith("-") and _NUMBER.fullmatch(text[1:]):
-        return "negative. Give zero or a positive number."
+        return "must not be negative."
     if known.kind == "number":
         if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
             return "no decimal number. Give one such as 79 or 79.5."
@@ -134,7 +134,7 @@ def _read_value(text: str, known: ConfKey) -> int | float | str:
     if int(text) > known.largest:
         return f"above {known.largest}, where LoadGen overflows."
     if known.kind == "flag" and text not in ("0", "1"):
-        return "a switch. Give 0 or 1."
+        return "must be 0 or 1."
     return int(text)
 
 

@@ -78,7 +78,7 @@ def load_openorca(path: Path, limits: GenerationLimits, *, official: bool) -> Sa
     if digest != MD5 and len(prompts) == SAMPLES:
         _log.warning(
             "%s: as many samples as the official file, but not that file (md5 %s, not %s); "
-            "results from it are no official results",
+            "results from it are not official",
             path,
             digest,
             MD5,
@@ -105,7 +105,9 @@ def _prompt(path: Path, sample: int, cell: Any) -> npt.NDArray[np.int32]:
             f"{path}: sample {sample}: tok_input holds no token ids: {error}", _REMEDY
         ) from error
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or tokens.min() < 0 or tokens.max() >= 2**31:
-        raise DatasetError(f"{path}: sample {sample}: tok_input holds something that is no token id", _REMEDY)
+        raise DatasetError(
+            f"{path}: sample {sample}: tok_input holds something that is not a token id", _REMEDY
+        )
     if len(tokens) > INPUT_LIMIT:
         raise DatasetError(
             f"{path}: sample {sample} has {len(tokens)} tokens, the limit is {INPUT_LIMIT}", _REMEDY

@@ -142,5 +142,7 @@ def _uniform(
     if low < shortest:
         raise DatasetError(f"synthetic shape {shape!r}: {what} is {low}, the least is {shortest}", _remedy())
     if high < low or high > np.iinfo(np.int32).max:
-        raise DatasetError(f"synthetic shape {shape!r}: {what} range {low}-{high} cannot be", _remedy())
+        raise DatasetError(
+            f"synthetic shape {shape!r}: {what} range {low}-{high} is empty (low is above high)", _remedy()
+        )
     return random.integers(low, high, count, dtype=np.int32, endpoint=True)

@@ -84,7 +84,7 @@ class SampleTable:
             tokens = np.concatenate([np.asarray(prompt, dtype=np.int64) for prompt in prompts])
         except (TypeError, ValueError, OverflowError) as error:
             raise DatasetError(
-                f"{source or name}: a prompt holds something that is no token id: {error}"
+                f"{source or name}: a prompt holds something that is not a token id: {error}"
             ) from error
         if tokens.min() < 0 or tokens.max() > np.iinfo(np.int32).max:
             index = int(np.searchsorted(offsets, np.argmax((tokens < 0) | (tokens > 2**31 - 1)), "right")) - 1

@@ -37,7 +37,7 @@ def articles_to_lines(source: Path, destination: Path) -> None:
     try:
         articles = msgspec.json.decode(source.read_bytes(), type=list[_Article])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(f"{source} is no list of articles: {error}") from error
+        raise DatasetError(f"{source} is not a list of articles: {error}") from error
     if not articles:
         raise DatasetError(f"{source} holds no articles")
     encoder = msgspec.json.Encoder()

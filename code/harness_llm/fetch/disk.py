@@ -25,7 +25,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HostError(
                 f"{path}: the disk is full",
-                "Free some space and run the same command again; it goes on from here.",
+                "Free some space and run the same command again; it continues from here.",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise HostError(

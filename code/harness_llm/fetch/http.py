@@ -23,7 +23,7 @@ _BLOCK_BYTES = 1 << 16  # what a cut connection loses at most
 _TIMEOUT_SECONDS = (20, 60)  # to connect, and between two blocks
 # Which answers may pass, and what Retry-After means. Attempts are counted here: from the last byte that came.
 _RETRY = Retry(status_forcelist=(408, 425, 429, *range(500, 600)))
-_SAME_AGAIN = "Check the network and run the same command again; it goes on where it stopped."
+_SAME_AGAIN = "Check the network and run the same command again; it continues where it stopped."
 
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -81,7 +81,8 @@ def download(url: str, destination: Path, digest: Digest, *, patience: Patience 
         if not is_last:
             _logger.warning("%s: %s arrived, %s is right; starting over", url, found, digest)
     raise HostError(
-        f"{url}: {found} arrived twice, {digest} is right", "The file on the server is not the known one."
+        f"{url}: downloaded twice with {found}; expected {digest}",
+        "The file on the server is not the known one.",
     )
 
 

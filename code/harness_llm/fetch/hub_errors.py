@@ -10,7 +10,7 @@ from harness_llm.errors import ConfigError, HarnessError, HostError, ModelError
 from harness_llm.fetch.disk import disk_errors
 
 TOKEN_VARIABLE = "HUGGINGFACE_ACCESS_TOKEN"
-SAME_AGAIN = "Run the same command again; it goes on where it stopped."
+SAME_AGAIN = "Run the same command again; it continues where it stopped."
 _REACH = f"Check the network (proxy, HF_ENDPOINT). {SAME_AGAIN}"
 
 
@@ -38,7 +38,7 @@ def explained(repository: str, revision: str, folder: Path, *, has_token: bool) 
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
         raise _answer(repository, revision, error, has_token) from error
     except errors.HFValidationError as error:
-        raise ModelError(f"{repository!r} is no name of a hub repository: {error}") from error
+        raise ModelError(f"{repository!r} is not the name of a hub repository: {error}") from error
     except (httpx2.HTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HostError(f"{repository}: the connection to the hub failed: {reason}", _REACH) from error

@@ -102,7 +102,7 @@ def _is_there(path: Path, md5: str | None) -> bool:
 
 def _exists(path: Path) -> bool:
     if path.exists() and not path.is_file():
-        raise DatasetError(f"{path} is no file", _AWAY)
+        raise DatasetError(f"{path} is not a file", _AWAY)
     return path.exists()
 
 
@@ -142,7 +142,7 @@ def _only_gzip(packed: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise HostError(f"{packed} is no whole gzip file: {error}") from error
+        raise HostError(f"{packed}: truncated or damaged gzip file: {error}") from error
 
 
 def _make(made: Conversion, folder: Path) -> None:

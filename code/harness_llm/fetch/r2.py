@@ -56,10 +56,12 @@ def read_folder(uri: str, *, patience: Patience | None = None) -> R2Folder:
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or not parts.path.endswith(".uri"):
-        raise ConfigError(f"{uri} is no URL of a .uri file", "Give one as https://HOST/metadata/NAME.uri.")
+        raise ConfigError(
+            f"{uri} is not the URL of a .uri file", "Give one as https://HOST/metadata/NAME.uri."
+        )
     url = read_text(uri, patience=patience).strip().rstrip("/")
     if urlsplit(url)[:2] != parts[:2]:
-        raise HostError(f"{uri} points to {url[:100]!r}, which is no folder of {parts.netloc}")
+        raise HostError(f"{uri} points to {url[:100]!r}, which is not a folder of {parts.netloc}")
     md5_url = uri.removesuffix(".uri") + ".md5"
     return R2Folder(url, _parse_md5(md5_url, read_text(md5_url, patience=patience)))
 
@@ -71,7 +73,7 @@ def _parse_md5(source: str, text: str) -> dict[str, Digest]:
             continue
         match = _MD5_LINE.fullmatch(line.rstrip())
         if match is None or PurePosixPath(match[2]).is_absolute() or ".." in PurePosixPath(match[2]).parts:
-            raise HostError(f"{source}, line {number}: {line[:100]!r} is no MD5 and relative path")
+            raise HostError(f"{source}, line {number}: {line[:100]!r} is not an MD5 and a relative path")
         files[match[2]] = Digest("md5", match[1])
     if not files:
         raise HostError(f"{source} lists no files")

@@ -157,7 +157,7 @@ class _Reader:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return LogError(None, number, f"no complete JSON record: {line[-80:]!r}")
         if not isinstance(key, str):
-            return LogError(None, number, f"key is no text: {key!r}"[:120])
+            return LogError(None, number, f"key is not text: {key!r}"[:120])
         if is_error:
             self.error_lines += 1
             if len(self.errors) < _KEPT_MESSAGES:

@@ -61,7 +61,7 @@ def file_problem(path: Path) -> str | None:
     if stat.S_ISLNK(status.st_mode):
         return "is a symbolic link"
     if not stat.S_ISREG(status.st_mode):
-        return "is no plain file"
+        return "is not a regular file"
     return "is empty" if status.st_size == 0 else None
 
 
@@ -83,7 +83,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str | LogError]]:
                     yield number, raw.decode("utf-8").rstrip("\r\n")
                 except UnicodeDecodeError:
                     problems += 1
-                    yield number, LogError(path, number, "no UTF-8 text")
+                    yield number, LogError(path, number, "not valid UTF-8")
                     if problems >= _MOST_PROBLEMS:
                         return
     except OSError as error:
@@ -108,7 +108,7 @@ def read_text(path: Path, limit: int = 4 * 1024 * 1024) -> tuple[str, LogError |
     except OSError as error:
         return "", LogError(path, 0, f"cannot be read: {_reason(error)}")
     except UnicodeDecodeError as error:
-        return "", LogError(path, 0, f"no UTF-8 text: byte {error.start}")
+        return "", LogError(path, 0, f"not valid UTF-8: byte {error.start}")
 
 
 def read_object(path: Path) -> tuple[dict[str, Any] | None, str]:

@@ -1,4 +1,4 @@
-"""Whether LoadGen's files of a test are whole: LoadGen goes on without a word when the disk is full."""
+"""Whether LoadGen's files of a test are whole: LoadGen continues without a word when the disk is full."""
 
 from __future__ import annotations
 

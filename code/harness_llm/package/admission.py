@@ -69,7 +69,7 @@ def admit(
         warnings.append(f"the data set {data.name} is not that of {benchmark}: marked unofficial")
     if official is None and maps_to is None:
         warnings.append(
-            f"{benchmark} is no benchmark of {round_name}: the official checker reports NoResults for it. "
+            f"{benchmark} is not a benchmark of {round_name}: the official checker reports NoResults for it. "
             "It takes an own model only on an official data set, named with --maps-to."
         )
     if official is not None and division == "closed":
@@ -100,7 +100,7 @@ def _check_closed(run: FinishedRun, benchmark: str, round_name: str, official: B
         )
     if official is None:
         raise ConfigError(
-            f"{benchmark} is no closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
+            f"{benchmark} is not a closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
         )
     data = run.record.dataset
     if not run.record.official or not official.can_be_data_set(data.name, data.samples):
@@ -146,7 +146,7 @@ def _check_mapping(run: FinishedRun, benchmark: str, round_name: str, maps_to: s
     if target is None:
         near = rules.nearest(maps_to)
         raise ConfigError(
-            f"maps_to {maps_to!r} is no benchmark of {round_name}", f"Did you mean {near}?" if near else ""
+            f"maps_to {maps_to!r} is not a benchmark of {round_name}", f"Did you mean {near}?" if near else ""
         )
     if run.record.dataset.samples != target.samples.accuracy:
         raise ConfigError(

@@ -87,7 +87,7 @@ def _old(tree: Path) -> Path:
 def _refuse_links(tree: Path) -> None:
     """A link would be copied as what it points to, which is nothing that we packaged."""
     if tree.is_symlink() or (tree.exists() and not tree.is_dir()):
-        raise FolderError(f"{tree}: is no plain folder", "Move it away, or give another --output.")
+        raise FolderError(f"{tree}: not a regular folder", "Move it away, or give another --output.")
     for path in tree.rglob("*"):
         if path.is_symlink():
             raise FolderError(

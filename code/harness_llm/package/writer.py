@@ -240,7 +240,7 @@ def _present(path: Path) -> Path:
 def _text(path: Path) -> str:
     text, problem = read_text(path)
     if problem:
-        raise FolderError(f"{path}: {problem}", "Put a text in UTF-8 there.")
+        raise FolderError(f"{path}: {problem}", "Replace it with a UTF-8 text file.")
     return text
 
 

@@ -158,5 +158,5 @@ def _config(path: Path) -> dict[str, Any]:
         raise FolderError(f"{path}: cannot be read: {error}") from error
     found = found if isinstance(found, dict) else {}
     if not isinstance(found.get("llm_config") or {}, dict):
-        raise FolderError(f"{path}: llm_config is no mapping", "Is this the configuration of the run?")
+        raise FolderError(f"{path}: llm_config is not a mapping", "Is this the configuration of the run?")
     return found

@@ -11,7 +11,7 @@ from harness_llm.core import NANOSECONDS_PER_MS, Scenario
 SIMULATED = "simulated, not a result"
 """What must stand beside a number where the answers were made up by the simulated engine."""
 
-UNOFFICIAL = "unofficial: no result of an MLPerf benchmark"
+UNOFFICIAL = "unofficial: not a result of an MLPerf benchmark"
 """The same where the benchmark is none of MLPerf's, or was not run as the rules ask."""
 
 RoundName = Literal["v5.0", "v5.1", "v6.0", "v6.1"]

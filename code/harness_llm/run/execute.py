@@ -130,13 +130,13 @@ def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None
 
 
 def _note_on_source(folder: RunFolder, source: provenance.GitState) -> str:
-    """What to say where a run goes on with another commit of this package than it began with; else empty."""
+    """What to say where a run continues with another commit than it began with; else empty."""
     record = folder.record()
     before = record.git.commit if record is not None else None
     if before is None or before == source["commit"]:
         return ""
     return (
-        f"this run began with commit {before[:12]} and goes on with {(source['commit'] or 'none')[:12]}: "
+        f"this run began with commit {before[:12]} and continues with {(source['commit'] or 'none')[:12]}: "
         "tests that are complete keep what they are, run.json names the latter"
     )
 

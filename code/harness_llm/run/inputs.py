@@ -49,7 +49,7 @@ def check_same_benchmark(configs: Sequence[RunConfig]) -> None:
         harness = config.harness_config
         if harness.scenario in seen:
             raise ConfigError(
-                f"scenario {harness.scenario} is configured twice", "Give one --config a scenario."
+                f"scenario {harness.scenario} is configured twice", "Pass exactly one --config per scenario."
             )
         seen.add(harness.scenario)
         for name, one, other in _differences(
@@ -93,8 +93,8 @@ def check_loadgen(benchmark: Benchmark, scenario: Scenario) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise HostError(
-            f"LoadGen does not load: no word from it within {_LOADGEN_SPEAKS_S:g} s",
-            "Look at what keeps this machine or its disk busy.",
+            f"LoadGen did not start within {_LOADGEN_SPEAKS_S:g} s",
+            "Check CPU and disk load.",
         ) from error
     if answer.returncode:
         raise HostError(

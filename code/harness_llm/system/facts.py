@@ -141,7 +141,7 @@ class HostFacts:
         """
         try:
             if not isinstance(host, dict):
-                raise TypeError(f"{host!r} is no object")
+                raise TypeError(f"{host!r} is not an object")
             return _ADAPTER.validate_python({**host, "accelerators": accelerators})
         except (ValidationError, TypeError) as error:
             raise FolderError(f"{source}: the description of the host cannot be read: {error}") from error

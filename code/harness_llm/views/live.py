@@ -84,7 +84,7 @@ def describe(progress: TestProgress) -> str:
         f"{progress.issued:,} issued, {progress.done:,}{total} done",
         f"{progress.tokens_per_s:,.1f} tokens/s",
         *_latencies(progress),
-        f"{_duration(progress.elapsed_s)} gone, about {_duration(progress.left_s)} left",
+        f"elapsed {_duration(progress.elapsed_s)}, about {_duration(progress.left_s)} left",
     ]
     if progress.quiet_s > _QUIET_WORTH_SAYING_S:
         parts.append(f"nothing finished for {progress.quiet_s:.0f} s, processes alive")
@@ -171,7 +171,7 @@ class RichView:
             name, _, rest = text.partition(" ")
             table.add_row(name, rest)
         table.add_row(
-            "time", f"{_duration(progress.elapsed_s)} gone, about {_duration(progress.left_s)} left"
+            "time", f"elapsed {_duration(progress.elapsed_s)}, about {_duration(progress.left_s)} left"
         )
         if progress.quiet_s > _QUIET_WORTH_SAYING_S:
             table.add_row("quiet", f"nothing finished for {progress.quiet_s:.0f} s; processes alive")

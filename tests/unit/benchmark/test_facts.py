@@ -44,7 +44,7 @@ def _write(models: Path, folder: str, **content: object) -> None:
     [
         ({"surprise": 1}, "surprise"),
         ({"benchmarks": []}, "benchmarks"),
-        ({"benchmarks": ["a", "a"]}, "a name stands twice"),
+        ({"benchmarks": ["a", "a"]}, "a name is given twice"),
         ({"model": {**HUB, "revision": "main"}}, "model.revision"),
         ({"model": {**HUB, "wheel": WHEEL}}, "hub and revision, or a wheel"),
         ({"model": {"folder": "name", "source": "s"}}, "hub and revision, or a wheel"),

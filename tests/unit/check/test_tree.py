@@ -271,7 +271,7 @@ def test_check_knows_a_result_by_the_marks_of_package(
 def test_a_result_that_is_marked_unofficial_is_called_so(tree: Path) -> None:
     place = into_open(tree) / "results" / SYSTEM / BENCHMARK
     for readme in place.rglob("README.md"):
-        readme.write_text("**unofficial: no result of an MLPerf benchmark.**\n")
+        readme.write_text("**unofficial: not a result of an MLPerf benchmark.**\n")
     assert check_tree(tree).label == "unofficial"
 
 

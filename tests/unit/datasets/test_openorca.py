@@ -317,7 +317,7 @@ def test_pickle_of_something_else_is_refused(tmp_path: Path, found: object) -> N
         (
             "tok_input",
             [[1, 29871], [1.5, 29871.0]],
-            "sample 1: tok_input holds something that is no token id",
+            "sample 1: tok_input holds something that is not a token id",
         ),
         ("tok_input", [[1, 29871], [-1, 29871]], "sample 1: tok_input holds something"),
         ("tok_input", [[1, 29871], [2**40, 29871]], "sample 1: tok_input holds something"),

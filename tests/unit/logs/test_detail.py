@@ -74,7 +74,7 @@ def test_settings_as_asked_and_as_used(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\n\n", "holds no LoadGen line"),
-        (b"\x00\xff" * 100, "no UTF-8 text"),
+        (b"\x00\xff" * 100, "not valid UTF-8"),
         (b"hello\n", "no :::MLLOG line"),
         (b":::MLLOG {\n", "no complete JSON record"),
         (b":::MLLOG []\n", "no complete JSON record"),
@@ -92,7 +92,7 @@ def test_damaged_logs_are_reported_not_raised(tmp_path: Path, content: bytes, pr
 
 def test_missing_folders_and_links(tmp_path: Path) -> None:
     assert "missing" in str(DetailLog.read(tmp_path / "none").problems[0])
-    assert "no plain file" in str(DetailLog.read(tmp_path).problems[0])
+    assert "not a regular file" in str(DetailLog.read(tmp_path).problems[0])
     (tmp_path / "link").symlink_to(tmp_path / "link")
     assert "symbolic link" in str(DetailLog.read(tmp_path / "link").problems[0])
 

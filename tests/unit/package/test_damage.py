@@ -36,7 +36,7 @@ def test_a_documentation_folder_that_is_not_there(maker: Maker) -> None:
     refused(maker, maker.run("b"), "a.md: no such folder", documentation=file)
 
 
-@pytest.mark.parametrize(("content", "word"), [(NO_TEXT, "no UTF-8 text"), (b"", "is empty")])
+@pytest.mark.parametrize(("content", "word"), [(NO_TEXT, "not valid UTF-8"), (b"", "is empty")])
 def test_a_calibration_that_is_no_text(maker: Maker, content: bytes, word: str) -> None:
     documents = maker.path / "documents"
     documents.mkdir()
@@ -58,7 +58,7 @@ def test_a_calibration_in_the_tree_that_is_no_text(maker: Maker) -> None:
     run = maker.run()
     tree = maker.package(run).tree
     (tree / "open" / "Org" / "documentation" / "calibration.md").write_bytes(NO_TEXT)
-    refused(maker, run, "calibration.md", "no UTF-8 text")
+    refused(maker, run, "calibration.md", "not valid UTF-8")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"7", NO_TEXT, b"[" * 100_000, b""])
@@ -76,11 +76,11 @@ def test_a_model_mapping_in_the_tree_that_is_damaged(maker: Maker, content: byte
 def test_a_verdict_of_a_compliance_test_that_is_no_text(maker: Maker) -> None:
     run = maker.run()
     (run / "Server" / "TEST06" / "verify_accuracy.txt").write_bytes(NO_TEXT)
-    refused(maker, run, "Server/TEST06/verify_accuracy.txt", "no UTF-8 text")
+    refused(maker, run, "Server/TEST06/verify_accuracy.txt", "not valid UTF-8")
 
 
 @pytest.mark.parametrize("arguments", [3, "text", [1]])
 def test_a_configuration_without_engine_arguments(maker: Maker, arguments: object) -> None:
     run = maker.run()
     (run / "config" / "Server.yaml").write_text(yaml.safe_dump({"llm_config": arguments}))
-    refused(maker, run, "config/Server.yaml", "llm_config is no mapping")
+    refused(maker, run, "config/Server.yaml", "llm_config is not a mapping")

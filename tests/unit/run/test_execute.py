@@ -109,7 +109,7 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     assert (record.state, record.reason) == (state, reason)
     assert find_unfinished(prepared, setup.folder) == output
     with RunFolder(output):
-        assert find_unfinished(prepared, setup.folder) is None, "another process goes on with it"
+        assert find_unfinished(prepared, setup.folder) is None, "another process continues with it"
     measuring.error = None
     with pytest.raises(FolderError, match="--resume"):
         _execute(prepared, output)
