@@ -38,7 +38,7 @@ harness_config: {{benchmark: mine, scenario: {scenario}, max_tokens: 8,
 """)
         configs.append(load_config(path))
     prepared = prepare(configs, ("performance",))
-    execute(prepared, tmp_path / "run", PlainView(""), resume=False, after_test=lambda _: None)
+    execute(prepared, tmp_path / "run", PlainView(""), resume=False)
     folder = RunFolder(tmp_path / "run")
     groups: dict[str, str | None] = {}
     for scenario, milliseconds in FIRST_TOKEN_MS.items():
