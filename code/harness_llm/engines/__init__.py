@@ -53,4 +53,5 @@ def make_engine(name: str, arguments: Mapping[str, Any]) -> Engine:
         name: Its kind.
         arguments: What `EngineKind.replica_arguments` gave.
     """
-    return engine_kind(name).engine_class(arguments)
+    engine: Engine = engine_kind(name).engine_class(arguments)
+    return engine

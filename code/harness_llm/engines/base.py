@@ -176,13 +176,10 @@ class TaskEngine:
             ) from error
         self._sink = warm_up = _WarmUp()
         longest = facts.max_sequence_tokens or _WARM_UP_PROMPTS[-1] + _WARM_UP_TOKENS
-        self.submit(
-            [
-                Request(-1 - place, array("i", [5 + place] * length).tobytes(), *[_WARM_UP_TOKENS] * 2, True)
-                for place, length in enumerate(_WARM_UP_PROMPTS)
-                if length + _WARM_UP_TOKENS <= longest
-            ]
-        )
+        for place, length in enumerate(_WARM_UP_PROMPTS):
+            if length + _WARM_UP_TOKENS <= longest:
+                prompt = array("i", [5 + place] * length).tobytes()
+                self.submit([Request(-1 - place, prompt, _WARM_UP_TOKENS, _WARM_UP_TOKENS, True)])
         await asyncio.gather(*self._tasks.values())
         if warm_up.failures:
             raise EngineError(f"a warm-up prompt was not answered: {warm_up.failures[0]}")

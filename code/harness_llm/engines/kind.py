@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from harness_llm.checkpoint import Checkpoint
-from harness_llm.engines.base import Engine
 from harness_llm.errors import ConfigError
 
 
@@ -40,7 +39,7 @@ class EngineKind(BaseModel):
 
     Attributes:
         kind: Its name, as users write it and as run folders have it.
-        engine_class: Makes an engine, not yet started, of what `replica_arguments` gave.
+        engine_class: Its Engine; made, in the replica's process, of what `replica_arguments` gave.
         needs_checkpoint: llm_config.model must be a checkpoint folder.
         needs_devices: A replica takes GPUs, or cores of its own, of this host.
         takes_arguments: llm_config says more to it than `model`.
@@ -59,7 +58,7 @@ class EngineKind(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    engine_class: ClassVar[Callable[[Mapping[str, Any]], Engine]]
+    engine_class: ClassVar[type[Any]]
     needs_checkpoint: ClassVar[bool] = True
     needs_devices: ClassVar[bool] = True
     takes_arguments: ClassVar[bool] = True
