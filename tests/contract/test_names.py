@@ -32,7 +32,7 @@ HOT_PATH = ("loadgen", "replica", "transport")
 SEAMS = (
     {"Router", "PullRouter", "PushRouter"},
     {"Link", "ReplicaLink"},
-    {"Sink", "Server"},
+    {"Sink", "Server", "_WarmUp"},
     {"Engine", "TaskEngine"},
 )
 LIFE = {"start", "stop", "open", "close"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness_llm.engines.base import Engine
 from harness_llm.engines.kind import EngineKind, Weights
+from harness_llm.engines.openai import OpenAI
 from harness_llm.engines.simulated import Simulated
 from harness_llm.engines.vllm_kind import Vllm
 
@@ -19,6 +20,7 @@ DEFAULT = "vllm"
 KINDS: dict[str, type[EngineKind]] = {
     "vllm": Vllm,
     "simulated": Simulated,
+    "openai": OpenAI,
 }
 
 
@@ -51,4 +53,5 @@ def make_engine(name: str, arguments: Mapping[str, Any]) -> Engine:
         name: Its kind.
         arguments: What `EngineKind.replica_arguments` gave.
     """
-    return engine_kind(name).make(arguments)
+    engine: Engine = engine_kind(name).engine_class(arguments)
+    return engine

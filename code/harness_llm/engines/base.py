@@ -15,6 +15,9 @@ from typing import Any, ClassVar, Protocol
 from harness_llm.core import Request
 from harness_llm.errors import EngineError
 
+_WARM_UP_PROMPTS = (16, 64, 256)  # tokens
+_WARM_UP_TOKENS = 4
+
 
 class Sink(Protocol):
     """Where an engine reports, from the event loop that `Engine.start` was awaited on."""
@@ -89,6 +92,23 @@ class CutShort(Exception):  # noqa: N818 - no error of the harness: the sample f
     """Raised by `TaskEngine.generate`: the answer is no whole one, and why, in the engine's words."""
 
 
+class _WarmUp:
+    """The sink of made-up prompts: nobody waits for their answers, but each must be there."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def first_token(self, request_id: int, token: int) -> None:
+        del request_id, token
+
+    def finished(self, request_id: int, tokens: bytes) -> None:
+        del request_id, tokens
+
+    def failed(self, request_id: int, reason: str) -> None:
+        del request_id
+        self.failures.append(reason)
+
+
 class TaskEngine:
     """An Engine with one asyncio task a request, which owns the request's life.
 
@@ -107,10 +127,11 @@ class TaskEngine:
         self._sink: Sink
 
     async def load(self) -> EngineFacts:
-        """Load and warm up.
+        """Load, so that `generate` works.
 
         Raises:
-            EngineError: The engine refused its arguments or failed to load.
+            EngineError: The engine refused its arguments; says what would do.
+            Exception: Whatever keeps it from loading; becomes an EngineError with the exception's text.
         """
         raise NotImplementedError
 
@@ -139,13 +160,31 @@ class TaskEngine:
         """
 
     async def start(self, sink: Sink) -> EngineFacts:
-        """Load and warm up, then return; results go to `sink` from then on.
+        """Load and answer a few made-up prompts, then return; results go to `sink` from then on.
 
         Raises:
-            EngineError: The engine refused its arguments or failed to load.
+            EngineError: The engine refused its arguments, failed to load, or does not answer.
         """
+        try:
+            facts = await self.load()
+        except EngineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises, it will not serve
+            raise EngineError(
+                f"{self.name} did not start: {type(error).__name__}: {error}",
+                "The replica's log has its own words; check llm_config and harness_config.engine by them.",
+            ) from error
+        self._sink = warm_up = _WarmUp()
+        longest = facts.max_sequence_tokens or _WARM_UP_PROMPTS[-1] + _WARM_UP_TOKENS
+        for place, length in enumerate(_WARM_UP_PROMPTS):
+            if length + _WARM_UP_TOKENS <= longest:
+                prompt = array("i", [5 + place] * length).tobytes()
+                self.submit([Request(-1 - place, prompt, _WARM_UP_TOKENS, _WARM_UP_TOKENS, True)])
+        await asyncio.gather(*self._tasks.values())
+        if warm_up.failures:
+            raise EngineError(f"a warm-up prompt was not answered: {warm_up.failures[0]}")
         self._sink = sink
-        return await self.load()
+        return facts
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Start a task for each request."""
@@ -186,7 +225,12 @@ class TaskEngine:
                 tokens.extend(new)
                 if is_first and tokens and request.wants_first_token:
                     self._sink.first_token(request.id, tokens[0])
-            self._sink.finished(request.id, tokens.tobytes())
+            if request.min_tokens <= len(tokens) <= request.max_tokens:
+                self._sink.finished(request.id, tokens.tobytes())
+            else:
+                asked = f"{request.min_tokens} to {request.max_tokens}"
+                reason = f"{self.name} answered with {len(tokens)} tokens, {asked} were asked for"
+                self._sink.failed(request.id, reason)
         except asyncio.CancelledError:
             raise
         except CutShort as error:

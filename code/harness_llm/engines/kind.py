@@ -7,6 +7,7 @@ A new kind of engine is one file beside this one, with a subclass of `EngineKind
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from harness_llm.checkpoint import Checkpoint
-from harness_llm.engines.base import Engine
+from harness_llm.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class EngineKind(BaseModel):
 
     Attributes:
         kind: Its name, as users write it and as run folders have it.
+        engine_class: Its Engine; made, in the replica's process, of what `replica_arguments` gave.
         needs_checkpoint: llm_config.model must be a checkpoint folder.
         needs_devices: A replica takes GPUs, or cores of its own, of this host.
         takes_arguments: llm_config says more to it than `model`.
         is_simulated: Answers are made up; marks every number that follows.
         marker: What must be said beside every number; empty for a result like any other.
         caches_prefixes: Whether answers may come from cached prompts; None: nobody here can know.
+        one_each: Option that lists a value for each replica, such as its server; empty where none does.
+        secrets: Options that name an environment variable with a secret, which is written to no file.
         devices_from: Keys of llm_config whose product is the number of devices that one replica takes.
         length_from: Key of llm_config with the longest prompt plus answer, tokens; empty where it has none.
         sampling_from: Where the user sets how tokens are chosen, for messages.
@@ -54,12 +58,15 @@ class EngineKind(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    engine_class: ClassVar[type[Any]]
     needs_checkpoint: ClassVar[bool] = True
     needs_devices: ClassVar[bool] = True
     takes_arguments: ClassVar[bool] = True
     is_simulated: ClassVar[bool] = False
     marker: ClassVar[str] = ""
     caches_prefixes: ClassVar[bool | None] = False
+    one_each: ClassVar[str] = ""
+    secrets: ClassVar[tuple[str, ...]] = ()
     devices_from: ClassVar[tuple[str, ...]] = ()
     length_from: ClassVar[str] = ""
     sampling_from: ClassVar[str] = ""
@@ -68,15 +75,6 @@ class EngineKind(BaseModel):
     end_tokens: ClassVar[frozenset[int] | None] = None
 
     kind: str
-
-    @classmethod
-    def make(cls, arguments: Mapping[str, Any]) -> Engine:
-        """An engine, not yet started, in the replica's process.
-
-        Args:
-            arguments: What `replica_arguments` gave for this replica.
-        """
-        raise NotImplementedError
 
     @classmethod
     def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
@@ -105,16 +103,26 @@ class EngineKind(BaseModel):
         Raises:
             ConfigError: The engine is not installed, or cannot work with its options or arguments.
         """
+        for option in self.secrets:
+            variable = getattr(self, option)
+            if variable is not None and not os.environ.get(variable):
+                key = f"harness_config.engine.{option}"
+                raise ConfigError(f"{place(key)}: {key} names the variable {variable}, which is not set")
 
     def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
-        """What the engine of one replica is made from, JSON-able: `llm_config` as it is."""
-        del replica
-        return dict(arguments)
+        """What the engine of one replica is made from, JSON-able: `llm_config`, else the options.
+
+        Of the list in the option `one_each`, a replica gets the value that is its own.
+        """
+        if self.takes_arguments:
+            return dict(arguments)
+        own = {self.one_each: [getattr(self, self.one_each)[replica]]} if self.one_each else {}
+        return {**self.model_dump(exclude={"kind"}), **own}
 
     @property
     def replicas(self) -> int | None:
-        """Replicas that the options name one by one; None where they name none."""
-        return None
+        """Replicas that the option `one_each` names one by one; None where there is no such option."""
+        return len(getattr(self, self.one_each)) if self.one_each else None
 
     @property
     def devices_asked(self) -> int | None:

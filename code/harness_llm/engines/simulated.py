@@ -10,7 +10,7 @@ import heapq
 import struct
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from pydantic import Field, PositiveInt
 
 from harness_llm import rules
 from harness_llm.core import Request
-from harness_llm.engines.base import Engine, EngineFacts, Sink
+from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.kind import EngineKind, Weights
 
 _VOCABULARY = 30_000
@@ -37,50 +37,6 @@ def simulated_answer(prompt: bytes, min_tokens: int, max_tokens: int) -> bytes:
     length = min_tokens + (last * 2_654_435_761 % 1_000_003) % (max_tokens - min_tokens + 1)
     start = (last * 7919 + len(prompt)) % _VOCABULARY
     return _RAMP[start : start + length].tobytes()
-
-
-class Simulated(EngineKind):
-    """How long the simulated engine takes; all zero means that answers are instant.
-
-    Attributes:
-        first_token_ms: Time from a request's start to its first token, milliseconds.
-        per_token_ms: Time for each further token, milliseconds.
-        concurrent: Requests worked on at once; more wait in the engine's queue.
-        fail_every: Fail each n-th request (for tests of failure handling); None never fails.
-    """
-
-    needs_checkpoint: ClassVar[bool] = False
-    needs_devices: ClassVar[bool] = False
-    takes_arguments: ClassVar[bool] = False
-    is_simulated: ClassVar[bool] = True
-    marker: ClassVar[str] = rules.SIMULATED
-    # What would end a sequence; made-up answers never hold it, because their tokens are ordinary ones.
-    end_tokens: ClassVar[frozenset[int] | None] = frozenset({2})
-
-    kind: Literal["simulated"] = "simulated"
-    first_token_ms: Annotated[float, Field(ge=0)] = 0.0
-    per_token_ms: Annotated[float, Field(ge=0)] = 0.0
-    concurrent: PositiveInt = 1024
-    fail_every: PositiveInt | None = None
-
-    @classmethod
-    def make(cls, arguments: Mapping[str, Any]) -> Engine:
-        """The engine, with these latencies."""
-        return SimulatedEngine(arguments)
-
-    @classmethod
-    def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
-        """What every reader must know."""
-        return "simulated engine"
-
-    @classmethod
-    def weights(cls, arguments: Mapping[str, Any], facts: Mapping[str, Any]) -> Weights:
-        """There are none."""
-        return Weights("none")
-
-    def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
-        """The latencies."""
-        return self.model_dump(exclude={"kind"})
 
 
 class SimulatedEngine:
@@ -191,3 +147,36 @@ class SimulatedEngine:
                 self._running -= 1
                 self._sink.finished(request.id, answer)
         self._begin()
+
+
+class Simulated(EngineKind):
+    """How long the simulated engine takes; all zero means that answers are instant.
+
+    Attributes:
+        first_token_ms: Time from a request's start to its first token, milliseconds.
+        per_token_ms: Time for each further token, milliseconds.
+        concurrent: Requests worked on at once; more wait in the engine's queue.
+        fail_every: Fail each n-th request (for tests of failure handling); None never fails.
+    """
+
+    engine_class = SimulatedEngine
+    needs_checkpoint = needs_devices = takes_arguments = False
+    is_simulated = True
+    marker = rules.SIMULATED
+    end_tokens = frozenset({2})  # what would end a sequence; made-up tokens are ordinary ones
+
+    kind: Literal["simulated"] = "simulated"
+    first_token_ms: Annotated[float, Field(ge=0)] = 0.0
+    per_token_ms: Annotated[float, Field(ge=0)] = 0.0
+    concurrent: PositiveInt = 1024
+    fail_every: PositiveInt | None = None
+
+    @classmethod
+    def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
+        """What every reader must know."""
+        return "simulated engine"
+
+    @classmethod
+    def weights(cls, arguments: Mapping[str, Any], facts: Mapping[str, Any]) -> Weights:
+        """There are none."""
+        return Weights("none")

@@ -20,7 +20,6 @@ from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_
 from harness_llm.errors import EngineError
 
 _log = logging.getLogger(__name__)
-_WARM_UP_PROMPTS = (16, 64, 256)
 _WHOLE = ("stop", "length")  # finish reasons of an answer; others (abort, error) leave it cut short
 _JSON_DEPTH = 4
 _LOOK_S = 0.05
@@ -42,10 +41,10 @@ class VllmEngine(TaskEngine):
         self._parameters: dict[tuple[int, int, bool], Any] = {}
 
     async def load(self) -> EngineFacts:
-        """Load the model and answer a few made-up prompts.
+        """Load the model.
 
         Raises:
-            EngineError: An argument that this vLLM does not know or refuses, or the load failed.
+            EngineError: An argument that this vLLM does not know.
         """
         import vllm
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -55,16 +54,8 @@ class VllmEngine(TaskEngine):
         problems = argument_problems(self._given, known, vllm.__version__)
         if problems:
             raise EngineError("\n".join(problems.values()), REMEDY)
-        try:
-            arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS})
-            self._llm = AsyncLLM.from_engine_args(arguments)
-        except Exception as error:  # noqa: BLE001 - vLLM raises many types; all mean that it will not serve
-            raise EngineError(
-                f"vLLM {vllm.__version__} did not start: {type(error).__name__}: {error}",
-                "The replica's log has vLLM's own words; check llm_config against them.",
-            ) from error
+        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS}))
         config = self._llm.vllm_config
-        await self._warm_up(int(config.model_config.max_model_len))
         return EngineFacts(
             name="vllm",
             version=vllm.__version__,
@@ -112,8 +103,7 @@ class VllmEngine(TaskEngine):
             )
 
     def _outputs(self, request: Request) -> Any:
-        prompt = array("i")
-        prompt.frombytes(request.prompt)
+        prompt = array("i", request.prompt)
         # A prompt with a type is taken as it is; one without takes vLLM's tokenizing path, from 0.32 on
         # by way of another thread (vllm/v1/engine/async_llm.py, add_request).
         typed = {"type": "token", "prompt_token_ids": prompt.tolist()}
@@ -142,20 +132,6 @@ class VllmEngine(TaskEngine):
                 parameters.skip_clone = True
             self._parameters[key] = parameters
         return self._parameters[key]
-
-    async def _warm_up(self, max_sequence_tokens: int) -> None:
-        async def answer(place: int, length: int) -> None:
-            prompt = array("i", [5 + place] * length).tobytes()
-            async for _ in self._outputs(Request(-1 - place, prompt, 4, 4, True)):
-                pass
-
-        lengths = [length for length in _WARM_UP_PROMPTS if length + 4 <= max_sequence_tokens]
-        try:
-            await asyncio.gather(*(answer(place, length) for place, length in enumerate(lengths)))
-        except Exception as error:  # noqa: BLE001 - vLLM raises many types; all mean that it does not serve
-            raise EngineError(
-                f"vLLM failed to answer a warm-up prompt: {type(error).__name__}: {error}"
-            ) from error
 
 
 def _changes(given: Mapping[str, Any], config: Any) -> dict[str, dict[str, Any]]:

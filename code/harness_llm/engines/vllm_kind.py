@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveInt
 
 from harness_llm.engines import vllm_arguments
-from harness_llm.engines.base import Engine
 from harness_llm.engines.kind import EngineKind, Weights
+from harness_llm.engines.vllm import VllmEngine
 from harness_llm.errors import ConfigError
 
 _SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
@@ -25,6 +25,7 @@ class Vllm(EngineKind):
         devices_per_replica: GPUs of one replica; None means tensor x pipeline x data parallel size.
     """
 
+    engine_class = VllmEngine
     devices_from: ClassVar[tuple[str, ...]] = (
         "tensor_parallel_size",
         "pipeline_parallel_size",
@@ -37,13 +38,6 @@ class Vllm(EngineKind):
 
     kind: Literal["vllm"] = "vllm"
     devices_per_replica: PositiveInt | None = None
-
-    @classmethod
-    def make(cls, arguments: Mapping[str, Any]) -> Engine:
-        """The engine, with these arguments of AsyncEngineArgs."""
-        from harness_llm.engines.vllm import VllmEngine
-
-        return VllmEngine(arguments)
 
     @classmethod
     def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:

@@ -26,11 +26,18 @@ class _Engine(TaskEngine):
         self.given_up: list[int] = []
         self.let_go_of: list[int] = []
         self.is_unloaded = False
+        self.warm = [3] * 4
+        self.longest: int | None = None
 
     async def load(self) -> EngineFacts:
-        return EngineFacts("scripted", "1", is_simulated=False, max_sequence_tokens=None, max_concurrent=1)
+        return EngineFacts(
+            "scripted", "1", is_simulated=False, max_sequence_tokens=self.longest, max_concurrent=1
+        )
 
     async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
+        if request.id < 0:  # a warm-up prompt
+            yield self.warm
+            return
         try:
             while (item := await self.script.get()) is not None:
                 if isinstance(item, Exception):
@@ -121,8 +128,8 @@ def test_abort_tells_the_engine_waits_for_it_and_silences_the_requests() -> None
         await _say(engine)
         await engine.abort([1, 77])
         assert engine.given_up == [1] and engine.let_go_of == [1, 77]
-        await _say(engine, [7], None)
-        assert sink.said == [("first", 2, 7), ("finished", 2, [7])]
+        await _say(engine, [7, 8], None)
+        assert sink.said == [("first", 2, 7), ("finished", 2, [7, 8])]
 
     _with_engine(test)
 
@@ -147,5 +154,41 @@ def test_stop_gives_everything_up_and_then_unloads() -> None:
         await engine.stop()
         assert sorted(engine.given_up) == [1, 2] and engine.is_unloaded
         assert sink.said == []
+
+    _with_engine(test)
+
+
+def test_an_engine_that_does_not_answer_warm_up_prompts_is_refused() -> None:
+    async def run() -> None:
+        engine = _Engine()
+        engine.warm = [3]
+        with pytest.raises(EngineError, match="a warm-up prompt was not answered: .* 1 tokens, 4 to 4 were"):
+            await engine.start(RecordingSink())
+        engine.longest = 19  # shorter than the shortest prompt and its answer: there is none to ask
+        await engine.start(RecordingSink())
+
+    asyncio.run(run())
+
+
+def test_what_keeps_an_engine_from_loading_is_said_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(error: Exception, named: str) -> None:
+        async def load(_: _Engine) -> EngineFacts:
+            raise error
+
+        monkeypatch.setattr(_Engine, "load", load)
+        with pytest.raises(EngineError, match=named):
+            await _Engine().start(RecordingSink())
+
+    asyncio.run(test(EngineError("no such argument"), "^no such argument"))
+    asyncio.run(test(MemoryError("too big"), "^scripted did not start: MemoryError: too big"))
+
+
+@pytest.mark.parametrize("tokens", [1, 10])
+def test_an_answer_of_another_length_than_asked_for_is_a_failure(tokens: int) -> None:
+    async def test(engine: _Engine, sink: RecordingSink) -> None:
+        engine.submit([_request(1)])
+        await _say(engine, [7] * tokens, None)
+        reason = f"scripted answered with {tokens} tokens, 2 to 9 were asked for"
+        assert sink.said[1:] == [("failed", 1, reason)]
 
     _with_engine(test)

@@ -42,7 +42,7 @@ class _Llm:
     async def generate(self, prompt: Any, parameters: Any, request_id: str) -> AsyncIterator[Any]:
         del prompt, request_id
         self.parameters.append(parameters)
-        yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=[1, 2], finish_reason="length")])
+        yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=[1, 2, 3, 4], finish_reason="length")])
 
 
 @pytest.fixture(params=[_Parameters, _OlderParameters])
