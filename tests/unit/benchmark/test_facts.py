@@ -74,7 +74,7 @@ def test_two_files_cannot_have_one_name(models: Path) -> None:
     assert set(all_facts()) == {"one"}
     all_facts.cache_clear()
     _write(models, "two", datasets=[SET])
-    with pytest.raises(ConfigError, match="d stands in one/benchmark.yaml"):
+    with pytest.raises(ConfigError, match="d is also in one/benchmark.yaml"):
         all_facts()
 
 
