@@ -149,7 +149,9 @@ def _long_keys(node: Node, mistakes: list[Mistake]) -> dict[str, Node]:
         if child is None or child.value is None:
             continue
         choice = keys.setdefault("dataset", replace(child, key=f"{node.key}.dataset", value={}))
-        if not isinstance(choice.value, dict) or long in choice.value:
+        if not isinstance(choice.value, dict):
+            continue  # then the data set itself is wrong, and is said to be
+        if long in choice.value:
             mistakes.append(Mistake(child.place, f"{child.key} and {choice.key}.{long} are one; keep one"))
             continue
         keys["dataset"] = replace(choice, value={**choice.value, long: child})

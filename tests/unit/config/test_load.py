@@ -94,6 +94,11 @@ BAD = {
         "dataset: 7",
         ["harness_config.dataset", "found 7"],
     ),
+    "path of a data set that is no name": (
+        f"dataset: {SYNTHETIC}",
+        "dataset: 7\n  dataset_path: x",
+        [":6:3: harness_config.dataset: expected", "found 7"],
+    ),
     "data set without a kind": ("kind: synthetic, ", "", [":6:3: harness_config.dataset.kind is missing"]),
     "min above max": (
         "max_tokens: 8",

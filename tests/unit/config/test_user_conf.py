@@ -93,7 +93,7 @@ def test_lookup_order_is_loadgens(tmp_path: Path) -> None:
         ("m.Server.min_query_count = 9223372036854775808", "overflows"),
         ("m.Server.ttft_latency = 9223372036855", "overflows"),
         ("m.Server.max_async_queries = 2147483648", "overflows"),
-        ("m.*.use_token_latencies = 2", "Give 0 or 1"),
+        ("m.*.use_token_latencies = 2", "must be 0 or 1"),
         ("*.*.qsl_rng_seed = 1", "embedded mlperf.conf"),
         ("*.*.mode = 2", "the harness sets the mode"),
         ("*.*.accuracy_log_sampling_target = 100", "audit.config"),
