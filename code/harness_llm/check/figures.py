@@ -111,7 +111,9 @@ def _rates(case: Case) -> Check:
             detail.number("result_samples_per_second"),
         )
         made = count / seconds if count and seconds else None
-        agrees = made is not None and rate is not None and math.isclose(made, rate, rel_tol=SIX_DIGITS)
+        agrees: bool | None = (
+            made is not None and rate is not None and math.isclose(made, rate, rel_tol=SIX_DIGITS)
+        )
         found, required = f"{rate} samples/s", f"{made} samples/s: {count} samples in {seconds} s"
     else:
         sent, longest = detail.integer("generated_query_duration"), detail.integer("result_max_latency_ns")
