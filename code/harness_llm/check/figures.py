@@ -52,7 +52,11 @@ def answer_length(case: Case) -> float | None:
     tokens, samples = detail.tokens_per_second, _samples_per_second(case)
     if tokens is None or not samples or not math.isfinite(tokens):
         return None
-    return tokens / samples
+    if case.scenario is Scenario.OFFLINE:
+        return tokens / samples
+    count = detail.integer("result_query_count") or 0
+    # Of the same time, LoadGen's rate of samples has one sample less (results.cc lines 761-819).
+    return tokens / samples * (count - 1) / count if count > 1 else None
 
 
 def _samples_per_second(case: Case) -> float | None:

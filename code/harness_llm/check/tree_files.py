@@ -28,7 +28,7 @@ _CATEGORIES = {
     "files.links": ("no symbolic link", "Put the file itself there."),
     "files.plain": ("plain files and folders only", "Remove it."),
     "files.size": ("no file above the limit", "Leave it out, or cut it as the rules allow."),
-    "files.encoding": ("UTF-8 text", "Write the file again as UTF-8."),
+    "files.encoding": ("UTF-8 text", ""),
     "files.blanks": ("names without blanks or control characters", "Rename it."),
     "files.names": ("names that every file system takes: short, unique without case", ""),
     "files.hidden": ("no name that begins with a dot", "Remove it, or rename it."),

@@ -63,7 +63,7 @@ def test_a_real_log_agrees_with_itself(tmp_path: Path, scenario: Scenario) -> No
     case = case_of(tmp_path, scenario)
     found = {check.name: check.passed for check in figure_checks(case)}
     assert set(found.values()) == {True} and len(found) == 5, found
-    assert answer_length(case) == pytest.approx(294, abs=1)
+    assert answer_length(case) == pytest.approx(294, rel=2e-5)
 
 
 @pytest.mark.parametrize(
