@@ -22,7 +22,7 @@ __all__ = ["ACCURACY_CHECKS"]
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
 _TRUNCATE = f"{INFERENCE} tools/submission/truncate_accuracy_log.py"
-_HASH = re.compile(r"^hash=([\w\d]+)$", re.MULTILINE)
+_HASH = re.compile(r"^hash=([\w\d]+)\r?$", re.MULTILINE)
 
 
 def _whole(case: Case) -> Iterator[Check]:
@@ -69,8 +69,8 @@ def _answers(case: Case) -> Iterator[Check]:
     problems = "; ".join(map(str, log.problems[:3]))
     yield case.check(
         "accuracy.answers",
-        not log.problems and log.entries > 0,
-        problems or f"{log.entries} whole answers",
+        not log.problems and (log.entries > 0 or log.is_truncated),
+        problems or f"{log.entries} whole answers{', truncated' if log.is_truncated else ''}",
         "LoadGen's accuracy log",
         source=f"{_CHECKER}/constants.py line 1404",
         remedy="Copy the log as LoadGen wrote it, truncated by `package` only.",
@@ -100,6 +100,15 @@ def _answers(case: Case) -> Iterator[Check]:
         remedy="Report n_tokens as the number of token ids in the answer.",
         path=log.path,
     )
+    yield case.check(
+        "accuracy.blank-answers",
+        log.blank == 0,
+        f"{log.blank} answers of which every token id is 0",
+        "token ids that a model generated",
+        source=f"{INFERENCE} loadgen/logging.cc, AsyncLog::LogAccuracy",
+        remedy="Put the accuracy log here as LoadGen wrote it.",
+        path=log.path,
+    )
 
 
 def _truncation(case: Case) -> Iterator[Check]:
@@ -125,7 +134,7 @@ def _hash(case: Case) -> Iterator[Check]:
     path = case.accuracy / ACCURACY_TXT
     text, _ = read_text(path)
     found = _HASH.findall(text)
-    good = len(found) == 1 and re.fullmatch(r"[0-9a-f]{64}", found[0]) is not None
+    good = len(found) == 1 and re.fullmatch(r"[0-9a-f]{64}", found[0]) is not None and int(found[0], 16) != 0
     wanted = "one line hash=<SHA-256 of the whole accuracy log>"
     log = case.accuracy_log
     if good and not log.is_truncated and log.entries and not log.problems:

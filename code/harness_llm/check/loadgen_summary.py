@@ -46,8 +46,9 @@ def _differences(case: Case) -> Iterator[str]:
     pairs: list[tuple[str, object, object]] = [
         ("validity", summary.validity, detail.value("result_validity")),
         ("scenario", summary.scenario, detail.value("effective_scenario")),
-        ("errors", summary.errors, detail.value("num_errors")),
     ]
+    if "num_errors" in detail.values:
+        pairs.append(("errors", summary.errors, detail.value("num_errors")))
     for key in ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed", "min_query_count"):
         pairs.append((key, summary.parameters.get(key), str(detail.value(f"effective_{key}"))))
     families = {

@@ -19,6 +19,7 @@ POLICIES = "mlcommons/inference_policies @ac93e89c"
 _LONGEST_TEXT = 600
 _SHARED_BY = 3  # so many files with the same failure are shown as one
 _SHOWN_PATHS = 3
+_SHOWN_RESULTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,14 @@ class Check:
 
     Attributes:
         name: What was looked at, `area.subject`; the same subject has the same name everywhere.
-        passed: Whether it is as it must be; None where it could not be judged or is reported only.
+        passed: True where it is as it must be; False where a rule is broken or the result is in doubt; None
+            for a note: true and worth knowing, but against no rule, or nothing that could be judged.
         found: What is there.
         required: What must be there.
         source: The rule, LoadGen or checker line that asks for it; empty where it is this project's own.
         remedy: What to do about it, as an imperative sentence; empty where it passed.
         path: The file or folder, relative to what was checked.
+        result: Folder of the result that it speaks of; empty where it is about all of them.
     """
 
     name: str
@@ -42,6 +45,12 @@ class Check:
     source: str = ""
     remedy: str = ""
     path: str = ""
+    result: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`pass`, `note` or `fail`."""
+        return {True: "pass", None: "note", False: "fail"}[self.passed]
 
 
 @dataclass(frozen=True)
@@ -74,42 +83,59 @@ class Report:
         """The checks that failed."""
         return tuple(check for check in self.checks if check.passed is False)
 
+    @property
+    def results(self) -> dict[str, str]:
+        """The verdict of each result by its own checks, in the order in which they were judged."""
+        failed = {check.result for check in self.failures}
+        places = dict.fromkeys(check.result for check in self.checks if check.result)
+        return {place: "fail" if place in failed else "pass" for place in places}
+
     def to_json(self) -> dict[str, Any]:
         """The report for machines; every value is text, a number, a boolean or None."""
-        counts = Counter({True: "passed", False: "failed", None: "not_judged"}[c.passed] for c in self.checks)
+        counts = Counter(check.verdict for check in self.checks)
         return {
-            "format": 1,
+            "format": 2,
             "kind": self.kind,
             "target": self.target,
             "round": self.round,
             "label": self.label,
             "simulated": self.simulated,
             "passed": self.passed,
-            "counts": {key: counts[key] for key in ("passed", "failed", "not_judged")},
-            "checks": [asdict(check) for check in self.checks],
+            "counts": {"passed": counts["pass"], "failed": counts["fail"], "notes": counts["note"]},
+            "results": self.results,
+            "checks": [{**asdict(check), "verdict": check.verdict} for check in self.checks],
         }
 
-    def render(self, *, only_failures: bool = False) -> str:
-        """The report for people, grouped by file: what passed in a line, what failed with what to do.
+    def render(self, *, only_failures: bool = False, every: bool = False) -> str:
+        """The report for people: verdict of each result, what failed with what to do, notes, counts.
 
-        A failure that many files share, such as the seeds of another round, stands once, before all others.
+        What several files share stands once, with the first of them; `every` lists them all.
 
         Args:
-            only_failures: Leave out what passed or could not be judged.
+            only_failures: Leave out notes and what passed.
+            every: Every check by its file, also what passed.
         """
-        shared: dict[Check, list[str]] = {}
-        for check in self.failures:
-            shared.setdefault(replace(check, path=""), []).append(check.path or self.target)
-        shared = {check: paths for check, paths in shared.items() if len(paths) >= _SHARED_BY}
-        blocks = ["\n".join([*_shown_paths(paths), *_lines(check)]) for check, paths in shared.items()]
-        groups: dict[str, list[Check]] = {}
-        for check in self.checks:
-            wanted = check.passed is False or not only_failures
-            if wanted and replace(check, path="") not in shared:
-                groups.setdefault(check.path, []).append(check)
-        for path, checks in groups.items():
-            blocks.append("\n".join([path or self.target, *(line for c in checks for line in _lines(c))]))
-        return "\n\n".join([*blocks, self._verdict()])
+        blocks = [self._results()] if self.results else []
+        blocks += _kinds(self.failures, self.target, every=every)
+        if not only_failures:
+            notes = [check for check in self.checks if check.passed is None]
+            blocks += _kinds(notes, self.target, every=every) if every else [_note_lines(notes)]
+            if every:
+                blocks += _by_file([check for check in self.checks if check.passed], self.target)
+        return "\n\n".join([*filter(None, blocks), self._verdict()])
+
+    def _results(self) -> str:
+        """A line a result; where there are many, only the failed ones and a count."""
+        results = self.results
+        counted = Counter(check.result for check in self.failures)
+        shown = [
+            f"  {verdict.upper() if verdict == 'fail' else verdict}  {place}"
+            + (f": {counted[place]} failed" if counted[place] else "")
+            for place, verdict in results.items()
+            if len(results) <= _SHOWN_RESULTS or verdict == "fail"
+        ]
+        good = sum(verdict == "pass" for verdict in results.values())
+        return "\n".join([f"{good} of {len(results)} results pass by their own checks", *shown])
 
     def _verdict(self) -> str:
         counts = self.to_json()["counts"]
@@ -117,20 +143,56 @@ class Report:
         verdict = "PASSED" if self.passed else "FAILED"
         return (
             f"{verdict} by the rules of {self.round} ({self.label}{simulated}): "
-            f"{counts['passed']} passed, {counts['failed']} failed, {counts['not_judged']} not judged"
+            f"{counts['passed']} passed, {counts['failed']} failed, {counts['notes']} notes"
         )
 
 
-def _shown_paths(paths: list[str]) -> list[str]:
-    more = len(paths) - _SHOWN_PATHS
-    return [*paths[:_SHOWN_PATHS], *([f"and {more} more"] if more > 0 else [])]
+def _kinds(checks: Iterable[Check], target: str, *, every: bool) -> list[str]:
+    """A block for each different finding, with the files that have it."""
+    places: dict[Check, list[str]] = {}
+    for check in checks:
+        places.setdefault(replace(check, path="", result=""), []).append(check.path or target)
+    shared = {check: paths for check, paths in places.items() if len(paths) >= _SHARED_BY}
+    blocks = ["\n".join([*_shown_paths(paths, every), *_lines(check)]) for check, paths in shared.items()]
+    by_file: dict[str, list[Check]] = {}
+    for check, paths in places.items():
+        for path in paths if check not in shared else ():
+            by_file.setdefault(path, []).append(check)
+    return blocks + [
+        "\n".join([path, *(line for c in some for line in _lines(c))]) for path, some in by_file.items()
+    ]
+
+
+def _by_file(checks: Iterable[Check], target: str) -> list[str]:
+    groups: dict[str, list[Check]] = {}
+    for check in checks:
+        groups.setdefault(check.path or target, []).append(check)
+    return ["\n".join([path, *(line for c in some for line in _lines(c))]) for path, some in groups.items()]
+
+
+def _note_lines(notes: Iterable[Check]) -> str:
+    """A line for each kind of note: how often, and what the first one found."""
+    kinds: dict[str, list[Check]] = {}
+    for check in notes:
+        kinds.setdefault(check.name, []).append(check)
+    lines = []
+    for name, checks in kinds.items():
+        count = f" ({len(checks)} times)" if len(checks) > 1 else ""
+        lines.append(f"  note  {name}{count}: {checks[0].found}" + (f" [{checks[0].path}]" if count else ""))
+    return "\n".join(lines)
+
+
+def _shown_paths(paths: list[str], every: bool) -> list[str]:
+    more = 0 if every else len(paths) - _SHOWN_PATHS
+    shown = paths[:_SHOWN_PATHS] if more > 0 else paths
+    return [*shown, *([f"and {more} more (--all lists them)"] if more > 0 else [])]
 
 
 def _lines(check: Check) -> list[str]:
-    """One line for what passed or was not judged; a block with the rule and the remedy for what failed."""
+    """One line for what passed or is a note; a block with the rule and the remedy for what failed."""
     if check.passed is not False:
         required = f" (required: {check.required})" if check.required not in ("", check.found) else ""
-        return [f"  {'pass' if check.passed else '-   '}  {check.name}: {check.found}{required}"]
+        return [f"  {check.verdict}  {check.name}: {check.found}{required}"]
     parts = {
         "found": check.found,
         "required": check.required,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ _MEASUREMENTS = (
     "weight_data_types",
     "weight_transformations",
 )
+_PLACEHOLDERS = frozenset({"tbd", "todo", "na", "none", "xxx", "placeholder", "to", "be", "done"})
 _RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
 
 
@@ -109,8 +111,8 @@ def measurement_checks(path: Path, root: Path) -> Iterator[Check]:
 def readme_checks(path: Path, root: Path) -> Iterator[Check]:
     """The README of one result: how to run it again."""
     problem = file_problem(path)
-    text = "" if problem else read_text(path)[0]
-    good = problem is None and bool(text.strip())
+    text, unreadable = ("", None) if problem else read_text(path)
+    good = problem is None and bool(text.strip() or unreadable)  # another encoding is files.encoding's
     yield Check(
         "readme.file",
         good,
@@ -122,12 +124,30 @@ def readme_checks(path: Path, root: Path) -> Iterator[Check]:
     )
 
 
+def is_text_with_words(path: Path) -> bool:
+    """Whether a document says anything: more than blanks and a placeholder such as TBD."""
+    if file_problem(path) is not None:
+        return False
+    text, problem = read_text(path)
+    if problem:  # a PDF, or another encoding: a document all the same
+        return True
+    return bool(set(re.findall(r"[a-z]{2,}", text.lower())) - _PLACEHOLDERS)
+
+
 def documentation_checks(folder: Path, root: Path, *, is_required: bool) -> Iterator[Check]:
-    """The submitter's documentation: calibration, and the path from the network; required in closed."""
+    """The submitter's documentation: calibration, and the path from the network; required in closed.
+
+    Args:
+        folder: The submitter's folder.
+        root: What is being checked.
+        is_required: Whether a missing document is a fault.
+    """
+    documentation = folder / "documentation"
+    # Either place is official: submission_checker_old.py looks into both.
     calibration = [
         entry
-        for entry in _files(folder)
-        if entry.name.startswith("calibration") and file_problem(entry) is None
+        for entry in (*_files(documentation), *_files(folder))
+        if entry.name.lower().startswith("calibration") and is_text_with_words(entry)
     ]
     for name, found, wanted, source, remedy in (
         (
@@ -139,7 +159,7 @@ def documentation_checks(folder: Path, root: Path, *, is_required: bool) -> Iter
         ),
         (
             "bandwidth",
-            bandwidth_document(folder),
+            bandwidth_document(documentation),
             "documentation/bandwidth.md, or a document that states the bandwidth from NIC to accelerator",
             f"{POLICIES} inference_rules.adoc lines 450-456",
             "Describe NICs, their bandwidth, and the data path to the accelerators, "
@@ -153,7 +173,7 @@ def documentation_checks(folder: Path, root: Path, *, is_required: bool) -> Iter
             wanted,
             source,
             "" if found or not is_required else remedy,
-            relative(folder, root),
+            relative(documentation, root),
         )
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.check.figures import figure_checks
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import error_check, loadgen_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE, POLICIES
@@ -143,6 +144,21 @@ def _issued(case: Case, loaded: int | None) -> Iterator[Check]:
         remedy="Run the test to its end with the rules' sample counts.",
         path=detail.path,
     )
+    if case.rules and offline:
+        asked = detail.integer("effective_samples_per_query")
+        enough = asked is not None and asked >= least
+        yield case.check(
+            "performance.samples-per-query",
+            enough if case.is_strict else (enough or None),
+            asked,
+            f"at least {least}: what target_qps, min_duration and min_query_count ask for, before LoadGen "
+            "fills the last copy of the data set",
+            source=f"{INFERENCE} tools/submission/submission_checker/checks/"
+            "performance_check.py lines 350-360",
+            remedy=f"Set {case.loadgen_model}.Offline.min_query_count = {least} in user.conf and run the "
+            "test again.",
+            path=detail.path,
+        )
 
 
 def _token_latencies(case: Case) -> Iterator[Check]:
@@ -173,9 +189,10 @@ def _left_overs(case: Case) -> Iterator[Check]:
         "max_query_count",
     )
     left = [key for key in keys if detail.value(f"effective_{key}") not in (0, False, None)]
+    bounds_only = all(key.startswith("max_") for key in left) and not case.is_strict
     yield case.check(
         "performance.no-audit",
-        not left,
+        not left or (None if bounds_only else False),
         ", ".join(f"{key} {detail.value(f'effective_{key}')}" for key in left) or "none",
         "no setting of a compliance run, no upper bound",
         source=f"{POLICIES} inference_rules.adoc; {INFERENCE} compliance/TEST06/audit.config",
@@ -235,6 +252,7 @@ PERFORMANCE_CHECKS = (
     _whole,
     summary_checks,
     _verdict,
+    figure_checks,
     _errors,
     _seeds,
     _loadgen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
     checks.extend(guarded("run", RUN_JSON, lambda: record_checks(run_dir, record, known, round_name)))
     checks.extend(guarded("dataset", SHARED_SAMPLES, lambda: dataset_checks(run_dir, record, known)))
     for case in _cases(run_dir, record, known, round_name):
-        checks.extend(guarded("test", relative(case.folder, run_dir), partial(_test_checks, case)))
-        checks.extend(scenario_checks(case))
+        place = relative(case.folder, run_dir)
+        own = [*guarded("test", place, partial(_test_checks, case)), *scenario_checks(case)]
+        checks.extend(replace(check, result=place) for check in own)
     whole = any(check.name == "dataset.official" and check.passed for check in checks)
     label = "official" if known and whole else "unofficial"
     return Report("run", str(run_dir), round_name, label, record.simulated, tuple(checks))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness_llm import rules
 from harness_llm.check.model import INFERENCE
 from harness_llm.logs.source import read_text
-from harness_llm.results.accuracy_txt import has_wrapped_numbers, official_scores
+from harness_llm.results.accuracy_txt import official_scores, wrapped_numbers
 from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import AccuracyRecord
@@ -59,10 +59,12 @@ def _scores(case: Case) -> Iterator[Check]:
     )
     if problem:
         return
+    judged = {row.metric for row in case.rules.accuracy} | {case.rules.length.metric} if case.rules else None
+    wrapped = [name for name in wrapped_numbers(text) if judged is None or name in judged]
     yield case.check(
         "accuracy.form",
-        not has_wrapped_numbers(text) and bool(official_scores(text)),
-        "scores wrapped in np.…(…)" if has_wrapped_numbers(text) else f"{len(official_scores(text))} scores",
+        not wrapped and bool(official_scores(text)),
+        f"{', '.join(wrapped)} wrapped in np.…(…)" if wrapped else f"{len(official_scores(text))} scores",
         "plain numbers, as 'rouge1': 44.43",
         source=f"{_CHECKER}/constants.py lines 1804-1831",
         remedy="Write plain Python numbers, not numpy's.",

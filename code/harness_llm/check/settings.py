@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.model import INFERENCE
+from harness_llm.config.user_conf import is_ignored_line
 from harness_llm.core import Mode, Scenario
 from harness_llm.logs.detail import SIX_DIGITS
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS_CHECKS"]
 
 _READER = f"{INFERENCE} loadgen/test_settings_internal.cc"
+# What user.conf can change in accuracy mode: every sample is asked once, whatever the durations and counts.
+_IN_ACCURACY = frozenset({"accuracy_sample_count_override", "ttft_latency", "tpot_latency"})
 # user.conf key -> key in the detail log, and what one unit of user.conf is there.
 _LOGGED: dict[str, tuple[str, float]] = {
     "min_duration": ("requested_min_duration_ms", 1),
@@ -58,15 +61,20 @@ def _file(case: Case) -> Iterator[Check]:
     )
     if conf.missing:
         return
-    yield case.check(
-        "conf.lines",
-        not conf.problems,
-        "; ".join(f"line {problem}" for problem in conf.problems[:5]) or "every line is read",
-        "no line that LoadGen ignores or changes in silence",
-        source=f"{_READER} lines 606-811",
-        remedy="Correct these lines and run the test again.",
-        path=case.user_conf,
-    )
+    for name, problems, passed in (
+        ("conf.lines", [text for text in conf.problems if not is_ignored_line(text)], _of_other_run(case)),
+        ("conf.ignored-lines", [text for text in conf.problems if is_ignored_line(text)], None),
+    ):
+        yield case.check(
+            name,
+            passed if problems else True,
+            "; ".join(f"line {problem}" for problem in problems[:5]) or "none",
+            "no line that LoadGen changes in silence" if name == "conf.lines" else "LoadGen reads every line",
+            source=f"{_READER} lines 606-811",
+            remedy="If the run was meant to have these settings, correct the lines and run the test again; "
+            "if not, remove them.",
+            path=case.user_conf,
+        )
     known = rules.conf_names() | {
         case.loadgen_model,
         rules.loadgen_model(case.benchmark, Scenario.INTERACTIVE),
@@ -90,7 +98,7 @@ def _rate(case: Case) -> Iterator[Check]:
     found = case.settings.get("target_qps")
     yield case.check(
         "conf.target-qps",
-        found is not None and found > 0,
+        (found is not None and found > 0) or _of_other_run(case),
         found,
         f"{case.loadgen_model}.{case.scenario.loadgen_name}.target_qps above 0",
         source="conf:195-199",
@@ -99,10 +107,23 @@ def _rate(case: Case) -> Iterator[Check]:
     )
 
 
+def _of_other_run(case: Case) -> bool | None:
+    """What a user.conf that does not fit the log is.
+
+    A fault in a run folder, whose files were written by one run; a note in a tree, where the log has the
+    settings that count and no rule asks for the performance run's own file.
+    """
+    return None if case.layout == "tree" else False
+
+
 def _open_only(case: Case) -> Iterator[Check]:
     if not case.is_strict or case.conf.missing:
         return
-    found = [f"{entry.name} (line {entry.line})" for entry in case.conf.conf.open_only(case.loadgen_model)]
+    found = [
+        f"{entry.name} (line {entry.line})"
+        for entry in case.conf.conf.open_only(case.loadgen_model)
+        if entry.scenario in (case.scenario.loadgen_name, "*")
+    ]
     yield case.check(
         "conf.closed",
         not found,
@@ -128,7 +149,7 @@ def _used(case: Case) -> Iterator[Check]:
         differences = list(_differences(case, detail, area))
         yield case.check(
             f"{area}.user-conf",
-            not differences,
+            not differences or _of_other_run(case),
             "; ".join(differences) or "as user.conf has it",
             "the settings of this user.conf",
             source=f"{_READER} lines 735-811",
@@ -147,8 +168,8 @@ def _differences(case: Case, detail: DetailLog, area: str) -> Iterator[str]:
             wanted["min_query_count"] = float(case.rules.samples.offline_queries)
     wanted |= {key: float(value) for key, value in case.settings.items()}
     for key, value in wanted.items():
-        if key not in logged or (area == "accuracy" and key == "target_qps"):
-            continue  # the rate does not matter to accuracy, and submitters do change it
+        if key not in logged or (area == "accuracy" and key not in _IN_ACCURACY):
+            continue
         name, unit = logged[key]
         found = detail.value(name)
         if not isinstance(found, int | float) or not math.isclose(found, value * unit, rel_tol=SIX_DIGITS):

@@ -78,7 +78,8 @@ def _submitter(submitter: Submitter, checks: list[Check]) -> Iterator[Case]:
     cases = []
     for found in collect_cases(submitter, checks):
         case = replace(found, is_simulated=_is_simulated(submitter, found))
-        checks.extend(_result(submitter, case))
+        place = relative(case.folder, submitter.root)
+        checks.extend(replace(check, result=place) for check in _result(submitter, case))
         cases.append(case)
         yield case
     if cases:

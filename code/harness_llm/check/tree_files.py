@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 __all__ = ["file_checks", "folders"]
 
 _TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}
-_JUNK_NAMES = {".DS_Store", "__pycache__", ".git", "Thumbs.db", ".ipynb_checkpoints", ".lock"}
+_JUNK_NAMES = {"__pycache__", "Thumbs.db"}
 _JUNK_SUFFIXES = (".pyc", "~", ".swp", ".tmp", ".orig", ".bak")
 _LONGEST_PATH = 240  # Windows checkouts of the results repository
 _MOST_FILES = 200_000
 _CHUNK = 1 << 20
+_REPOSITORY = "mlcommons/inference @b66003e1 tools/submission/repository_checks.sh"
+_NOTES = frozenset({"files.names", "files.encoding", "files.leftovers"})  # useful to know, asked by no rule
 _CATEGORIES = {
     "files.links": ("no symbolic link", "Put the file itself there."),
     "files.plain": ("plain files and folders only", "Remove it."),
     "files.size": ("no file above the limit", "Leave it out, or cut it as the rules allow."),
-    "files.encoding": ("UTF-8 text", "Write the file again as UTF-8."),
-    "files.names": ("printable names without blanks, short and unique without case", "Rename it."),
-    "files.junk": ("no editor, cache or version-control files", "Remove it."),
+    "files.encoding": ("UTF-8 text", ""),
+    "files.blanks": ("names without blanks or control characters", "Rename it."),
+    "files.names": ("names that every file system takes: short, unique without case", ""),
+    "files.hidden": ("no name that begins with a dot", "Remove it, or rename it."),
+    "files.leftovers": ("no editor, cache or version-control files", ""),
+    "files.empty-folders": ("no empty folder", "Remove it: git does not keep it."),
     "files.readable": ("everything readable", "Give read permission, or remove it."),
 }
 
@@ -50,10 +55,10 @@ def file_checks(root: Path) -> Iterator[Check]:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         yield Check(
             category,
-            not found,
+            not found or (None if category in _NOTES else False),
             "; ".join(found[:5]) + more if found else f"{count} files",
             required,
-            rules.expand_source(limit.source) if category == "files.size" else "",
+            rules.expand_source(limit.source) if category == "files.size" else _REPOSITORY,
             remedy if found else "",
             str(found[0]).partition(": ")[0] if found else "",
         )
@@ -84,10 +89,14 @@ def _walk(root: Path, faults: dict[str, list[str]]) -> Iterator[Path]:
         for name in sorted((*folders, *names)):
             if lowered.setdefault(name.lower(), name) != name:
                 faults["files.names"].append(f"{_shown(place / name, root)}: as {lowered[name.lower()]}")
-            if name in _JUNK_NAMES or name.endswith(_JUNK_SUFFIXES):
-                faults["files.junk"].append(_shown(place / name, root))
-            if name in folders and not (place / name).is_symlink() and _is_bad_name(name):
-                faults["files.names"].append(_shown(place / name, root))
+            if name.startswith("."):
+                faults["files.hidden"].append(_shown(place / name, root))
+            elif name in _JUNK_NAMES or name.endswith(_JUNK_SUFFIXES):
+                faults["files.leftovers"].append(_shown(place / name, root))
+            if category := _bad_name(name):
+                faults[category].append(_shown(place / name, root))
+        if not folders and not names and place != root:
+            faults["files.empty-folders"].append(_shown(place, root))
         yield from (place / name for name in folders if (place / name).is_symlink())
         yield from (place / name for name in names)
 
@@ -105,7 +114,7 @@ def _faults(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     if not stat.S_ISREG(status.st_mode):
         yield "files.plain", shown
         return
-    if _is_bad_name(path.name) or len(shown) > _LONGEST_PATH:
+    if len(shown) > _LONGEST_PATH:
         yield "files.names", shown
     limit = int(rules.table().run.max_file_bytes.value)
     if status.st_size > limit:
@@ -131,8 +140,11 @@ def _text_faults(path: Path, shown: str) -> Iterator[tuple[str, str]]:
         yield "files.encoding", f"{shown}: begins with a byte order mark"
 
 
-def _is_bad_name(name: str) -> bool:
-    return not name.isprintable() or any(char.isspace() or char in '<>:"|?*\\' for char in name)
+def _bad_name(name: str) -> str:
+    """The category of what is wrong with a name; empty where nothing is."""
+    if not name.isprintable() or any(char.isspace() for char in name):
+        return "files.blanks"
+    return "files.names" if any(char in '<>:"|?*\\' for char in name) else ""
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -21,11 +21,19 @@ def check_verb(
         Division | None, typer.Option(help="For a tree: the one to check; without it both.")
     ] = None,
     failures: Annotated[bool, typer.Option("--failures", help="List only what failed.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="List every check, and every file that shares a finding.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a run folder or a tree against every rule; each failure says what to do."""
     if code := report_check(
-        existing(path), known_round(round_name), division, only_failures=failures, as_json=as_json
+        existing(path),
+        known_round(round_name),
+        division,
+        only_failures=failures,
+        every=every,
+        as_json=as_json,
     ):
         raise typer.Exit(code)
 
@@ -36,6 +44,7 @@ def report_check(
     division: Division | None = None,
     *,
     only_failures: bool = False,
+    every: bool = False,
     as_json: bool = False,
 ) -> int:
     """Check a run folder or a tree and write the report.
@@ -51,5 +60,5 @@ def report_check(
     if as_json:
         print_json(report.to_json())
     else:
-        print_text(report.render(only_failures=only_failures))
+        print_text(report.render(only_failures=only_failures, every=every))
     return 0 if report.passed else EXIT_INVALID

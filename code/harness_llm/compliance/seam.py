@@ -111,11 +111,13 @@ class Recheck:
         faults: What speaks against them; empty for nothing.
         required: What they must be, for people.
         source: Rule or script that asks for it, as the rules table spells sources.
+        remarks: What is worth knowing, though the official verification accepts it.
     """
 
     faults: tuple[str, ...]
     required: str
     source: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,19 @@ class AuditTest(ABC):
             ]
         return "\n".join(lines) + "\n"
 
-    def logged_settings(self, scenario: Scenario) -> dict[str, Any]:
-        """What LoadGen's detail log says of a run that was made with this audit.config."""
+    def logged_settings(self, scenario: Scenario, round_name: str = rules.LATEST_ROUND) -> dict[str, Any]:
+        """What LoadGen's detail log says of a run that was made with the audit.config of a round."""
+        order, since = rules.rounds(), self.row.audit_since
+        asked = [
+            (key, value)
+            for key, value in self.row.audit.items()
+            if key not in since or order.index(round_name) >= order.index(since[key])
+        ]
         names = {
             "mode": ("effective_test_mode", _LOGGED_MODE[self.row.audit["mode"]]),
             "min_duration": ("requested_min_duration_ms", self.row.audit["min_duration"]),
         }
-        logged = [names.get(key, (f"requested_{key}", value)) for key, value in self.row.audit.items()]
+        logged = [names.get(key, (f"requested_{key}", value)) for key, value in asked]
         return {**dict(logged), "effective_scenario": scenario.loadgen_name}
 
     # ------------------------------------------------------------------ after the run

@@ -7,10 +7,18 @@ import numpy as np
 
 from harness_llm.compliance.seam import AuditTest, Evidence, Recheck, VerdictLine, Verification
 from harness_llm.core import Scenario
-from harness_llm.logs.accuracy_log import AccuracyEntry, LoggedAnswer, iterate_entries, read_answers
+from harness_llm.logs.accuracy_log import (
+    AccuracyEntry,
+    AccuracyLog,
+    LoggedAnswer,
+    iterate_entries,
+    read_answers,
+)
 from harness_llm.logs.source import LogError
 
 _SCRIPT = "mlcommons/inference @b66003e1 compliance/TEST06/run_verification.py"
+_SCRIPT_END = 2  # run_verification.py --eos_token_id
+_TWICE = "ends with end of sequence twice"
 _MOST_HALF_LINES = 2  # one on each side of a cut
 
 
@@ -59,10 +67,14 @@ class Test06(AuditTest):
 
     def recheck(self, log: Path, scenario: Scenario, end_tokens: frozenset[int]) -> Recheck:
         """All of the verification; ends of sequence where end tokens are known."""
+        found = tuple(_faults(log, scenario, end_tokens))
+        # The official script looks for its own default, token 2, unless it is told another.
+        remarks = () if _SCRIPT_END in end_tokens else tuple(text for text in found if text.endswith(_TWICE))
         return Recheck(
-            tuple(_faults(log, scenario, end_tokens)),
+            tuple(text for text in found if text not in remarks),
             "answers that begin with the reported first token, end at most once, and are as long as counted",
             f"{_SCRIPT} lines 67-103",
+            remarks,
         )
 
 
@@ -82,7 +94,8 @@ def _blame(samples: list[int], what: str) -> list[str]:
 
 
 def _faults(log: Path, scenario: Scenario, end_tokens: frozenset[int]) -> Iterator[str]:
-    ends = frozenset(token.to_bytes(4, "little").hex().upper() for token in end_tokens)
+    width = AccuracyLog.read(log).token_bytes
+    ends = frozenset(token.to_bytes(width, "little").hex().upper() for token in end_tokens)
     entries, half_lines, cut = 0, 0, False
     for entry in iterate_entries(log):
         if entry is None:
@@ -94,20 +107,23 @@ def _faults(log: Path, scenario: Scenario, end_tokens: frozenset[int]) -> Iterat
                 return
         else:
             entries += 1
-            yield from _entry_faults(entry, scenario, ends)
+            yield from _entry_faults(entry, scenario, ends, 2 * width)
     if half_lines and not cut:
         yield f"{half_lines} lines that are not entries"
     if not entries:
         yield "no answer"
 
 
-def _entry_faults(entry: AccuracyEntry, scenario: Scenario, ends: frozenset[str]) -> Iterator[str]:
-    if entry.token_count is None or len(entry.data) != 8 * entry.token_count:
-        length = len(entry.data) / 8
+def _entry_faults(
+    entry: AccuracyEntry, scenario: Scenario, ends: frozenset[str], digits: int
+) -> Iterator[str]:
+    """What is wrong with an answer; `digits` are the hexadecimal digits of a token."""
+    if entry.token_count is None or len(entry.data) != digits * entry.token_count:
+        length = len(entry.data) / digits
         yield f"sample {entry.sample}: token_count {entry.token_count}, data of {length:g} tokens"
     if scenario.is_timed_per_token and (not entry.token_data or not entry.data.startswith(entry.token_data)):
         reported = entry.token_data or "none"
-        yield f"sample {entry.sample}: reported first token {reported}, {entry.data[:8]} in data"
-    last = entry.data[-16:].upper()
-    if len(entry.data) % 8 == 0 and last[:8] in ends and last[8:] in ends:
-        yield f"sample {entry.sample}: ends with end of sequence twice"
+        yield f"sample {entry.sample}: reported first token {reported}, {entry.data[:digits]} in data"
+    last = entry.data[-2 * digits :].upper()
+    if len(entry.data) % digits == 0 and last[:digits] in ends and last[digits:] in ends:
+        yield f"sample {entry.sample}: {_TWICE}"

@@ -22,8 +22,10 @@ from harness_llm.errors import ConfigError
 __all__ = ["ConfEntry", "UserConf", "parse_conf"]
 
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
-_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what C's strtod reads whole
 _WORD = re.compile(r"[^ \t\r\v\f]+")  # what C++ `>>` reads
+_FOREIGN_KEY = "LoadGen knows no key"
+_COMMENT_KEY = "LoadGen takes this for a key"
 _FORM = "Write `model.Scenario.key = value`, with spaces around `=` and nothing after the value."
 
 
@@ -79,10 +81,19 @@ def parse_conf(text: str) -> tuple[list[ConfEntry], list[str]]:
     return entries, problems
 
 
+def is_ignored_line(problem: str) -> bool:
+    """Whether a problem of `parse_conf` is a line that LoadGen passes over, and no setting by mistake.
+
+    A key that is not LoadGen's own, or a comment without a blank after its `#`, changes nothing; a known key
+    under a wrong name, or a value that LoadGen would change, is a setting that somebody believes in.
+    """
+    return _FOREIGN_KEY in problem or _COMMENT_KEY in problem
+
+
 def _parse_line(words: list[str], number: int) -> ConfEntry | str:
     shown = " ".join(words)
     if words[0].startswith("#"):
-        return f"`{shown}`: LoadGen takes this for a key. Put a space after `#`."
+        return f"`{shown}`: {_COMMENT_KEY}. Put a space after `#`."
     if len(words) != 3 or words[1] != "=":
         hint = " A comment after a value makes LoadGen refuse the file." if "#" in shown else ""
         return f"`{shown}`: not of the form `model.Scenario.key = value`.{hint} {_FORM}"
@@ -92,7 +103,7 @@ def _parse_line(words: list[str], number: int) -> ConfEntry | str:
     model, scenario, key = parts
     known = KEYS.get(key)
     if known is None:
-        return f"`{words[0]}`: LoadGen knows no key `{key}`.{_did_you_mean(key, KEYS)}"
+        return f"`{words[0]}`: {_FOREIGN_KEY} `{key}`.{_did_you_mean(key, KEYS)}"
     if problem := _scenario_problem(model, scenario, key, known):
         return f"`{words[0]}`: {problem}"
     value = _read_value(words[2], known)
@@ -124,12 +135,12 @@ def _read_value(text: str, known: ConfKey) -> int | float | str:
             return "no decimal number. Give one such as 79 or 79.5."
         return number if number <= known.largest else f"above {known.largest}, the largest that makes sense."
     if not _INTEGER.fullmatch(text):
+        if re.fullmatch(r"0[0-9]+", text):
+            return "LoadGen reads a leading zero as octal. Drop the zero."
         if _NUMBER.fullmatch(text):
             whole = re.match(r"[0-9]+", text)
             cut = whole.group() if whole else 0
             return f"LoadGen would cut it to {cut}. Give a whole number without exponent."
-        if re.fullmatch(r"0[0-9]+", text):
-            return "LoadGen reads a leading zero as octal. Drop the zero."
         return "no whole decimal number."
     if int(text) > known.largest:
         return f"above {known.largest}, where LoadGen overflows."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness_llm.logs.source import LogError, read_lines
@@ -20,6 +22,8 @@ SIX_DIGITS = 1e-5
 _PREFIX = ":::MLLOG "
 _KEPT_MESSAGES = 50
 _KEPT_PROBLEMS = 20
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_ERRORS_COUNTED_SINCE = "2025-04-15"  # num_errors: mlcommons/inference @fd021be1 loadgen/results.cc
 _LARGEST = 2**64  # LoadGen's whole numbers have 64 bits; a longer one is damage, and fits no float
 
 
@@ -50,6 +54,8 @@ class DetailLog:
         problems: What is wrong with the file itself: missing, cut, no MLLOG line, no JSON.
         changed: Keys of results and settings that appear more than once with different values.
         processes: Number of distinct process ids: LoadGen writes one process's log.
+        backward: First line whose time is before that of an earlier line; 0 where times only grow.
+        times_ms: Last `time_ms` of every key, ms since the logger began.
     """
 
     path: Path
@@ -59,6 +65,8 @@ class DetailLog:
     problems: tuple[LogError, ...] = ()
     changed: tuple[str, ...] = ()
     processes: int = 0
+    backward: int = 0
+    times_ms: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> DetailLog:
@@ -78,6 +86,8 @@ class DetailLog:
             problems=tuple(named),
             changed=tuple(sorted(reader.changed)),
             processes=len(reader.pids),
+            backward=reader.backward,
+            times_ms=reader.times_ms,
         )
 
     def value(self, key: str) -> Any:
@@ -136,12 +146,31 @@ class _Reader:
         self.error_lines = 0
         self.changed: set[str] = set()
         self.pids: set[int] = set()
+        self.backward = 0
+        self.times_ms: dict[str, float] = {}
+        self._latest_ms = -math.inf
 
     @property
     def is_complete(self) -> bool:
-        """Whether the lines are there that LoadGen writes last: num_errors, or power_end in accuracy mode."""
-        is_accuracy = self.values.get("effective_test_mode") == "AccuracyOnly"
-        return ("power_end" if is_accuracy else "num_errors") in self.values
+        """Whether the lines are there that LoadGen writes last, which differ by mode and by LoadGen's age."""
+        if self.values.get("effective_test_mode") == "AccuracyOnly":
+            return "power_end" in self.values
+        return "num_errors" in self.values or (self._counts_no_errors and self._has_results)
+
+    @property
+    def _counts_no_errors(self) -> bool:
+        """Whether the log is of a LoadGen before num_errors came to it, as in all of round v5.0."""
+        committed = str(self.values.get("loadgen_git_commit_date", ""))[:10]
+        if _DATE.fullmatch(committed):
+            return committed < _ERRORS_COUNTED_SINCE
+        return str(self.values.get("loadgen_version", "")).startswith("5.0.")
+
+    @property
+    def _has_results(self) -> bool:
+        closing = ("result_tokens_per_second", "result_completed_tokens_per_second")
+        if self.values.get("requested_use_token_latencies") is True:
+            return any(key in self.values for key in closing)
+        return "result_99.90_percentile_latency_ns" in self.values
 
     def take(self, number: int, line: str | LogError) -> LogError | None:
         """Take one line; gives what is wrong with it, or None."""
@@ -154,6 +183,7 @@ class _Reader:
             key, value, metadata = found["key"], found["value"], found["metadata"]
             is_error = metadata["is_error"]
             self.pids.add(int(metadata.get("pid", 0)))
+            time_ms = float(found.get("time_ms", 0))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return LogError(None, number, f"no complete JSON record: {line[-80:]!r}")
         if not isinstance(key, str):
@@ -169,4 +199,8 @@ class _Reader:
         ):
             self.changed.add(key)
         self.values[key] = value
+        self.times_ms[key] = time_ms
+        if time_ms < self._latest_ms and not self.backward:
+            self.backward = number
+        self._latest_ms = max(self._latest_ms, time_ms)
         return None

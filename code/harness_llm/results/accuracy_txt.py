@@ -14,6 +14,7 @@ _SCORE = re.compile(
     r"'(?P<name>\w+)':(?P<gap>\s*)(?P<wrap>np\.\w+\()?'?"
     r"(?P<number>[-+]?\d[\d.]*(?:[eE][-+]?\d+)?)'?(?P<end>[,}\s])?"
 )
+_WRAPPED = re.compile(r"'(\w+)':\s*np\.\w+\(")
 _OFFICIAL_NUMBER = re.compile(r"\d[\d.]*")
 
 
@@ -62,6 +63,6 @@ def official_scores(text: str) -> dict[str, float]:
     return {score.name: score.value for score in scores_in(text) if score.is_official}
 
 
-def has_wrapped_numbers(text: str) -> bool:
-    """Whether numpy wrapped a number, e.g. `np.float64(44.4)`, so that the official checker misses it."""
-    return re.search(r"np\.\w+\(", text) is not None
+def wrapped_numbers(text: str) -> list[str]:
+    """Names whose number numpy wrapped, e.g. `np.float64(44.4)`, so that the official checker misses it."""
+    return _WRAPPED.findall(text)

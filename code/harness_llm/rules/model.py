@@ -210,6 +210,7 @@ class ComplianceTest(_Row):
     Attributes:
         result_file: File that the verification writes into the test's folder.
         audit: Keys of audit.config, all under `*.*.`.
+        audit_since: First round whose logs must show a key of `audit`; a key that is not named holds for all.
         metric: Name of the metric that its answers are scored by, or None.
         accuracy_at_least: Lowest passing score, percent, or None.
         tokens_per_sample: Bounds of the mean output length, tokens, or None.
@@ -217,6 +218,7 @@ class ComplianceTest(_Row):
 
     result_file: str
     audit: dict[str, int]
+    audit_since: dict[str, RoundName] = Field(default_factory=dict)
     metric: str | None = None
     accuracy_at_least: float | None = None
     tokens_per_sample: dict[Literal["low", "high"], float] | None = None
@@ -228,11 +230,18 @@ class Names(_Row):
     names: frozenset[str] = Field(strict=False)
 
 
+class FolderNames(_Row):
+    """Further names of benchmarks' folders in a tree, and the benchmark that each means."""
+
+    names: dict[str, str]
+
+
 class Table(BaseModel):
     """The whole table, as it lies in table.yaml.
 
     Attributes:
         other_benchmarks: By round, the official benchmarks that this project does not judge.
+        folder_names: Further names of benchmarks' folders, which the official checker maps to them.
         other_conf_names: Names in mlperf.conf beside those of the benchmarks.
     """
 
@@ -245,3 +254,4 @@ class Table(BaseModel):
     benchmarks: dict[str, BenchmarkRow]
     other_benchmarks: dict[RoundName, Names]
     other_conf_names: Names
+    folder_names: FolderNames

@@ -1,6 +1,6 @@
 """Single faults for the good tree: each breaks one thing, and names the check that must see it."""
 
-from mutation.faults import accuracy, compliance, conf, description, latency, logs, shape, verdict
+from mutation.faults import accuracy, compliance, conf, description, figures, latency, logs, shape, verdict
 from mutation.faults.registry import FAULTS, Fault
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "compliance",
     "conf",
     "description",
+    "figures",
     "latency",
     "logs",
     "shape",

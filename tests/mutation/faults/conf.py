@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutation.faults.edits import DETAIL, place, replace, set_log
+from mutation.faults.edits import place, replace
 from mutation.faults.registry import fault
 
 if TYPE_CHECKING:
@@ -16,16 +16,17 @@ def user_conf_missing(tree: Path) -> None:
     (place(tree) / "user.conf").unlink()
 
 
-@fault("performance.user-conf")
+@fault("performance.user-conf", "note")
 def user_conf_of_another_run(tree: Path) -> None:
     replace(
         place(tree) / "user.conf", "llama2-70b.Server.target_qps = 40", "llama2-70b.Server.target_qps = 42"
     )
 
 
-@fault("accuracy.user-conf")
+@fault("accuracy.user-conf", "note")
 def accuracy_run_of_another_user_conf(tree: Path) -> None:
-    set_log(place(tree) / "accuracy" / DETAIL, requested_min_duration_ms=0)
+    path = place(tree) / "user.conf"
+    path.write_text(path.read_text() + "*.*.accuracy_sample_count_override = 24576\n")
 
 
 @fault("conf.models")
@@ -33,13 +34,13 @@ def user_conf_names_no_model(tree: Path) -> None:
     replace(place(tree) / "user.conf", "llama2-70b.Offline.target_qps", "lama2-70b.Offline.target_qps")
 
 
-@fault("conf.lines")
+@fault("conf.ignored-lines", "note")
 def user_conf_with_an_unknown_key(tree: Path) -> None:
     path = place(tree) / "user.conf"
     path.write_text(path.read_text() + "*.Server.min_durations = 600000\n")
 
 
-@fault("conf.target-qps")
+@fault("conf.target-qps", "note")
 def user_conf_without_rate(tree: Path) -> None:
     replace(place(tree, "Offline") / "user.conf", "llama2-70b.Offline.target_qps = 35\n", "")
 

@@ -105,6 +105,16 @@ def calibration_empty(tree: Path) -> None:
     (org(tree) / "documentation" / "calibration.md").write_text("")
 
 
+@fault("documentation.calibration")
+def calibration_of_a_blank_line(tree: Path) -> None:
+    (org(tree) / "documentation" / "calibration.md").write_text(" \n")
+
+
+@fault("documentation.calibration")
+def calibration_to_be_done(tree: Path) -> None:
+    (org(tree) / "documentation" / "calibration.md").write_text("TBD\n")
+
+
 @fault("documentation.bandwidth")
 def network_path_not_described(tree: Path) -> None:
     (org(tree) / "documentation" / "bandwidth.md").unlink()

@@ -55,7 +55,7 @@ def neither_server_nor_interactive(tree: Path) -> None:
     shutil.rmtree(place(tree, "Interactive"))
 
 
-@fault("tree.scenarios")
+@fault("tree.scenarios", "note")
 def scenario_misspelt(tree: Path) -> None:
     place(tree).rename(place(tree).with_name("server"))
 
@@ -86,12 +86,12 @@ def link_to_itself(tree: Path) -> None:
     (org(tree) / "src" / "loop").symlink_to(org(tree) / "src")
 
 
-@fault("files.encoding")
+@fault("files.encoding", "note")
 def readme_in_another_encoding(tree: Path) -> None:
     (place(tree) / "README.md").write_bytes("Größe: 8 GPUs".encode("latin-1"))
 
 
-@fault("files.encoding")
+@fault("conf.file")
 def user_conf_in_utf16(tree: Path) -> None:
     path = place(tree) / "user.conf"
     path.write_bytes(path.read_text().encode("utf-16"))
@@ -103,19 +103,35 @@ def file_too_large(tree: Path) -> None:
         file.truncate(52_428_801)
 
 
-@fault("files.names")
+@fault("files.blanks")
 def name_with_a_blank(tree: Path) -> None:
     (org(tree) / "src" / "my script.py").write_text("pass\n")
 
 
-@fault("files.names")
+@fault("files.names", "note")
 def names_that_differ_by_case(tree: Path) -> None:
     (org(tree) / "src" / "RUN.py").write_text("pass\n")
 
 
-@fault("files.junk")
-def cache_folder(tree: Path) -> None:
-    (org(tree) / "src" / "__pycache__").mkdir()
+@fault("files.leftovers", "note")
+def editor_leftover(tree: Path) -> None:
+    (org(tree) / "src" / "run.py.bak").write_text("pass\n")
+
+
+@fault("tree.further-folders", "note")
+def folder_beside_the_rounds(tree: Path) -> None:
+    (org(tree) / "scripts").mkdir()
+    (org(tree) / "scripts" / "run.sh").write_text("true\n")
+
+
+@fault("files.hidden")
+def dot_file(tree: Path) -> None:
+    (org(tree) / "src" / ".env").write_text("A=1\n")
+
+
+@fault("files.empty-folders")
+def empty_folder(tree: Path) -> None:
+    (org(tree) / "src" / "empty").mkdir()
 
 
 @fault("files.plain")

@@ -72,6 +72,12 @@ def seed_changed_in_accuracy(tree: Path) -> None:
     set_log(place(tree) / "accuracy" / DETAIL, effective_sample_index_rng_seed=7)
 
 
+@fault("accuracy.seeds", "note")
+def accuracy_run_without_seeds(tree: Path) -> None:
+    seeds = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
+    set_log(place(tree) / "accuracy" / DETAIL, **dict.fromkeys((f"effective_{key}" for key in seeds), 0))
+
+
 @fault("accuracy.scenario")
 def accuracy_run_of_another_scenario(tree: Path) -> None:
     shutil.copy(place(tree, "Offline") / "accuracy" / DETAIL, place(tree) / "accuracy" / DETAIL)

@@ -13,6 +13,8 @@ from mutation.good_tree import BENCHMARK, MEASUREMENTS, SUBMITTER, SYSTEM, build
 
 from harness_llm.check import Check, Report, check_tree
 from harness_llm.check.model import guarded
+from harness_llm.compliance import AUDIT_TESTS
+from harness_llm.core import Scenario
 from harness_llm.package.documents import Marks
 
 NAMES = ["mlperf_log_detail.txt", "mlperf_log_summary.txt", "mlperf_log_accuracy.json", "accuracy.txt"]
@@ -227,7 +229,9 @@ def test_an_official_benchmark_that_is_no_llm_is_left_to_the_official_checker(tr
     assert check.name == "tree.benchmark" and "official in v5.0" in check.remedy
 
 
-@pytest.mark.parametrize(("name", "passed"), [("SingleStream", None), ("singlestream", False)])
+@pytest.mark.parametrize(
+    ("name", "passed"), [("SingleStream", None), ("singlestream", None), ("Singlestreams", False)]
+)
 def test_a_scenario_of_edge_is_reported_in_open(tree: Path, name: str, passed: bool | None) -> None:
     place = into_open(tree) / "results" / SYSTEM / BENCHMARK
     (place / name).mkdir()
@@ -290,3 +294,31 @@ def test_a_check_function_that_meets_broken_input_is_a_failed_check() -> None:
     assert check.name == "area.readable" and check.passed is False
     assert "\x1b" not in check.found
     json.dumps(check.found).encode()
+
+
+def test_a_folder_by_a_name_that_the_official_checker_maps_is_judged_as_what_it_means(tree: Path) -> None:
+    benchmark = tree / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK
+    benchmark.rename(benchmark.with_name("llama3_1-8b"))
+    report = check_tree(tree, "v6.1")
+    (named,) = [check for check in report.checks if check.name == "tree.benchmark"]
+    assert named.verdict == "note" and "judged as llama3.1-8b" in named.found
+    # Judged in full, so that these logs of another benchmark are refused, at the places of this folder.
+    failures = {check.name for check in report.failures if "llama3_1-8b" in check.path}
+    assert {"accuracy.rougeLsum", "performance.sample-count"} & failures
+    assert {"accuracy.sample-count", "performance.issued"} & failures
+
+
+def test_a_folder_of_another_kind_of_benchmark_is_no_llm(tree: Path) -> None:
+    benchmark = tree / "closed" / SUBMITTER / "results" / SYSTEM / BENCHMARK
+    shutil.rmtree(benchmark)
+    (benchmark.with_name("resnet50") / "Offline").mkdir(parents=True)
+    report = check_tree(tree, "v6.1")
+    (named,) = [check for check in report.checks if check.name == "tree.benchmark"]
+    assert named.verdict == "note" and report.results == {}
+
+
+def test_performance_issue_unique_is_asked_of_the_rounds_that_have_it() -> None:
+    test = AUDIT_TESTS["TEST09"]
+    key = "requested_performance_issue_unique"
+    assert key in test.logged_settings(Scenario.OFFLINE, "v6.1")
+    assert key not in test.logged_settings(Scenario.OFFLINE, "v6.0")

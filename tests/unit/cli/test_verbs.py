@@ -151,7 +151,7 @@ def test_check_ends_with_1_and_lists_only_what_failed_if_asked(command: Command,
     run = build_run(tmp_path / "run")
     assert command("check", run)[0] == 0
     edit(run / "run.json", state="broken", reason="replica-0 died")
-    code, whole, _ = command("check", run)
+    code, whole, _ = command("check", run, "--all")
     assert code == 1
     code, failures, _ = command("check", run, "--failures")
     assert code == 1

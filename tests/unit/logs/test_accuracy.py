@@ -138,3 +138,16 @@ def test_hash_is_sha256(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"abc" * 1_000_000)
     assert file_digest(path) == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+@pytest.mark.parametrize(("width", "mismatches"), [(4, 0), (8, 0), (2, 2)])
+def test_tokens_of_either_width_are_counted(tmp_path: Path, width: int, mismatches: int) -> None:
+    log = tmp_path / "log.json"
+    rows = [
+        f'{{ "seq_id" : {i}, "qsl_idx" : {i}, "data" : "{"07" * width * 3}", "token_count" : 3 }}'
+        for i in range(2)
+    ]
+    log.write_text("[\n" + ",\n".join(rows) + "\n]\n")
+    found = AccuracyLog.read(log)
+    assert (found.count_mismatches, found.blank, found.tokens) == (mismatches, 0, 6)
+    assert found.token_bytes == (8 if width == 8 else 4)

@@ -144,3 +144,15 @@ def test_event_files_of_another_shape_are_refused(tmp_path: Path) -> None:
     assert "missing" in str(sound_events(path)[1])
     path.write_bytes(b"\x93NUMPY\x01\x00junk")
     assert "no events file" in str(sound_events(path)[1])
+
+
+@pytest.mark.parametrize(("committed", "is_whole"), [("2025-02-18T10:00:00", True), ("2025-05-01", False)])
+def test_a_log_from_before_errors_were_counted(tmp_path: Path, committed: str, is_whole: bool) -> None:
+    path = unpack("llama2-offline", tmp_path) / DETAIL
+    rows = [json.loads(line[len(":::MLLOG ") :]) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["key"] == "loadgen_git_commit_date":
+            row["value"] = committed
+    kept = [row for row in rows if row["key"] != "num_errors"]
+    path.write_text("".join(f":::MLLOG {json.dumps(row)}\n" for row in kept))
+    assert (DetailLog.read(path).problems == ()) is is_whole

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_llm.results.accuracy_txt import has_wrapped_numbers, official_scores, scores_in, scores_line
+from harness_llm.results.accuracy_txt import official_scores, scores_in, scores_line, wrapped_numbers
 
 # submission_checker/constants.py, as the official checker reads a score.
 OFFICIAL = r"'{}':\s+'?([0-9][0-9.]*)'?(?=[,}}\s])"
@@ -50,7 +50,7 @@ def test_only_the_official_form_counts_for_the_checker(text: str, value: float, 
     (score,) = scores_in(text)
     assert (score.name, score.value, score.is_official) == ("a", value, is_official)
     assert official_scores(text) == ({"a": value} if is_official else {})
-    assert has_wrapped_numbers(text) is ("np." in text)
+    assert bool(wrapped_numbers(text)) is ("np." in text)
 
 
 def test_the_last_of_a_name_counts_and_what_is_no_number_is_none() -> None:
