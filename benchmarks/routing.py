@@ -3,7 +3,8 @@
 A discrete-event simulation: each replica takes steps as vLLM does on llama2-70b (decodes first, then
 prompts up to a token budget), with step times fitted to one H200 (docs/performance.md), and one of them is
 slower. Offline: time of a run over that of a split by the true speeds. Server: p99 of TTFT over that of
-round robin. No engine runs, and no clock."""
+round robin. No engine runs, and no clock.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +57,10 @@ class Engine:
     cache: int = 440_000
 
     def step_s(self, tokens: int, cached: int) -> float:
-        """One H200, FP8: weights are read in 17 ms; products and the like take 0.117 ms a token, KV 0.05
-        us."""
+        """Seconds of a step, fitted to one H200 with FP8.
+
+        Weights are read in 17 ms; products and the like take 0.117 ms a token, KV 0.05 us a token.
+        """
         return 0.003 + max(0.017, 0.000117 * tokens) + 5.0e-8 * cached
 
 

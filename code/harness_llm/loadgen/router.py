@@ -76,7 +76,8 @@ class PullRouter:
 
         All replicas began together, so what each has completed is its speed v. All end together if each
         takes its v / sum(v) of what is left, held or waiting; what it holds it has already. Rounded up, so
-        a replica with nothing left takes one, and no query is stranded."""
+        a replica with nothing left takes one, and no query is stranded.
+        """
         if not all(self._done):
             return self._room[replica]
         left = len(self._waiting) + sum(self._held)
