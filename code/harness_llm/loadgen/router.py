@@ -1,12 +1,13 @@
 """Which replica answers which query: two policies behind one interface, with no input or output of their own.
 
 Offline is *pulled*: each replica keeps a bounded backlog, and what finishes makes room for more, so a
-fast replica takes more and the tail is short. Server is *pushed*: each query goes at once to the replica
-with the fewest tokens in flight.
+fast replica takes more, and the last queries are shared out by measured speed, so that all replicas end
+together. Server is *pushed*: each query goes at once to the replica with the fewest tokens in flight.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,7 +35,7 @@ class Router(Protocol):
 
 
 class PullRouter:
-    """Keeps each replica's queue at a fixed depth from one common queue.
+    """Keeps each replica's queue at a fixed depth from one common queue, and shallower near the end.
 
     Args:
         depths: For each replica, queries that it may hold: those it works on plus its backlog.
@@ -43,6 +44,8 @@ class PullRouter:
     def __init__(self, depths: Sequence[int]) -> None:
         assert depths and all(depth > 0 for depth in depths)
         self._room = list(depths)
+        self._held = [0] * len(depths)
+        self._done = [0] * len(depths)
         self._waiting: deque[int] = deque()
 
     def assign(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
@@ -60,22 +63,37 @@ class PullRouter:
         return [(replica, taken) for replica, taken in enumerate(assignments) if taken]
 
     def release(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
-        """Make room for as many queries as are complete and hand out that many."""
+        """Make room for what is complete and hand out as much, or less near the end."""
         self._room[replica] += len(ordinals)
-        taken = self._take(replica, self._room[replica])
+        self._held[replica] -= len(ordinals)
+        self._done[replica] += len(ordinals)
+        taken = self._take(replica, self._share(replica))
         return [(replica, taken)] if taken else []
+
+    def _share(self, replica: int) -> int:
+        """Queries to give so that no replica works on when the others are done.
+
+        All replicas began together, so what each has completed is its speed v. All end together if each
+        takes its v / sum(v) of what is left, held or waiting; what it holds it has already. Rounded up, so
+        a replica with nothing left takes one, and no query is stranded.
+        """
+        if not all(self._done):
+            return self._room[replica]
+        left = len(self._waiting) + sum(self._held)
+        return max(0, math.ceil(left * self._done[replica] / sum(self._done)) - self._held[replica])
 
     def _take(self, replica: int, limit: int) -> list[int]:
         count = min(limit, self._room[replica], len(self._waiting))
         self._room[replica] -= count
+        self._held[replica] += count
         return [self._waiting.popleft() for _ in range(count)]
 
 
 class PushRouter:
     """Sends each query at once to the replica with the fewest tokens in flight.
 
-    A slower replica keeps its tokens in flight for longer, so it is given less without being told to.
-    Ties go round in turn.
+    A slower replica keeps its tokens in flight for longer, so it is given less without being told to;
+    dividing by measured speed gained nothing on top (docs/performance.md). Ties go round in turn.
 
     Args:
         replicas: How many there are.
