@@ -91,8 +91,8 @@ def test_a_wrong_unpacked_file_is_refused(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("uri", "https://elsewhere.example/open_orca", "is no folder of"),
-        ("uri", "<html>", "is no folder of"),
+        ("uri", "https://elsewhere.example/open_orca", "is not a folder of"),
+        ("uri", "<html>", "is not a folder of"),
         ("md5", "<html>\n", "line 1"),
         ("md5", f"{'0' * 32}  ../../etc/passwd\n", "line 1"),
         ("md5", f"{'0' * 32}  /etc/passwd\n", "line 1"),
