@@ -44,6 +44,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(600)
 def test_a_model_without_weights_answers_and_says_what_it_is(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
@@ -61,7 +62,7 @@ def test_a_model_without_weights_answers_and_says_what_it_is(tmp_path: Path) -> 
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "VLLM_CPU_KVCACHE_SPACE": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
     )
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")] or [
