@@ -124,7 +124,7 @@ def test_a_loadgen_that_does_not_load_is_not_waited_for(monkeypatch: pytest.Monk
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(subprocess, "run", never)
-    with pytest.raises(HostError, match="no word from it within 120 s"):
+    with pytest.raises(HostError, match="LoadGen did not start within 120 s"):
         inputs.check_loadgen(resolve("llama3.1-8b"), Scenario.OFFLINE)
 
 
