@@ -42,7 +42,7 @@ def test_a_line_says_counts_rate_latencies_against_limits_and_time() -> None:
         "tokens/s",
         "TTFT p50 500 p99 990 of 2,000 ms",
         "TPOT p50 50 p99 99 of 200 ms",
-        "1:40 gone",
+        "elapsed 1:40",
         "about 0:10 left",
     ):
         assert part in line
