@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from runs import USER_CONF, Run
 
 from harness_llm.core import EventStatus
 from harness_llm.engines.openai import OpenAI
+from harness_llm.logs.accuracy_log import read_answers
 from harness_llm.logs.detail import DetailLog
 
 KEY = "HARNESS_LLM_TEST_KEY"
@@ -125,12 +127,16 @@ def test_what_is_first_is_a_token_and_not_an_event_with_a_role(
     assert log.value("result_first_token_50.00_percentile_latency_ns") >= 300e6
 
 
+def _model() -> Path:
+    return Path(os.environ.get("LAB_MODEL", "/data/inference/model")) / "smollm2-135m-instruct"
+
+
 @pytest.fixture(scope="module")
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server behind `vllm serve`, with SmolLM2 on one core; its address."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
-    model = Path(os.environ.get("LAB_MODEL", "/data/inference/model")) / "smollm2-135m-instruct"
+    model = _model()
     if not (model / "config.json").is_file():
         pytest.skip(f"{model} is not there: run download_model.py --model smollm2-135m, or set LAB_MODEL")
     with socket.socket() as free:
@@ -168,31 +174,46 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(1)
 
 
+def _direct(url: str, prompt: list[int], least: int, most: int) -> list[int]:
+    """The server's answer to one request, without a stream and without the harness."""
+    asked = {"model": "smol", "prompt": prompt, "min_tokens": least, "max_tokens": most}
+    body = json.dumps({**asked, "temperature": 0, "return_token_ids": True}).encode()
+    request = urllib.request.Request(f"{url}/v1/completions", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        tokens: list[int] = json.load(response)["choices"][0]["token_ids"]
+    return tokens
+
+
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
-def test_a_real_server_gives_the_tokens_that_the_engine_gives(
+def test_loadgen_gets_the_tokens_that_a_real_server_gives_when_it_is_asked_directly(
     vllm_server: str, new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
-    prompts = tmp_path / "prompts.jsonl"
-    rows = [{"token_ids": [1 + n, *range(500, 520 + n)], "min_tokens": 4} for n in range(4)]
-    prompts.write_text("".join(f"{row}\n".replace("'", '"') for row in rows))
+    prompts = [[1 + n, *range(500, 520 + n)] for n in range(4)]
+    rows = [{"token_ids": prompt, "min_tokens": 4, "reference": "some text"} for prompt in prompts]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     conf = "sim.*.use_token_latencies = 1\nsim.Server.ttft_latency = 60000\nsim.Server.tpot_latency = 60000\n"
     for scenario, rate in (("Server", 4), ("Offline", 1)):
         conf += f"sim.{scenario}.target_qps = {rate}\nsim.{scenario}.min_duration = 1\n"
         conf += f"sim.{scenario}.min_query_count = 8\n"
-    engine = {"kind": "openai", "base_urls": [vllm_server], "concurrent": 4}
-    dataset = {"kind": "jsonl", "path": str(prompts)}
-    harness = {"engine": engine, "dataset": dataset, "max_tokens": 24, "tests": ["performance", "accuracy"]}
-    run = new_run(user_conf=conf, harness=harness)
+    harness = {
+        "engine": {"kind": "openai", "base_urls": [vllm_server], "concurrent": 4},
+        "dataset": {"kind": "jsonl", "path": str(tmp_path / "prompts.jsonl")}, "max_tokens": 24,
+        "tests": ["performance", "accuracy"],
+    }  # fmt: skip
+    run = new_run(user_conf=conf, harness=harness, llm={"model": str(_model())})
     code, errors = run.complete(seconds=LOAD_S)
     assert code in (0, 1), errors
     facts = run.json("replicas/Offline-Server/0/facts.json")
     assert facts["version"].startswith("server vllm 0.") and facts["max_sequence_tokens"] == 256
+    answers_to = [_direct(vllm_server, prompt, 4, 24) for prompt in prompts]
     for scenario in ("Offline", "Server"):
         events = run.events(f"{scenario}/performance")
         assert len(events) >= 8 and (events["status"] == EventStatus.FINISHED).all()
-        assert ((events["tokens"] >= 4) & (events["tokens"] <= 24)).all()
         log = DetailLog.read(run.output / scenario / "performance/mlperf_log_detail.txt")
         assert not log.error_lines, log.errors
+        logged = list(read_answers(run.output / scenario / "accuracy/mlperf_log_accuracy.json"))
+        assert {answer.sample for answer in logged} == {0, 1, 2, 3}
+        assert [answer.tokens.tolist() for answer in logged] == [answers_to[each.sample] for each in logged]
     assert (events["first_token_ns"] < events["finished_ns"]).all()
     run.assert_nothing_is_left()
