@@ -1,4 +1,6 @@
-"""What the harness costs a real engine: LoadGen's Offline tokens/s over those of plain `vllm.LLM.generate`.
+"""What the harness costs a real engine: LoadGen's Offline tokens/s over those of the engine without it.
+
+Without it means plain `vllm.LLM.generate`, or for `engine: openai` a plain client of the same server.
 
 Both sides answer the same prompts in the same order, with the same limits and the same engine arguments, each
 time in a fresh process after the same warm-up, and never at once. docs/benchmarks.md says how to read it.
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
 from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
 from harness_llm.config.load import load_config
+from harness_llm.engines.openai import OpenAI
 from harness_llm.errors import ConfigError, EngineError, HarnessError, RunBroken
 from harness_llm.launch.launcher import end_all
 from harness_llm.launch.local import LocalLauncher
@@ -41,6 +44,7 @@ from harness_llm.views.live import make_view
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from harness_llm.config.harness import RunConfig
     from harness_llm.views.live import View
 
 _TARGET = 0.98
@@ -49,7 +53,10 @@ _MODEL = "overhead"  # no official name: LoadGen then takes every setting from o
 _CONFIG = _ROOT / "code/harness_llm/models/smollm2-135m/offline_cpu.yaml"
 _WARM_UP = {"prompts": [[5] * 16, [6] * 64, [7] * 256], "limits": [(4, 4)] * 3}  # as VllmEngine warms up
 _MAY_DIFFER = {"stream_interval"}  # outputs a request: the harness asks for two, generate() for one
-_PLAIN = Role("plain vLLM", "benchmarks.plain_vllm", started="at once", first_word_s=None, silence_s=None)
+_PLAIN = {
+    "vllm": ("plain generate()", "benchmarks.plain_vllm"),
+    "openai": ("server driven directly", "benchmarks.openai_direct"),
+}
 _POLL_S = 0.2
 _GRACE_S = 5.0
 
@@ -85,6 +92,7 @@ class Bench:
         self._view = view
         self._passes = 0
         self._order: list[int] = []
+        self._engine: Mapping[str, Any] = {}
 
     def harness(self) -> Measured:
         """A whole run of the harness; LoadGen's figure.
@@ -103,14 +111,15 @@ class Bench:
             raise RunBroken(f"{test}: LoadGen logged no tokens per second")
         record = TestFolder(test).record()
         assert record.tokens is not None
-        scheduler = engine_record(run, record.engines).resolved["config"]["scheduler_config"]
+        self._engine = engine_record(run, record.engines).resolved
+        scheduler = self._engine.get("config", {}).get("scheduler_config", {})
         return Measured(rate, record.tokens, {name: str(value) for name, value in scheduler.items()})
 
     def plain(self) -> Measured:
-        """`vllm.LLM.generate` on the samples in the order in which LoadGen asked; call `harness` before.
+        """The engine alone, on the samples in the order in which LoadGen asked; call `harness` before.
 
         Raises:
-            EngineError: vLLM failed; the message holds the end of its log.
+            EngineError: It failed; the message holds the end of its log.
         """
         assert self._order
         folder = self._next_folder()
@@ -120,27 +129,32 @@ class Bench:
         spec.write_text(json.dumps(self._plain_spec(result)), encoding="utf-8")
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**replica_environments(self._config)[0], "PYTHONPATH": path}
-        child = LocalLauncher().start(_PLAIN, "plain", spec, folder / "log.txt", environment)
+        name, module = _PLAIN[self._config.engine.kind]
+        role = Role(name, module, started="at once", first_word_s=None, silence_s=None)
+        child = LocalLauncher().start(role, "plain", spec, folder / "log.txt", environment)
         try:
             while child.exit_reason() is None:
-                self._view.tick("plain vllm.LLM.generate", ())
+                self._view.tick(name, ())
                 time.sleep(_POLL_S)
         finally:
             end_all([child], _GRACE_S)
         if not result.is_file():
-            raise EngineError(f"plain vLLM {child.exit_reason()}; end of its log:{child.log_tail()}")
+            raise EngineError(f"{name}: {child.exit_reason()}; end of its log:{child.log_tail()}")
         found = json.loads(result.read_text())
         return Measured(found["tokens"] / found["seconds"], found["tokens"], found["scheduler"])
 
     def _plain_spec(self, result: Path) -> dict[str, Any]:
         table = self._prepared.table
-        return {
-            "arguments": {**self._config.llm_config, "enable_prefix_caching": False},
+        spec = {
             "prompts": [table.prompt(sample).tolist() for sample in self._order],
             "limits": [(int(table.min_tokens[i]), int(table.max_tokens[i])) for i in self._order],
-            "warm_up": _WARM_UP,
             "result": str(result),
         }
+        if isinstance(engine := self._config.engine, OpenAI):  # the harness keeps as many again queued
+            server = {"url": self._engine["url"], "model": self._engine["model"]["id"]}
+            return {**spec, **server, "in_flight": 2 * engine.concurrent}
+        arguments = {**self._config.llm_config, "enable_prefix_caching": False}
+        return {**spec, "arguments": arguments, "warm_up": _WARM_UP}
 
     def _next_folder(self) -> Path:
         self._passes += 1
@@ -204,8 +218,8 @@ def _prepare(options: argparse.Namespace, folder: Path) -> Prepared:
     if options.samples is not None:
         overrides.append(f"harness_config.dataset.samples={options.samples}")
     config = load_config(options.config, overrides)
-    if (engine := config.engine.kind) != "vllm":
-        raise ConfigError(f"{options.config}: engine {engine}; only vllm has a plain side")
+    if (engine := config.engine.kind) not in _PLAIN:
+        raise ConfigError(f"{options.config}: engine {engine}; only {' and '.join(_PLAIN)} have a plain side")
     return prepare([config], ["performance"])
 
 
@@ -217,15 +231,20 @@ def _figures(pairs: Sequence[tuple[Measured, Measured]]) -> list[Figure]:
         (f"median ratio of {len(pairs)}, harness / plain", statistics.median(ratios), "", 4, _TARGET),
         *((f"pair {number}: ratio", ratio, "", 4, None) for number, ratio in enumerate(ratios, 1)),
         ("harness, median, as LoadGen reports", harness_rate, "tokens/s", 2, None),
-        ("plain generate(), median", plain_rate, "tokens/s", 2, None),
+        ("without the harness, median", plain_rate, "tokens/s", 2, None),
         ("harness, output tokens of a pass", pairs[-1][0].tokens, "tokens", 0, None),
         ("plain, output tokens of a pass", pairs[-1][1].tokens, "tokens", 0, None),
     ]
     return [Figure(name, value, unit, target, digits=digits) for name, value, unit, digits, target in rows]
 
 
+def _model(config: RunConfig) -> str:
+    path = config.model_path
+    return config.engine.kind if path is None else path.name
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Offline tokens/s by LoadGen over plain vllm.LLM.generate.")
+    parser = argparse.ArgumentParser(description="Offline tokens/s by LoadGen over the engine's alone.")
     parser.add_argument("--config", type=Path, default=_CONFIG, help="harness YAML (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key")
     parser.add_argument("--samples", type=int, help="use only the first so many samples (default: all)")
@@ -256,8 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         view.close()
     table = prepared.table
     title = (
-        f"overhead: Offline through LoadGen over plain vLLM, {len(table):,} samples of {table.name}, "
-        f"{Path(prepared.configs[0].llm_config['model']).name}, unofficial"
+        f"overhead: Offline through LoadGen over {_PLAIN[prepared.configs[0].engine.kind][0]}, "
+        f"{len(table):,} samples of {table.name}, {_model(prepared.configs[0])}, unofficial"
     )
     passes = [
         {"side": side, "tokens_per_s": one.tokens_per_s, "tokens": one.tokens}

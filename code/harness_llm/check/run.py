@@ -14,7 +14,9 @@ from harness_llm.check.record import dataset_checks, record_checks
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
+from harness_llm.engines import KINDS
 from harness_llm.logs.source import file_problem
+from harness_llm.results.finished import engine_record
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
@@ -41,7 +43,11 @@ def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
     checks.extend(guarded("dataset", SHARED_SAMPLES, lambda: dataset_checks(run_dir, record, known)))
     for case in _cases(run_dir, record, known, round_name):
         place = relative(case.folder, run_dir)
-        own = [*guarded("test", place, partial(_test_checks, case)), *scenario_checks(case)]
+        own = [
+            *guarded("test", place, partial(_test_checks, case)),
+            *guarded("run", place, partial(_engine_checks, case)),
+            *scenario_checks(case),
+        ]
         checks.extend(replace(check, result=place) for check in own)
     whole = any(check.name == "dataset.official" and check.passed for check in checks)
     label = "official" if known and whole else "unofficial"
@@ -87,6 +93,20 @@ def _cases(
             samples=record.dataset.samples if record.dataset.samples >= 0 else None,
             modes=modes,
             is_simulated=record.simulated,
+        )
+
+
+def _engine_checks(case: Case) -> Iterator[Check]:
+    """What this host cannot know of an engine that is not its own; nothing for one that it can."""
+    record, _ = sound_record(case.performance / TEST_JSON, TestRecord)
+    kind = KINDS.get(engine_record(case.root, record.engines).name) if record is not None else None
+    if kind is not None and kind.marker:
+        yield case.check(
+            "run.engine",
+            None,
+            kind.marker,
+            "an engine that reuses no work between samples",
+            path=case.performance,
         )
 
 

@@ -12,6 +12,7 @@ from harness_llm.check.paperwork import is_marked, measurement_checks, readme_ch
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.check.submitter import Submitter, collect_cases, distinct_run_check, submitter_checks
 from harness_llm.check.tree_files import file_checks, folders
+from harness_llm.engines import KINDS
 from harness_llm.results.paths import ACCURACY_TXT
 
 if TYPE_CHECKING:
@@ -103,6 +104,18 @@ def _result(submitter: Submitter, case: Case) -> Iterator[Check]:
             "Run it with a real engine; a simulated run is never a result.",
             case.folder,
         )
+    for marker in (kind.marker for kind in KINDS.values()):
+        if marker and is_marked(
+            marker, case.user_conf.with_name("README.md"), _measurements(submitter, case)
+        ):
+            yield submitter.check(
+                "tree.engine",
+                None if submitter.division == "open" else False,
+                f"marked: {marker}",
+                "an engine that reuses no work between samples",
+                "Package it for open, or run it with an engine whose caching is known to be off.",
+                case.folder,
+            )
     yield from scenario_checks(case)
 
 

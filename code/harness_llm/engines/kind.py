@@ -44,8 +44,8 @@ class EngineKind(BaseModel):
         needs_devices: A replica takes GPUs, or cores of its own, of this host.
         takes_arguments: llm_config says more to it than `model`.
         is_simulated: Answers are made up; marks every number that follows.
-        marker: What must be said beside every number; empty for a result like any other.
-        caches_prefixes: Whether answers may come from cached prompts; None: nobody here can know.
+        marker: What else must be said beside every number, a colon behind its short form; mostly nothing.
+        caches_prefixes: Whether answers may use cached prompts, which the rules forbid; None: unknown.
         one_each: Option that lists a value for each replica, such as its server; empty where none does.
         secrets: Options that name an environment variable with a secret, which is written to no file.
         devices_from: Keys of llm_config whose product is the number of devices that one replica takes.

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveInt
 
-from harness_llm import rules
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.kind import EngineKind, Weights
@@ -162,7 +161,6 @@ class Simulated(EngineKind):
     engine_class = SimulatedEngine
     needs_checkpoint = needs_devices = takes_arguments = False
     is_simulated = True
-    marker = rules.SIMULATED
     end_tokens = frozenset({2})  # what would end a sequence; made-up tokens are ordinary ones
 
     kind: Literal["simulated"] = "simulated"

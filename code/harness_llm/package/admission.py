@@ -61,7 +61,11 @@ def admit(
         _check_mapping(run, benchmark, round_name, maps_to)
     data = run.record.dataset
     other_data = official is not None and not official.can_be_data_set(data.name, data.samples)
-    marks = Marks(run.record.simulated, not run.record.official or official is None or other_data)
+    marks = Marks(
+        run.record.simulated,
+        not run.record.official or official is None or other_data,
+        "; ".join(dict.fromkeys(filter(None, (folder.engine_kind.marker for folder in run.scenarios)))),
+    )
     warnings = [
         f"{folder.scenario}: {problem}" for folder in run.scenarios for problem in _flaws(folder, round_name)
     ]
@@ -98,6 +102,13 @@ def _check_closed(run: FinishedRun, benchmark: str, round_name: str, official: B
             f"{run.path}: the run is {rules.SIMULATED}, so it cannot go into closed",
             "Run it with a real engine, or rehearse the packaging with --division open.",
         )
+    for folder in run.scenarios:
+        if folder.engine_kind.caches_prefixes is not False:
+            raise FolderError(
+                f"{folder.path}: {folder.engine_kind.marker or 'the engine caches prefixes'}; the rules of "
+                "closed forbid to reuse work between samples",
+                "Package it for open, or run it with an engine whose caching is known to be off.",
+            )
     if official is None:
         raise ConfigError(
             f"{benchmark} is not a closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)

@@ -30,16 +30,19 @@ class Marks:
     Attributes:
         is_simulated: The answers were made up.
         is_unofficial: The benchmark is none of MLPerf's, or was not run as the rules ask.
+        engine: What is said of the engine, such as that nobody here knows what it caches; mostly nothing.
     """
 
     is_simulated: bool
     is_unofficial: bool
+    engine: str = ""
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The marks as sentences; empty for an official result."""
-        simulated = (rules.SIMULATED,) if self.is_simulated else ()
-        return (*simulated, *((rules.UNOFFICIAL,) if self.is_unofficial else ()))
+        simulated = rules.SIMULATED if self.is_simulated else ""
+        unofficial = rules.UNOFFICIAL if self.is_unofficial else ""
+        return tuple(filter(None, (simulated, self.engine, unofficial)))
 
     @property
     def text(self) -> str:

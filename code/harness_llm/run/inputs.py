@@ -118,6 +118,12 @@ def check_decoding(config: RunConfig, benchmark: Benchmark) -> None:
     if official is None or engine.is_simulated:
         return
     temperature = engine.temperature(config.llm_config)
+    if not engine.sampling_from and official.generation.greedy != (temperature == 0):
+        raise ConfigError(
+            f"the engine {engine.kind} asks for temperature {temperature!r} and nothing else, against the "
+            f"rules of {official.name} ({rules.expand_source(official.generation.source)})",
+            "Run it with another engine.",
+        )
     if official.generation.greedy and temperature != 0:
         raise ConfigError(
             f"{engine.sampling_from} sets temperature {temperature!r}; the rules of "

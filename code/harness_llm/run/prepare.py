@@ -70,10 +70,12 @@ class Prepared:
 
     @property
     def marker(self) -> str:
-        """What to write beside every number; empty for an official benchmark on a real engine."""
+        """What to write beside every number; empty for an official benchmark on a known engine."""
         if self.is_simulated:
             return rules.SIMULATED
-        return "" if self.benchmark.is_official else "unofficial"
+        unofficial = "" if self.benchmark.is_official else "unofficial"
+        marks = (*(config.engine.marker for config in self.configs), unofficial)
+        return "; ".join(dict.fromkeys(filter(None, marks)))
 
     @cached_property
     def fingerprint(self) -> str:

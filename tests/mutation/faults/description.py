@@ -10,6 +10,8 @@ from mutation.faults.edits import drop, org, place, set_system, system_file
 from mutation.faults.registry import fault
 from mutation.good_tree import BENCHMARK, SYSTEM, system_description
 
+from harness_llm.engines.openai import OpenAI
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -129,6 +131,12 @@ def source_holds_only_an_empty_folder(tree: Path) -> None:
 @fault("source.folder")
 def source_missing(tree: Path) -> None:
     shutil.rmtree(org(tree) / "src")
+
+
+@fault("tree.engine")
+def server_with_unknown_caching_in_closed(tree: Path) -> None:
+    path = place(tree) / "README.md"
+    path.write_text(path.read_text() + f"\n**{OpenAI.marker}.**\n")
 
 
 @fault("tree.simulated")

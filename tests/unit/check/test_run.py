@@ -11,6 +11,8 @@ from golden.run_folder import build_run, edit, events, write_test
 
 from harness_llm.check import check_run
 from harness_llm.datasets.table import SampleTable
+from harness_llm.engines.openai import OpenAI
+from harness_llm.results.paths import FACTS_JSON, replica_folder
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,17 @@ def test_a_good_unofficial_run_passes_and_is_called_unofficial(good_run: Path) -
     passed = sum(check.verdict == "pass" for check in report.checks)
     assert sum(line.startswith("  pass  ") for line in lines) == passed + len(report.results)
     assert "  pass  test.state: complete: no reason (required: complete)" in lines
+
+
+def test_an_engine_whose_caching_nobody_knows_is_said(run: Path) -> None:
+    assert "run.engine" not in {check.name for check in check_run(run).checks}
+    folder = replica_folder(run, "Server", 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FACTS_JSON).write_text(json.dumps({"name": "openai", "version": "server"}))
+    found = [check for check in check_run(run).checks if check.name == "run.engine"]
+    assert [(check.passed, check.found, check.path) for check in found] == [
+        (None, OpenAI.marker, "Server/performance")
+    ]
 
 
 def test_an_invalid_run_fails_with_counts(tmp_path: Path) -> None:

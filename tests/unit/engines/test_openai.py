@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
+from openai_server import Behave, Server, answers, cuts, event, hangs, refuses, say, says
 from pydantic import ValidationError
 
 from harness_llm.core import Request
@@ -19,88 +19,13 @@ from harness_llm.errors import ConfigError, EngineError
 from harness_llm.testing import RecordingSink
 
 KEY = "MY_SERVERS_KEY"
-_Behave = Callable[[dict[str, Any], web.StreamResponse], Awaitable[None]]
-
-
-def _event(*tokens: int, **choice: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "text": "x" * len(tokens), "token_ids": list(tokens), **choice}]}
-
-
-async def _say(response: web.StreamResponse, *events: dict[str, Any] | str) -> None:
-    for event in events:
-        text = event if isinstance(event, str) else json.dumps(event)
-        await response.write(f"data: {text}\n\n".encode())
-
-
-async def _answers(asked: dict[str, Any], response: web.StreamResponse) -> None:
-    """As many tokens as may be, one an event."""
-    for place in range(asked["max_tokens"]):
-        await _say(response, _event(100 + place))
-    await _say(response, _event(finish_reason="length"), "[DONE]")
-
-
-class _Server:
-    """It answers, until the test gives it another behaviour.
-
-    Attributes:
-        asked: Bodies of requests.
-        headers: Of the last request.
-        closed: Requests whose stream was closed by the other side.
-    """
-
-    def __init__(self) -> None:
-        self.behave: _Behave = _answers
-        self.asked: list[dict[str, Any]] = []
-        self.headers: dict[str, str] = {}
-        self.closed = 0
-        self.models: Any = {"data": [{"id": "tiny", "owned_by": "vllm", "max_model_len": 512}, {"id": "b"}]}
-        self.version: Any = {"version": "1.2"}
-        self.url = ""
-
-    async def __aenter__(self) -> _Server:
-        application = web.Application()
-        application.router.add_get("/{path:.*}", self._tell)
-        application.router.add_post("/v1/completions", self._complete)
-        self._runner = web.AppRunner(application, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _tell(self, request: web.Request) -> web.Response:
-        content = {"/v1/models": self.models, "/version": self.version}[request.path]
-        return web.json_response(content) if content is not None else web.Response(status=404)
-
-    async def _complete(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.asked.append(body)
-        self.headers = dict(request.headers)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        try:
-            if (status := await self._refusal(body)) is not None:
-                return status
-            await response.prepare(request)
-            await self.behave(body, response)
-            await response.write_eof()
-        except (asyncio.CancelledError, ConnectionError):
-            self.closed += 1
-            raise
-        return response
-
-    async def _refusal(self, body: dict[str, Any]) -> web.Response | None:
-        status = getattr(self.behave, "status", None)
-        return None if status is None else web.Response(status=status, text="no room: try later")
 
 
 def _with_engine(
-    test: Callable[[OpenAIEngine, _Server, RecordingSink, EngineFacts], Awaitable[None]], **options: Any
+    test: Callable[[OpenAIEngine, Server, RecordingSink, EngineFacts], Awaitable[None]], **options: Any
 ) -> None:
     async def run() -> None:
-        async with asyncio.timeout(20), _Server() as server:
+        async with asyncio.timeout(20), Server() as server:
             engine, sink = _engine(server, **options), RecordingSink()
             try:
                 facts = await engine.start(sink)
@@ -112,7 +37,7 @@ def _with_engine(
     asyncio.run(run())
 
 
-def _engine(server: _Server, **options: Any) -> OpenAIEngine:
+def _engine(server: Server, **options: Any) -> OpenAIEngine:
     given = OpenAI(base_urls=[server.url], **options)
     return OpenAIEngine(given.replica_arguments({}, 0))
 
@@ -127,7 +52,7 @@ async def _until(sink: RecordingSink, said: int) -> None:
 
 
 def test_token_ids_go_in_and_token_ids_come_out() -> None:
-    async def test(engine: OpenAIEngine, server: _Server, sink: RecordingSink, _: EngineFacts) -> None:
+    async def test(engine: OpenAIEngine, server: Server, sink: RecordingSink, _: EngineFacts) -> None:
         engine.submit([_request(1), _request(2, most=4, first=False)])
         await _until(sink, 3)
         assert ("first", 1, 100) in sink.said and ("finished", 1, [100, 101, 102]) in sink.said
@@ -142,7 +67,7 @@ def test_token_ids_go_in_and_token_ids_come_out() -> None:
 
 
 def test_it_says_what_the_server_is_and_that_the_rest_is_unknown() -> None:
-    async def test(_: OpenAIEngine, server: _Server, __: RecordingSink, facts: EngineFacts) -> None:
+    async def test(_: OpenAIEngine, server: Server, __: RecordingSink, facts: EngineFacts) -> None:
         assert (facts.name, facts.version) == ("openai", "server vllm 1.2, model tiny")
         assert (facts.is_simulated, facts.max_sequence_tokens, facts.max_concurrent) == (False, 512, 7)
         assert facts.resolved["url"] == server.url
@@ -152,7 +77,7 @@ def test_it_says_what_the_server_is_and_that_the_rest_is_unknown() -> None:
 
 
 def test_the_model_is_the_one_that_was_named() -> None:
-    async def test(engine: OpenAIEngine, server: _Server, sink: RecordingSink, _: EngineFacts) -> None:
+    async def test(engine: OpenAIEngine, server: Server, sink: RecordingSink, _: EngineFacts) -> None:
         engine.submit([_request(1)])
         await _until(sink, 2)
         assert server.asked[0]["model"] == "b"
@@ -160,13 +85,13 @@ def test_the_model_is_the_one_that_was_named() -> None:
     _with_engine(test, model="b")
 
 
-def test_the_first_token_is_not_the_first_event() -> None:
-    async def test(engine: OpenAIEngine, server: _Server, sink: RecordingSink, _: EngineFacts) -> None:
+def test_the_first_token_is_not_the_firstevent() -> None:
+    async def test(engine: OpenAIEngine, server: Server, sink: RecordingSink, _: EngineFacts) -> None:
         async def slowly(asked: dict[str, Any], response: web.StreamResponse) -> None:
             await response.write(b": a comment\n\nevent: ping\n\n")
-            await _say(response, {"choices": [{"delta": {"role": "assistant"}}]}, {"choices": []}, _event())
+            await say(response, {"choices": [{"delta": {"role": "assistant"}}]}, {"choices": []}, event())
             await asyncio.sleep(0.2)
-            await _answers(asked, response)
+            await answers(asked, response)
 
         server.behave = slowly
         before = asyncio.get_running_loop().time()
@@ -179,58 +104,38 @@ def test_the_first_token_is_not_the_first_event() -> None:
     _with_engine(test)
 
 
-def _refuses(status: int) -> _Behave:
-    async def behave(asked: dict[str, Any], response: web.StreamResponse) -> None: ...
-
-    behave.status = status  # type: ignore[attr-defined]
-    return behave
-
-
-def _says(*events: dict[str, Any] | str) -> _Behave:
-    async def behave(asked: dict[str, Any], response: web.StreamResponse) -> None:
-        await _say(response, *events)
-
-    return behave
-
-
-async def _cuts(asked: dict[str, Any], response: web.StreamResponse) -> None:
-    await _say(response, _event(5), _event(6))
-    assert response._req is not None and response._req.transport is not None
-    response._req.transport.abort()
-
-
 @pytest.mark.parametrize(
     ("behave", "reason"),
     [
-        (_refuses(429), "HTTP 429: no room: try later"),
-        (_refuses(500), "HTTP 500: no room: try later"),
-        (_cuts, "Client"),  # aiohttp's ClientPayloadError or ClientOSError
-        (_says(_event(5), "[DONE]"), "after 1 tokens: the stream ended without a finish_reason"),
-        (_says("[DONE]"), "after 0 tokens: the stream ended without a finish_reason"),
-        (_says(_event(5), _event(6)), "after 2 tokens: the stream ended without a finish_reason"),
-        (_says({"choices": [{"text": "A", "finish_reason": "stop"}]}, "[DONE]"), "text without token ids"),
-        (_says({"choices": [{"text": "Hello", "token_ids": None}]}, "[DONE]"), "text without token ids"),
-        (_says(_event(5), {"error": {"message": "out of memory"}}), "out of memory"),
-        (_says(_event(5, 6, finish_reason="abort"), "[DONE]"), "after 2 tokens: abort"),
-        (_says({"choices": [{"token_ids": ["a"]}]}), "Expected `int`, got `str`"),
-        (_says({"choices": [{"token_ids": [-1]}]}), "Expected `int` >= 0"),
-        (_says({"choices": [{"token_ids": [2**31]}]}), "Expected `int` <= 2147483647"),
-        (_says("{broken"), "DecodeError"),
-        (_says(_event(5, finish_reason="stop"), "[DONE]"), "answered with 1 tokens, 2 to 3 were asked for"),
-        (_says(_event(5, 6, 7, 8, finish_reason="stop")), "answered with 4 tokens, 2 to 3 were asked for"),
+        (refuses(429), "HTTP 429: no room: try later"),
+        (refuses(500), "HTTP 500: no room: try later"),
+        (cuts, "Client"),  # aiohttp's ClientPayloadError or ClientOSError
+        (says(event(5), "[DONE]"), "after 1 tokens: the stream ended without a finish_reason"),
+        (says("[DONE]"), "after 0 tokens: the stream ended without a finish_reason"),
+        (says(event(5), event(6)), "after 2 tokens: the stream ended without a finish_reason"),
+        (says({"choices": [{"text": "A", "finish_reason": "stop"}]}, "[DONE]"), "text without token ids"),
+        (says({"choices": [{"text": "Hello", "token_ids": None}]}, "[DONE]"), "text without token ids"),
+        (says(event(5), {"error": {"message": "out of memory"}}), "out of memory"),
+        (says(event(5, 6, finish_reason="abort"), "[DONE]"), "after 2 tokens: abort"),
+        (says({"choices": [{"token_ids": ["a"]}]}), "Expected `int`, got `str`"),
+        (says({"choices": [{"token_ids": [-1]}]}), "Expected `int` >= 0"),
+        (says({"choices": [{"token_ids": [2**31]}]}), "Expected `int` <= 2147483647"),
+        (says("{broken"), "DecodeError"),
+        (says(event(5, finish_reason="stop"), "[DONE]"), "answered with 1 tokens, 2 to 3 were asked for"),
+        (says(event(5, 6, 7, 8, finish_reason="stop")), "answered with 4 tokens, 2 to 3 were asked for"),
     ],
 )  # fmt: skip
 def test_a_server_that_breaks_is_a_failure_in_its_own_words_never_an_answer(
-    behave: _Behave, reason: str
+    behave: Behave, reason: str
 ) -> None:
-    async def test(engine: OpenAIEngine, server: _Server, sink: RecordingSink, _: EngineFacts) -> None:
+    async def test(engine: OpenAIEngine, server: Server, sink: RecordingSink, _: EngineFacts) -> None:
         server.behave = behave
         engine.submit([_request(1)])
         while not sink.said or sink.said[-1][0] == "first":
             await asyncio.sleep(0.005)
         assert sink.said[-1][:2] == ("failed", 1) and reason in sink.said[-1][2]
         assert "finished" not in {word[0] for word in sink.said}
-        server.behave = _answers
+        server.behave = answers
         engine.submit([_request(2)])
         while sink.said[-1][:2] != ("finished", 2):
             await asyncio.sleep(0.005)
@@ -239,11 +144,7 @@ def test_a_server_that_breaks_is_a_failure_in_its_own_words_never_an_answer(
 
 
 def test_giving_a_request_up_closes_its_stream_and_silences_it() -> None:
-    async def test(engine: OpenAIEngine, server: _Server, sink: RecordingSink, _: EngineFacts) -> None:
-        async def hangs(asked: dict[str, Any], response: web.StreamResponse) -> None:
-            await _say(response, _event(5))
-            await asyncio.Event().wait()
-
+    async def test(engine: OpenAIEngine, server: Server, sink: RecordingSink, _: EngineFacts) -> None:
         server.behave = hangs
         engine.submit([_request(1)])
         await _until(sink, 1)
@@ -262,16 +163,16 @@ def test_giving_a_request_up_closes_its_stream_and_silences_it() -> None:
         ({"models": {"data": []}}, "lists nothing"),
         ({"models": {"data": [{"id": "c"}, {"id": "d"}]}, "model": "tiny"}, "lists c, d, not tiny"),
         ({"models": {"data": [{}]}}, "KeyError"),
-        ({"behave": _refuses(404)}, "a warm-up prompt was not answered: .*HTTP 404: no room"),
-        ({"behave": _says({"choices": [{"text": "Hi"}]})}, "a warm-up prompt .* text without token ids"),
-        ({"behave": _says(_event(1, 2, finish_reason="stop"))}, "2 tokens, 4 to 4 were asked for"),
+        ({"behave": refuses(404)}, "a warm-up prompt was not answered: .*HTTP 404: no room"),
+        ({"behave": says({"choices": [{"text": "Hi"}]})}, "a warm-up prompt .* text without token ids"),
+        ({"behave": says(event(1, 2, finish_reason="stop"))}, "2 tokens, 4 to 4 were asked for"),
     ],
 )  # fmt: skip
 def test_a_server_that_cannot_be_measured_is_refused_at_the_start(
     broken: dict[str, Any], reason: str
 ) -> None:
     async def run() -> None:
-        async with asyncio.timeout(20), _Server() as server:
+        async with asyncio.timeout(20), Server() as server:
             model = broken.pop("model", None)
             for name, value in broken.items():
                 setattr(server, name, value)
@@ -295,7 +196,7 @@ def test_no_server_is_an_error_with_its_address() -> None:
 
 def test_a_server_without_a_version_is_of_unknown_version() -> None:
     async def run() -> None:
-        async with asyncio.timeout(20), _Server() as server:
+        async with asyncio.timeout(20), Server() as server:
             server.version = None
             engine = _engine(server)
             assert (
@@ -311,7 +212,7 @@ def test_the_api_key_is_taken_from_the_environment_and_written_nowhere(
 ) -> None:
     monkeypatch.setenv(KEY, "secret")
 
-    async def test(engine: OpenAIEngine, server: _Server, _: RecordingSink, facts: EngineFacts) -> None:
+    async def test(engine: OpenAIEngine, server: Server, _: RecordingSink, facts: EngineFacts) -> None:
         assert server.headers["Authorization"] == "Bearer secret"
         assert "secret" not in repr(facts) + repr(engine._options)
 

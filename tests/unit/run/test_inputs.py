@@ -85,6 +85,16 @@ def test_decoding_against_the_rules_is_refused(
         prepare([setup.config("Offline", llm, engine="vllm", benchmark=benchmark)], ["performance"])
 
 
+def test_an_engine_that_only_decodes_greedily_is_refused_where_the_rules_sample(
+    setup: Setup,
+) -> None:
+    server = {"kind": "openai", "base_urls": ["http://localhost:1"]}
+    setup.conf.write_text("gpt-oss-120b.Offline.target_qps = 10\nllama2-70b.Offline.target_qps = 10\n")
+    with pytest.raises(ConfigError, match="the engine openai asks for temperature 0 and nothing else"):
+        prepare([setup.config("Offline", engine=server, benchmark="gpt-oss-120b")], ["performance"])
+    assert prepare([setup.config("Offline", engine=server, benchmark="llama2-70b-99.9")], ["performance"])
+
+
 def test_dummy_weights_need_no_files(setup: Setup) -> None:
     llm = {"model": setup.checkpoint(), "load_format": "dummy"}
     (setup.folder / "model" / "model.safetensors").unlink()

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from own_benchmark import CONF, OFFICIAL, Setup, synthetic
 
+from harness_llm import rules
+from harness_llm.engines.openai import OpenAI
 from harness_llm.errors import ConfigError
 from harness_llm.run.prepare import prepare
 
@@ -78,3 +80,10 @@ def test_scenarios_that_differ_only_in_patience_share_the_loaded_model(setup: Se
     assert groups(engine_start_timeout_s=99.0, silence_timeout_s=33.0) == [4]
     assert groups(engine_env={"A": "1"}) == groups(replicas=2) == [2, 2]
     assert groups(engine={"kind": "simulated", "first_token_ms": 1.0}) == groups(llm={"seed": 1}) == [2, 2]
+
+
+def test_what_is_unknown_of_an_engine_stands_beside_every_number(setup: Setup) -> None:
+    server = {"kind": "openai", "base_urls": ["http://localhost:1", "http://localhost:2"]}
+    marker = setup.prepared(engine=server).marker
+    assert marker == f"{OpenAI.marker}; unofficial"
+    assert setup.prepared().marker == rules.SIMULATED
