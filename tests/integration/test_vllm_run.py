@@ -112,7 +112,7 @@ def test_an_unknown_argument_is_answered_with_the_nearest_known_one(
     code, errors = run.complete()
     assert code == 2
     assert "llm_config.max_num_seq" in errors
-    assert "max_num_seqs?" in errors
+    assert "did you mean 'max_num_seqs'?" in errors
     assert not run.output.exists(), "nothing was started"
 
 
