@@ -32,7 +32,7 @@ def main():
     from vllm import LLM, SamplingParams
     llm = LLM(
         model=sys.argv[1], load_format="random", skip_tokenizer_init=True, enforce_eager=True, max_num_seqs=4,
-        max_model_len=256, worker_extension_cls="harness_llm.kernels.record.Worker",
+        max_model_len=256, worker_extension_cls="harness_llm.kernels.tally.Worker",
         model_loader_extra_config={"seed": 3},
     )
     facts = llm.collective_rpc("harness_llm_facts")
