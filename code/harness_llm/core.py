@@ -7,16 +7,6 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
-__all__ = [
-    "NANOSECONDS_PER_MS",
-    "NANOSECONDS_PER_SECOND",
-    "EventStatus",
-    "GenerationLimits",
-    "Mode",
-    "Request",
-    "Scenario",
-]
-
 NANOSECONDS_PER_MS = 1_000_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
 

@@ -24,22 +24,6 @@ import zlib
 from tokenize import TokenError
 from zipfile import BadZipFile
 
-__all__ = [
-    "BROKEN_INPUT",
-    "ConfigError",
-    "DatasetError",
-    "EngineError",
-    "FolderError",
-    "HarnessError",
-    "HostError",
-    "LoadgenLost",
-    "ModelError",
-    "ProtocolError",
-    "ReplicaLost",
-    "RunBroken",
-    "UsageError",
-]
-
 
 class HarnessError(Exception):
     """An error with a remedy.

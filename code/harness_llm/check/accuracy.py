@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from harness_llm import rules
+from harness_llm.check.case import Case
 from harness_llm.check.logfile import error_check, log_checks, seed_check
-from harness_llm.check.model import INFERENCE
+from harness_llm.check.model import INFERENCE, Check
 from harness_llm.files import file_digest
 from harness_llm.logs.source import SUMMARY_LOG, file_problem, read_text
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["ACCURACY_CHECKS"]
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
 _TRUNCATE = f"{INFERENCE} tools/submission/truncate_accuracy_log.py"

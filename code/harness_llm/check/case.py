@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 from harness_llm import rules
 from harness_llm.benchmark import facts_of
@@ -15,12 +17,6 @@ from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, LogError, read_text
 from harness_llm.logs.summary import SummaryLog
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-__all__ = ["Case", "ConfFile", "relative"]
 
 
 def relative(path: Path, root: Path) -> str:

@@ -21,8 +21,6 @@ from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import official_scores
 from harness_llm.results.paths import ACCURACY_TXT
 
-__all__ = ["answer_length", "figure_checks"]
-
 _RESULTS = f"{INFERENCE} loadgen/results.cc lines 64-136, 440-456, 590-822"
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
 _FAMILIES = {

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from harness_llm import rules
-from harness_llm.check.model import INFERENCE
+from harness_llm.check.case import Case
+from harness_llm.check.model import INFERENCE, Check
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
 from harness_llm.logs.schedule import arrivals_ns, is_real_rate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["LATENCY_CHECKS", "over_limit_bounds", "over_limit_rule"]
 
 _MORE = re.compile(r"run at least (\d+) more queries")
 _FAMILIES = {

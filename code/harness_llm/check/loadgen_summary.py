@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from harness_llm.check.model import INFERENCE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["summary_checks"]
+from harness_llm.check.case import Case
+from harness_llm.check.model import INFERENCE, Check
 
 
 def summary_checks(case: Case) -> Iterator[Check]:

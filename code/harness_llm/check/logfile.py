@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from harness_llm import rules
-from harness_llm.check.model import INFERENCE, POLICIES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-    from harness_llm.logs.detail import DetailLog
-
-__all__ = ["error_check", "loadgen_check", "log_checks", "seed_check"]
+from harness_llm.check.case import Case
+from harness_llm.check.model import INFERENCE, POLICIES, Check
+from harness_llm.logs.detail import DetailLog
 
 
 def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[Check]:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+import numpy.typing as npt
+
+from harness_llm.check.case import Case
 from harness_llm.check.latency import over_limit_rule
-from harness_llm.check.model import INFERENCE
+from harness_llm.check.model import INFERENCE, Check
 from harness_llm.core import EventStatus
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.schedule import is_real_rate
 from harness_llm.results.events import sound_events
 from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.results.recompute import server_latencies
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy.typing as npt
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["EVENT_CHECKS"]
 
 _KINDS = ("ttft", "tpot")
 _RATE_TOLERANCE = 0.02

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness_llm.check.case import relative
 from harness_llm.check.model import INFERENCE, POLICIES, Check
 from harness_llm.logs.source import file_problem, read_object, read_text
 from harness_llm.system.description import validate
 from harness_llm.system.network_path import bandwidth_document
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = [
-    "documentation_checks",
-    "is_marked",
-    "measurement_checks",
-    "readme_checks",
-    "source_checks",
-    "system_checks",
-]
 
 _CONSTANTS = f"{INFERENCE} tools/submission/submission_checker/constants.py"
 _MEASUREMENTS = (

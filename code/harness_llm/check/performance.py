@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from harness_llm import rules
+from harness_llm.check.case import Case
 from harness_llm.check.figures import figure_checks
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import error_check, loadgen_check, log_checks, seed_check
-from harness_llm.check.model import INFERENCE, POLICIES
+from harness_llm.check.model import INFERENCE, POLICIES, Check
 from harness_llm.core import Scenario
 from harness_llm.logs.source import ACCURACY_LOG
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["PERFORMANCE_CHECKS"]
 
 
 def _whole(case: Case) -> Iterator[Check]:

@@ -21,8 +21,6 @@ from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
 
-__all__ = ["check_run"]
-
 
 def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
     """Check a run folder, whatever it holds; every fault is a failed check.

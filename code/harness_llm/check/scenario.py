@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from harness_llm.check.accuracy import ACCURACY_CHECKS
-from harness_llm.check.case import relative
+from harness_llm.check.case import Case, relative
 from harness_llm.check.compliance import COMPLIANCE_CHECKS
 from harness_llm.check.latency import LATENCY_CHECKS
-from harness_llm.check.model import guarded
+from harness_llm.check.model import Check, guarded
 from harness_llm.check.own_events import EVENT_CHECKS
 from harness_llm.check.performance import PERFORMANCE_CHECKS
 from harness_llm.check.scores import SCORE_CHECKS
 from harness_llm.check.settings import SETTINGS_CHECKS
 from harness_llm.core import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["scenario_checks"]
 
 
 def scenario_checks(case: Case) -> Iterator[Check]:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from harness_llm import rules
-from harness_llm.check.model import INFERENCE
+from harness_llm.check.case import Case
+from harness_llm.check.model import INFERENCE, Check
 from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import official_scores, wrapped_numbers
 from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import AccuracyRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-
-__all__ = ["SCORE_CHECKS"]
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from harness_llm import rules
-from harness_llm.check.model import INFERENCE
+from harness_llm.check.case import Case
+from harness_llm.check.model import INFERENCE, Check
 from harness_llm.config.user_conf import is_ignored_line
 from harness_llm.core import Mode, Scenario
-from harness_llm.logs.detail import SIX_DIGITS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from harness_llm.check.case import Case
-    from harness_llm.check.model import Check
-    from harness_llm.logs.detail import DetailLog
-
-__all__ = ["SETTINGS_CHECKS"]
+from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 
 _READER = f"{INFERENCE} loadgen/test_settings_internal.cc"
 # What user.conf can change in accuracy mode: every sample is asked once, whatever the durations and counts.

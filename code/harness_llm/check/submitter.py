@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
@@ -14,12 +15,6 @@ from harness_llm.compliance import is_audit_name
 from harness_llm.core import Scenario
 from harness_llm.files import file_digest
 from harness_llm.logs.source import file_problem, read_object
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-__all__ = ["Submitter", "collect_cases", "distinct_run_check", "submitter_checks"]
 
 _SUBMISSION_RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"

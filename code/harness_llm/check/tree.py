@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm import rules
-from harness_llm.check.case import relative
+from harness_llm.check.case import Case, relative
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
 from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
@@ -14,14 +15,6 @@ from harness_llm.check.submitter import Submitter, collect_cases, distinct_run_c
 from harness_llm.check.tree_files import file_checks, folders
 from harness_llm.engines import KINDS
 from harness_llm.results.paths import ACCURACY_TXT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from harness_llm.check.case import Case
-
-__all__ = ["check_tree"]
 
 _DIVISIONS = ("closed", "open", "network")
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.model import Check
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["file_checks", "folders"]
 
 _TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}
 _JUNK_NAMES = {"__pycache__", "Thumbs.db"}

@@ -11,8 +11,6 @@ from harness_llm.cli.options import AsJson, Division, RoundName, existing, known
 from harness_llm.cli.output import EXIT_INVALID, print_json, print_text
 from harness_llm.results.paths import RUN_JSON
 
-__all__ = ["check_verb"]
-
 
 def check_verb(
     path: Annotated[Path, typer.Argument(help="Run folder, or submission tree.", show_default=False)],

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["fetch_verb"]
 
 _EXIT_INTERRUPTED = 130
 

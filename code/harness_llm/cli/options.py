@@ -15,18 +15,6 @@ if TYPE_CHECKING:
 
     from harness_llm.config.harness import RunConfig
 
-__all__ = [
-    "AsJson",
-    "Configs",
-    "Division",
-    "Overrides",
-    "RoundName",
-    "RunDirectory",
-    "Tests",
-    "existing",
-    "known_round",
-    "read_configs",
-]
 
 Configs = Annotated[
     list[Path],

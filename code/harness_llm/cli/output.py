@@ -12,7 +12,6 @@ from rich.console import Console
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["EXIT_BROKEN", "EXIT_INVALID", "log_progress", "print_json", "print_text", "show_run"]
 
 EXIT_INVALID = 1
 EXIT_BROKEN = 3

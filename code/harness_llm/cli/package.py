@@ -10,8 +10,6 @@ import typer
 from harness_llm.cli.options import AsJson, Division, RoundName, RunDirectory, existing, known_round
 from harness_llm.cli.output import print_json, print_text
 
-__all__ = ["package_verb"]
-
 
 def package_verb(
     run_folder: RunDirectory,

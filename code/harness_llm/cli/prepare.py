@@ -10,8 +10,6 @@ from harness_llm.cli.output import print_json, print_text
 if TYPE_CHECKING:
     from harness_llm.run.prepare import Prepared
 
-__all__ = ["prepare_verb"]
-
 
 def prepare_verb(
     config: Configs, overrides: Overrides = None, test: Tests = None, as_json: AsJson = False

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from harness_llm.config.harness import RunConfig
 
-__all__ = ["run_verb"]
 
 _RESULTS = Path("results")
 

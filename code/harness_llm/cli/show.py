@@ -7,8 +7,6 @@ import typer
 from harness_llm.cli.options import AsJson, RunDirectory  # noqa: TC001 - typer reads the annotations at run time
 from harness_llm.cli.output import show_run
 
-__all__ = ["show_verb"]
-
 
 def show_verb(run_folder: RunDirectory, as_json: AsJson = False) -> None:
     """Show the results of a run folder."""

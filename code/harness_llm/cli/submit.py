@@ -16,8 +16,6 @@ from harness_llm.cli.run import measure
 if TYPE_CHECKING:
     from harness_llm.benchmark import Benchmark
 
-__all__ = ["submit_verb"]
-
 
 def submit_verb(
     benchmark: Annotated[str, typer.Argument(help="Benchmark, e.g. llama2-70b-99.9.", show_default=False)],

@@ -10,8 +10,6 @@ import typer
 from harness_llm.cli.options import AsJson, Division
 from harness_llm.cli.output import EXIT_INVALID, print_json, print_text
 
-__all__ = ["system_verb"]
-
 
 def system_verb(
     output: Annotated[Path | None, typer.Option(help="Write the system description here (JSON).")] = None,

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["KEYS", "SCENARIOS", "ConfKey"]
-
 SCENARIOS = ("Offline", "Server", "SingleStream", "MultiStream")
 _LARGEST = 2**63 - 1
 _LARGEST_MS = _LARGEST // 10**6

@@ -19,8 +19,6 @@ from harness_llm.config.conf_keys import KEYS, SCENARIOS, ConfKey
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
 
-__all__ = ["ConfEntry", "UserConf", "parse_conf"]
-
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what C's strtod reads whole
 _WORD = re.compile(r"[^ \t\r\v\f]+")  # what C++ `>>` reads

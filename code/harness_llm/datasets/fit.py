@@ -11,8 +11,6 @@ from harness_llm.errors import DatasetError
 if TYPE_CHECKING:
     from harness_llm.datasets.table import SampleTable
 
-__all__ = ["validate_fit"]
-
 
 def validate_fit(
     table: SampleTable, max_sequence_tokens: int, *, vocab_size: int | None = None, setting: str = ""

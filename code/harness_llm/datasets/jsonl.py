@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from harness_llm.core import GenerationLimits
 
-__all__ = ["Jsonl", "load_jsonl"]
 
 _REMEDY = (
     "A sample is an object with one of prompt (text), messages (list of role and content) or token_ids "

@@ -19,7 +19,6 @@ from harness_llm.files import file_digest
 if TYPE_CHECKING:
     from harness_llm.core import GenerationLimits
 
-__all__ = ["INPUT_LIMIT", "LAST_TOKEN", "MD5", "SAMPLES", "OpenOrca", "load_openorca"]
 
 SAMPLES = 24_576
 """language/llama2-70b/processorca.py, --num_total_samples, @b66003e1."""

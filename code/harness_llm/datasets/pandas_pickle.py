@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from io import BufferedIOBase
     from pathlib import Path
 
-__all__ = ["read_columns"]
 
 _PLAIN_NUMBER: Final = re.compile(r"[<>=|]?[biuf][1248]")
 _REMEDY = "Take the official file, or save the columns as .jsonl and use kind jsonl."

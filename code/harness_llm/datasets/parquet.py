@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["read_rows"]
 
 _TOKEN_COLUMNS = ("tok_input", "input_tokens")
 _REFERENCE_COLUMN = "ground_truth"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["read_objects"]
-
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number (from 1) and JSON object of each line of a `.jsonl` or `.jsonl.gz` file.

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Tokenizer"]
-
 
 class Tokenizer:
     """The tokenizer in a checkpoint folder, read from disk only; nothing is fetched.

@@ -12,14 +12,14 @@ from harness_llm.files import write_atomically
 from harness_llm.fleet.measurement import Measurement, TestResult
 from harness_llm.fleet.release import release
 from harness_llm.fleet.roles import REPLICA
+from harness_llm.launch.child import Child
 from harness_llm.results.paths import FACTS_JSON, REPLICA_LOG, SPEC_JSON
 from harness_llm.results.reading import as_json
 from harness_llm.transport.spec import LoadgenTest, ReplicaSpec, write_spec
 from harness_llm.views.progress import TestProgress
 
-if TYPE_CHECKING:  # the two hold each other
+if TYPE_CHECKING:  # a watch makes fleets, and a fleet turns with its watch
     from harness_llm.fleet.watch import Watch
-    from harness_llm.launch.child import Child
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ from vllm.v1.attention.backends.flashinfer import FlashInferBackend, FlashInferM
 
 from harness_llm.kernels import tally
 
-__all__ = ["NoWaitBuilder", "NoWaitFlashInfer"]
-
 
 class NoWaitBuilder(FlashInferMetadataBuilder):  # type: ignore[misc]  # vLLM has no types for us
     """vLLM's builder, given the lengths that the host knows."""

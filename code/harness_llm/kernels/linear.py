@@ -8,7 +8,8 @@ gains.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from vllm.model_executor.kernels import linear as vllm_linear
@@ -19,11 +20,6 @@ from vllm.platforms.interface import PlatformEnum
 from vllm.utils.torch_utils import direct_register_custom_op
 
 from harness_llm.kernels import tally
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["CublasFp8Linear", "register"]
 
 _HOPPER = 90
 

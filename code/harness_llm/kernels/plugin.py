@@ -6,8 +6,6 @@ import importlib
 
 from harness_llm.kernels.switch import Kernel, asked_for
 
-__all__ = ["register"]
-
 _registered = False
 
 

@@ -12,8 +12,9 @@ Answers of such a model mean nothing: it measures speed alone.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from vllm.model_executor.layers.quantization.base_config import QuantizeMethodBase
@@ -25,11 +26,6 @@ from vllm.model_executor.model_loader.reload.utils import get_layer_tensors
 
 from harness_llm.kernels import tally
 from harness_llm.kernels.spread import RandomSpread, spread_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["LOAD_FORMAT", "RandomWeights", "fill", "register"]
 
 LOAD_FORMAT = "random"
 _CHUNK = 1 << 26  # elements drawn at once: 256 MiB of float32 beside the weights

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FP8_WIDTH", "INPUT_SCALE", "WEIGHT_WIDTH", "RandomSpread", "spread_of"]
-
 WEIGHT_WIDTH = 0.02
 """Standard deviation of weights: the Llama family's `initializer_range`, and about that of its
 checkpoints."""

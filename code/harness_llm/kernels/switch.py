@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["KERNELS_VARIABLE", "MEASURED", "Kernel", "asked_for"]
 
 KERNELS_VARIABLE = "HARNESS_LLM_KERNELS"
 """Environment variable: `off` or unset; `on`; or names of `Kernel` with commas between."""

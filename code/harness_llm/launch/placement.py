@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+from harness_llm.config.harness import RunConfig
+from harness_llm.engines import EngineKind
 from harness_llm.errors import ConfigError
 from harness_llm.system import accelerators
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness_llm.config.harness import RunConfig
-    from harness_llm.engines import EngineKind
-
-__all__ = ["replica_environments", "split_devices"]
 
 _VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
 _DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}

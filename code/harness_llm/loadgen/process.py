@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from harness_llm.loadgen.router import Router
 
-__all__ = ["main"]
 
 _log = logging.getLogger(__name__)
 _PROGRESS_S = 0.5

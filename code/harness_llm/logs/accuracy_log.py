@@ -6,8 +6,9 @@ files that may be broken), `read_answers` refuses a log that is not whole (for s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,12 +16,6 @@ import numpy.typing as npt
 
 from harness_llm.errors import FolderError
 from harness_llm.logs.source import LogError, file_problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = ["AccuracyEntry", "AccuracyLog", "LoggedAnswer", "iterate_entries", "read_answers"]
 
 _CUT = b"..."
 _TOKEN_BYTES = (4, 8)

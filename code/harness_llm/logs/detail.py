@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from harness_llm.logs.source import LogError, read_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-__all__ = ["SIX_DIGITS", "DetailLog", "LogMessage"]
 
 SIX_DIGITS = 1e-5
 """Relative tolerance of a rate in the log: LoadGen writes six significant digits."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["max_over_limit", "min_queries"]
-
 _NEGLIGIBLE_SIGMAS = 12.0
 
 

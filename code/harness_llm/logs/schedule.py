@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
 
-__all__ = ["arrivals_ns", "is_real_rate"]
-
 _RATES = (1e-6, 1e9)
 
 

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = [
-    "ACCURACY_LOG",
-    "DETAIL_LOG",
-    "SUMMARY_LOG",
-    "LogError",
-    "file_problem",
-    "read_lines",
-    "read_object",
-    "read_text",
-]
+from pathlib import Path
+from typing import Any
 
 # The files that LoadGen writes (loadgen/loadgen.cc, @b66003e1).
 DETAIL_LOG = "mlperf_log_detail.txt"

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm.logs.source import LogError, read_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-__all__ = ["SummaryLog"]
 
 _ERRORS = re.compile(r"^(\d{1,18}) ERRORS? encountered")
 _PERCENTILE = re.compile(

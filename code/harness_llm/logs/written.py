@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm.errors import HostError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["check_written"]
 
 _TAIL_BYTES = 64
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from harness_llm.errors import FolderError
 from harness_llm.files import file_digest
 from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import scores_in, scores_line
 from harness_llm.results.paths import ACCURACY_JSON
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from harness_llm.results.records import AccuracyRecord
-
-__all__ = ["accuracy_text", "copy_truncated", "published_numbers"]
+from harness_llm.results.records import AccuracyRecord
 
 # tools/submission/truncate_accuracy_log.py lines 20-21 and 94-107 @b66003e1: what is kept around the cut.
 _KEPT_BYTES = 4096

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.check.limits import asked_limits
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.package.documents import Marks
-
-if TYPE_CHECKING:
-    from harness_llm.package.layout import Division
-    from harness_llm.results.finished import FinishedRun, FinishedScenario
-    from harness_llm.rules import BenchmarkRules
-
-__all__ = ["Admission", "admit"]
+from harness_llm.package.layout import Division
+from harness_llm.results.finished import FinishedRun, FinishedScenario
+from harness_llm.rules import BenchmarkRules
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from harness_llm import rules
 from harness_llm.core import NANOSECONDS_PER_MS
-
-if TYPE_CHECKING:
-    from harness_llm.package.layout import Place
-    from harness_llm.results.finished import FinishedRun, FinishedScenario
-    from harness_llm.system import Measurements
-
-__all__ = ["Marks", "calibration_section", "measurements", "merge_calibration", "readme"]
+from harness_llm.package.layout import Place
+from harness_llm.results.finished import FinishedRun, FinishedScenario
+from harness_llm.system import Measurements
 
 _SECTION = re.compile(r"^<!-- calibration: (.+) -->$", re.MULTILINE)
 _SHOWN_CHANGES = 20

@@ -11,8 +11,6 @@ from harness_llm import rules
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
 
-__all__ = ["Division", "Place", "check_name", "place_result"]
-
 Division = Literal["closed", "open"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")

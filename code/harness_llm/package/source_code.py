@@ -5,17 +5,12 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import harness_llm
 from harness_llm.errors import FolderError
 from harness_llm.system import provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = ["project_root", "write_source"]
 
 _NEVER = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "results", "inference_results_*", "*.pyc")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness_llm import rules
+from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.package.admission import Admission, admit
 from harness_llm.package.layout import Division, Place, check_name, place_result
@@ -15,13 +16,6 @@ from harness_llm.package.staging import edit_tree
 from harness_llm.package.writer import Writer
 from harness_llm.results.finished import FinishedRun, FinishedScenario
 from harness_llm.system import SystemFile, read_system_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness_llm.core import Scenario
-
-__all__ = ["PackageResult", "package"]
 
 
 @dataclass(frozen=True)

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, read_object, read_text
 from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, published_numbers
+from harness_llm.package.admission import Admission
 from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
+from harness_llm.package.layout import Place
 from harness_llm.package.source_code import write_source
+from harness_llm.results.finished import FinishedRun, FinishedScenario
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON, USER_CONF
-from harness_llm.system import HostFacts, describe, validate
+from harness_llm.system import HostFacts, SystemFile, describe, validate
 from harness_llm.system.network_path import bandwidth_document
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness_llm.package.admission import Admission
-    from harness_llm.package.layout import Place
-    from harness_llm.results.finished import FinishedRun, FinishedScenario
-    from harness_llm.system import SystemFile
-
-__all__ = ["Writer"]
 
 _LOGS = (SUMMARY_LOG, DETAIL_LOG)
 _NOTICE = "notice"

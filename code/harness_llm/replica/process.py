@@ -24,8 +24,6 @@ from harness_llm.transport.control import ControlClient, bind_within, die_with_p
 from harness_llm.transport.spec import ReplicaSpec, read_spec
 from harness_llm.transport.wire import PROTOCOL_VERSION, Ready, Stage
 
-__all__ = ["main"]
-
 _log = logging.getLogger(__name__)
 _TICK_S = 1.0
 _EXIT_FAILED = 3

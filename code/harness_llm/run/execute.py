@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import harness_llm
 from harness_llm.config.load import dump_config
@@ -16,16 +15,12 @@ from harness_llm.results.reading import read_record
 from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
+from harness_llm.run.prepare import Prepared
 from harness_llm.run.samples import samples_file
 from harness_llm.run.score import score
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
-
-if TYPE_CHECKING:
-    from harness_llm.run.prepare import Prepared
-    from harness_llm.views.live import View
-
-__all__ = ["execute", "find_unfinished"]
+from harness_llm.views.live import View
 
 
 def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> None:

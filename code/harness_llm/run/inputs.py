@@ -5,28 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from harness_llm import datasets, rules
+from harness_llm.benchmark import Benchmark
+from harness_llm.config.harness import RunConfig
+from harness_llm.core import Scenario
+from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch.local import child_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from harness_llm.benchmark import Benchmark
-    from harness_llm.config.harness import RunConfig
-    from harness_llm.core import Scenario
-    from harness_llm.datasets.table import SampleTable
-
-__all__ = [
-    "check_decoding",
-    "check_fit",
-    "check_loadgen",
-    "check_model",
-    "check_same_benchmark",
-    "check_tests",
-]
 
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
 _MAY_DIFFER = {

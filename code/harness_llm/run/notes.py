@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from harness_llm import rules
 from harness_llm.accuracy.metrics import Foreign, metric_of
+from harness_llm.benchmark import Benchmark
+from harness_llm.config.harness import RunConfig
+from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Mode
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from harness_llm.benchmark import Benchmark
-    from harness_llm.config.harness import RunConfig
-    from harness_llm.config.user_conf import UserConf
-    from harness_llm.datasets.table import SampleTable
-
-__all__ = ["notes_on"]
+from harness_llm.datasets.table import SampleTable
 
 _LOADGEN_LIMIT_MS = (
     100  # loadgen/test_settings.h, server_target_latency_ns and server_ttft_latency, @b66003e1

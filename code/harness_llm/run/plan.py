@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness_llm import rules
+from harness_llm.benchmark import Benchmark
 from harness_llm.compliance import audit_test
+from harness_llm.config.harness import RunConfig
+from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.transport.spec import LoadgenTest
-
-if TYPE_CHECKING:
-    from harness_llm.benchmark import Benchmark
-    from harness_llm.config.harness import RunConfig
-    from harness_llm.config.user_conf import UserConf
-
-__all__ = ["TESTS", "plan_test"]
 
 TESTS = ("performance", "accuracy")
 """The tests of every benchmark, and the ones that run where none are named."""

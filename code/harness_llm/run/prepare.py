@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from harness_llm import rules
 from harness_llm.benchmark import Benchmark, loadgen_names, resolve
+from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
+from harness_llm.datasets.table import SampleTable
 from harness_llm.run.groups import TestGroup, plan_fleet
 from harness_llm.run.inputs import (
     check_decoding,
@@ -23,15 +25,7 @@ from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
 from harness_llm.run.samples import load_tables, samples_file
 from harness_llm.system import provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harness_llm.config.harness import RunConfig
-    from harness_llm.datasets.table import SampleTable
-    from harness_llm.transport.spec import LoadgenTest
-
-__all__ = ["Prepared", "prepare"]
+from harness_llm.transport.spec import LoadgenTest
 
 _NOT_MEASURED = {"engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s", "port"}
 

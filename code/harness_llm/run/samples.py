@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from harness_llm.accuracy import gates_of
 from harness_llm.accuracy.metrics import Foreign, metric_named, metric_of
 from harness_llm.accuracy.reference import Reference
+from harness_llm.benchmark import Benchmark
 from harness_llm.checkpoint import weights_digest
 from harness_llm.compliance import AUDIT_TESTS
+from harness_llm.config.harness import HarnessConfig, OwnSamples, RunConfig
 from harness_llm.core import GenerationLimits
 from harness_llm.datasets import kinds
 from harness_llm.datasets.dataset_kind import Reading
+from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError
 from harness_llm.results.paths import SHARED_SAMPLES, own_samples
 from harness_llm.run.inputs import check_fit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from harness_llm.benchmark import Benchmark
-    from harness_llm.config.harness import HarnessConfig, OwnSamples, RunConfig
-    from harness_llm.datasets.table import SampleTable
-
-__all__ = ["load_tables", "samples_file", "shared_table"]
-
 
 _VOCABULARY = 32_000  # of synthetic samples, where no checkpoint says
 

@@ -12,8 +12,6 @@ from typing import Any
 
 from harness_llm.system.facts import Accelerator
 
-__all__ = ["Found", "parse_amd_smi", "read"]
-
 _log = logging.getLogger(__name__)
 _AMD_SMI_SECONDS = 20
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from harness_llm.engines import DEFAULT, KINDS
 from harness_llm.errors import ConfigError, HostError
@@ -13,15 +14,8 @@ from harness_llm.system import provenance
 from harness_llm.system.description import Problem, SystemFile, describe, read_system_file, validate
 from harness_llm.system.detect import detect
 from harness_llm.system.detected import detected
+from harness_llm.system.facts import HostFacts
 from harness_llm.system.fields import FIELDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from harness_llm.system.facts import HostFacts
-
-__all__ = ["SystemResult", "system_command", "template", "write_template"]
 
 
 @dataclass(frozen=True)

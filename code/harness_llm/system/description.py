@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness_llm.errors import ConfigError
 from harness_llm.system.detected import NOT_STATED, detected
+from harness_llm.system.facts import HostFacts
 from harness_llm.system.fields import FIELD_NAMES, FIELDS, OPTIONAL_FIELDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from harness_llm.system.facts import HostFacts
-
-__all__ = ["Measurements", "Problem", "SystemFile", "describe", "read_system_file", "validate"]
 
 
 class Measurements(BaseModel):

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness_llm.system import accelerators, memory_modules
 from harness_llm.system.facts import Cpu, Disk, HostFacts, Memory, NetworkCard
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["detect"]
 
 _SECTOR_BYTES = 512  # unit of /sys/block/*/size whatever the device's own sectors are
 _NOT_STORAGE = re.compile(r"(loop|ram|zram|dm-|md|sr|fd|nbd)\d*")

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from harness_llm.system.facts import HostFacts
-
-__all__ = ["NOT_STATED", "detected"]
+from harness_llm.system.facts import HostFacts
 
 NOT_STATED = "N/A"
 """A value to the official checker: the field does not apply, or nobody says."""

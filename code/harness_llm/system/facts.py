@@ -9,8 +9,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness_llm.errors import FolderError
 
-__all__ = ["Accelerator", "Cpu", "Disk", "HostFacts", "Memory", "NetworkCard"]
-
 
 @dataclass(frozen=True)
 class Cpu:

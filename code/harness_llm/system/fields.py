@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FIELDS", "FIELD_NAMES", "OPTIONAL_FIELDS", "Field"]
-
 
 @dataclass(frozen=True)
 class Field:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-__all__ = ["read"]
+from collections.abc import Iterator
+from pathlib import Path
 
 # DMTF DSP0134 (SMBIOS reference specification 3.7), section 7.18: memory device, structure type 17.
 _MEMORY_DEVICE = 17

@@ -5,12 +5,7 @@ Source: mlcommons/inference_policies @ac93e89c inference_rules.adoc lines 450-45
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["bandwidth_document"]
+from pathlib import Path
 
 _SUFFIXES = (".md", ".adoc", ".txt", ".pdf")
 _LONGEST = 4 * 1024 * 1024  # bytes that are read of a document

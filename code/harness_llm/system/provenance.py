@@ -6,14 +6,10 @@ import logging
 import subprocess
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, TypedDict
+from pathlib import Path
+from typing import TypedDict
 
 from harness_llm.engines import KINDS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["GitState", "command", "git", "git_state", "packages"]
 
 _log = logging.getLogger(__name__)
 _GIT_SECONDS = 30

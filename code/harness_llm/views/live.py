@@ -9,19 +9,15 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness_llm.views.progress import TestProgress
-
-__all__ = ["PlainView", "RichView", "View", "describe", "make_view"]
+from harness_llm.views.progress import TestProgress
 
 _PLAIN_INTERVAL_S = 8.0  # between lines on a running test
 _STAGE_INTERVALS_S = (2.0, 8.0)  # before the first and every further line on another stage

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from harness_llm.transport.spec import LoadgenTest
-    from harness_llm.transport.wire import Progress
-
-__all__ = ["Percentiles", "TestProgress"]
+from harness_llm.transport.spec import LoadgenTest
+from harness_llm.transport.wire import Progress
 
 _LEAST_S, _MOST_S = 1e-6, 1e6
 _LOG_WIDTH = math.log(1.002)  # of a bin

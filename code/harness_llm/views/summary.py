@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -18,11 +19,6 @@ from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, Verdict
 from harness_llm.results.run_folder import TestFolder
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["RunSummary", "ScenarioSummary", "summarize"]
 
 
 @dataclass(frozen=True)
