@@ -85,12 +85,15 @@ class Vllm(EngineKind):
 
     def needs_weights(self, arguments: Mapping[str, Any]) -> bool:
         """Not where vLLM makes them up."""
-        return arguments.get("load_format") != "dummy"
+        return arguments.get("load_format") not in _MADE_UP
 
     def temperature(self, arguments: Mapping[str, Any]) -> object:
         """Greedy, unless override_generation_config says otherwise."""
         given = arguments.get(_SAMPLING) or {}
         return given.get("temperature", 0) if isinstance(given, dict) else None
+
+
+_MADE_UP = ("dummy", "random")  # formats of weights that come from no file: vLLM's, and harness_llm.kernels'
 
 
 def _known(value: object) -> str:
