@@ -27,6 +27,7 @@ from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 from harness_llm.config.load import load_config
 from harness_llm.engines.openai import OpenAI
 from harness_llm.errors import ConfigError, EngineError, HarnessError, RunBroken
+from harness_llm.launch.cause import log_tail
 from harness_llm.launch.launcher import end_all
 from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.placement import replica_environments
@@ -139,7 +140,7 @@ class Bench:
         finally:
             end_all([child], _GRACE_S)
         if not result.is_file():
-            raise EngineError(f"{name}: {child.exit_reason()}; end of its log:{child.log_tail()}")
+            raise EngineError(f"{name}: {child.exit_reason()}; end of its log:{log_tail(child)}")
         found = json.loads(result.read_text())
         return Measured(found["tokens"] / found["seconds"], found["tokens"], found["scheduler"])
 

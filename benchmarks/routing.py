@@ -159,6 +159,10 @@ class RoundRobin:
         del replica, ordinals
         return []
 
+    def lose(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """No replica is lost in a simulation."""
+        raise AssertionError((replica, ordinals))
+
 
 class FixedSplit(RoundRobin):
     """Every query placed beforehand, in proportion to speeds that it is told: what no router can know."""

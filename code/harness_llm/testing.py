@@ -19,6 +19,7 @@ import zmq
 
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
+from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
 from harness_llm.transport.wire import ControlMessage, Events, encode
 from harness_llm.views.progress import TestProgress
@@ -65,6 +66,7 @@ class HeldEngine:
         aborted: Ids of each `abort`, sorted.
         may_let_go: `abort` waits for it.
         error: What `abort` and `check` raise from now on; None for nothing.
+        tokens: What `generated` says.
     """
 
     def __init__(self) -> None:
@@ -72,6 +74,7 @@ class HeldEngine:
         self.submitted: list[int] = []
         self.aborted: list[list[int]] = []
         self.may_let_go = asyncio.Event()
+        self.tokens: int | None = None
         self.error: Exception | None = None
 
     async def start(self, sink: Sink) -> EngineFacts:
@@ -93,6 +96,10 @@ class HeldEngine:
         """Raise `error`, if there is one."""
         if self.error is not None:
             raise self.error
+
+    def generated(self) -> int | None:
+        """What the test says."""
+        return self.tokens
 
     async def stop(self) -> None:
         """Nothing to free."""
@@ -210,6 +217,8 @@ class FakeHandle:
         process_id: None that exists.
         signals: Those that it got.
         reason: Why it ended; None while it runs.
+        text: What its log holds.
+        done: What it has done so far; None: not known.
     """
 
     def __init__(self, name: str, role: Role, log: Path, environment: Mapping[str, str]) -> None:
@@ -217,14 +226,28 @@ class FakeHandle:
         self.process_id = 0
         self.signals: list[Signals] = []
         self.reason: str | None = None
+        self.text = "what it last wrote\n"
+        self.done: Effort | None = None
 
     def exit_reason(self) -> str | None:
         """Why it ended."""
         return self.reason
 
-    def log_tail(self) -> str:
-        """A line."""
-        return "\n    what it last wrote"
+    def log_size(self) -> int:
+        """Length of `text`."""
+        return len(self.text)
+
+    def log_text(self, start: int) -> str:
+        """The end of `text`."""
+        return self.text[start:]
+
+    def effort(self) -> Effort | None:
+        """What the test says."""
+        return self.done
+
+    def stopped(self) -> list[str]:
+        """None."""
+        return []
 
     def signal(self, number: Signals) -> None:
         """End, whatever the signal."""

@@ -73,7 +73,7 @@ def _replica(folder: Path, engine: str, arguments: dict[str, Any]) -> Iterator[_
         endpoint = ""
         deadline = time.monotonic() + LOAD_S
         while not endpoint:
-            assert child.exit_reason() is None, child.log_tail()
+            assert child.exit_reason() is None, child.log_text(0)
             assert time.monotonic() < deadline
             for _, message in control.receive(200):
                 assert not isinstance(message, Failed), message

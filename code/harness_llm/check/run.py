@@ -131,6 +131,17 @@ def _test_checks(case: Case) -> Iterator[Check]:
                 remedy="Run it again in the same folder.",
                 path=path,
             )
+        if record is not None and record.survived:
+            # A first token that was reported is a promise; in an accuracy test only the answers are judged.
+            is_kept = name == "accuracy" or not any(it.changed_first_tokens for it in record.survived)
+            yield case.check(
+                "test.survived",
+                None if is_kept else False,
+                record.survival,
+                "no replica lost" if is_kept else "answers that begin with the first token that was reported",
+                remedy="" if is_kept else "Run the test again.",
+                path=path,
+            )
         config = config_file(case.root, case.scenario)
         if name == Mode.PERFORMANCE.folder and record is not None:
             yield from _requested(case, record, path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -95,8 +95,11 @@ class HarnessConfig(_Strict):
         engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
         port: First TCP port for control and replicas, on 127.0.0.1; None uses Unix sockets.
         silence_timeout_s: A replica or loadgen process silent for this long is lost, seconds.
-        stall_timeout_s: A test in which nothing is asked, begun or answered for this long is ended, seconds;
-            above the time of the longest answer.
+        stall_timeout_s: A replica that has work and generates nothing for this long is lost, seconds, and a
+            test in which nothing is asked, begun or answered for this long is ended. None derives it from
+            what is in flight and how fast the replica has been (docs/replica-failures.md).
+        on_replica_failure: What the loss of a replica means: `fail` ends the run; with `redispatch` its
+            unfinished samples go to the other replicas. None: `redispatch` in accuracy tests, else `fail`.
         offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
             many again as it works on at once.
     """
@@ -116,7 +119,8 @@ class HarnessConfig(_Strict):
     engine_start_timeout_s: PositiveFloat = 1800.0
     port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
     silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
-    stall_timeout_s: Annotated[float, Field(ge=2)] = 1800.0
+    stall_timeout_s: Annotated[float, Field(ge=2)] | None = None
+    on_replica_failure: Literal["fail", "redispatch"] | None = None
     offline_backlog: PositiveInt | None = None
 
     @model_validator(mode="after")

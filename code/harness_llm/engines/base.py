@@ -84,6 +84,12 @@ class Engine(Protocol):
             EngineError: It died, with the reason.
         """
 
+    def generated(self) -> int | None:
+        """A count that grows with each step that gave a token, of unfinished answers too; from any thread.
+
+        It tells a hung engine from a busy one. None: the engine cannot say before an answer is whole.
+        """
+
     async def stop(self) -> None:
         """Free the devices and end every process that the engine started."""
 
@@ -117,12 +123,15 @@ class TaskEngine:
     Attributes:
         name: For messages.
         let_go_s: Longest time for `abort`, seconds.
+        streams: Whether `generate` yields tokens as they come, and not whole answers.
     """
 
     name: ClassVar[str]
     let_go_s: ClassVar[float] = 60.0
+    streams: ClassVar[bool] = False
 
     def __init__(self) -> None:
+        self._yields = 0
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sink: Sink
 
@@ -158,6 +167,10 @@ class TaskEngine:
         Raises:
             EngineError: It died, with the reason.
         """
+
+    def generated(self) -> int | None:
+        """How often `generate` has yielded, where it streams."""
+        return self._yields if self.streams else None
 
     async def start(self, sink: Sink) -> EngineFacts:
         """Load and answer a few made-up prompts, then return; results go to `sink` from then on.
@@ -221,6 +234,7 @@ class TaskEngine:
         tokens = array("i")
         try:
             async for new in self.generate(request):
+                self._yields += 1
                 is_first = not tokens
                 tokens.extend(new)
                 if is_first and tokens and request.wants_first_token:

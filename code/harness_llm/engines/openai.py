@@ -34,6 +34,7 @@ class OpenAIEngine(TaskEngine):
     """Requests to one server, each a stream of its own, which is closed to give the request up."""
 
     name = "the server"
+    streams = True
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         super().__init__()

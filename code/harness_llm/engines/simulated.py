@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import struct
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
@@ -56,6 +57,9 @@ class SimulatedEngine:
         self._running = 0
         self._taken = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._hang_after = arguments.get("hang_after")
+        self._hung_at: float | None = None
+        self._generated = 0
 
     async def start(self, sink: Sink) -> EngineFacts:
         """Ready at once."""
@@ -88,6 +92,16 @@ class SimulatedEngine:
     def check(self) -> None:
         """This engine cannot die."""
 
+    def generated(self) -> int:
+        """Tokens of whole answers, and those that are due by now of others; a hung engine stands still."""
+        now = self._loop.time() if self._hung_at is None else self._hung_at
+        due = 0
+        if self._token_s:
+            for end, _, phase, _, answer in list(self._due):
+                if phase:
+                    due += max(1, len(answer) // 4 - math.ceil(max(0.0, end - now) / self._token_s))
+        return self._generated + due
+
     async def stop(self) -> None:
         """Forget everything."""
         if self._timer is not None:
@@ -96,6 +110,8 @@ class SimulatedEngine:
         self._due.clear()
 
     def _begin(self) -> None:
+        if self._hung_at is not None:
+            return
         if self._first_s == self._token_s == 0:
             while self._waiting:
                 self._answer_at_once(self._waiting.popleft())
@@ -116,10 +132,15 @@ class SimulatedEngine:
         answer = simulated_answer(request.prompt, request.min_tokens, request.max_tokens)
         if request.wants_first_token:
             self._sink.first_token(request.id, struct.unpack_from("<i", answer)[0])
+        self._generated += len(answer) // 4
         self._sink.finished(request.id, answer)
 
     def _refuses(self, request: Request) -> bool:
         self._taken += 1
+        if self._hang_after is not None and self._taken > int(self._hang_after):
+            self._hung_at = self._loop.time()
+            self._waiting.clear()
+            return True
         if self._fail_every is None or self._taken % int(self._fail_every):
             return False
         self._sink.failed(request.id, f"simulated failure of request {self._taken}")
@@ -134,6 +155,8 @@ class SimulatedEngine:
 
     def _fire(self) -> None:
         self._timer = None
+        if self._hung_at is not None:
+            return
         now = self._loop.time()
         while self._due and self._due[0][0] <= now:
             due, order, phase, request, answer = heapq.heappop(self._due)
@@ -144,6 +167,7 @@ class SimulatedEngine:
                 heapq.heappush(self._due, (due + rest, order, 1, request, answer))
             else:
                 self._running -= 1
+                self._generated += len(answer) // 4
                 self._sink.finished(request.id, answer)
         self._begin()
 
@@ -156,6 +180,8 @@ class Simulated(EngineKind):
         per_token_ms: Time for each further token, milliseconds.
         concurrent: Requests worked on at once; more wait in the engine's queue.
         fail_every: Fail each n-th request (for tests of failure handling); None never fails.
+        hang_after: Generate nothing any more from the next request on (likewise); None never hangs.
+        hang_replica: The only replica that hangs; None: all do.
     """
 
     engine_class = SimulatedEngine
@@ -168,6 +194,14 @@ class Simulated(EngineKind):
     per_token_ms: Annotated[float, Field(ge=0)] = 0.0
     concurrent: PositiveInt = 1024
     fail_every: PositiveInt | None = None
+    hang_after: NonNegativeInt | None = None
+    hang_replica: NonNegativeInt | None = None
+
+    def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
+        """The options; those of the hang only for the replica that hangs."""
+        options = super().replica_arguments(arguments, replica)
+        only = options.pop("hang_replica")
+        return options if only in (None, replica) else {**options, "hang_after": None}
 
     @classmethod
     def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harness_llm.errors import EngineError
 from harness_llm.files import write_atomically
+from harness_llm.fleet.loading import SILENCE_S, Loading
 from harness_llm.fleet.measurement import Measurement, TestResult
 from harness_llm.fleet.release import release
 from harness_llm.fleet.roles import REPLICA
 from harness_llm.launch.child import Child
+from harness_llm.launch.open_files import require_open_files
 from harness_llm.results.paths import FACTS_JSON, REPLICA_LOG, SPEC_JSON
 from harness_llm.results.reading import as_json
 from harness_llm.transport.spec import LoadgenTest, ReplicaSpec, write_spec
@@ -45,7 +47,8 @@ class FleetPlan:
         name: What people call it; part of its replicas' names, and what test.json calls its engines.
         replicas: Each by its number.
         start_timeout_s: Longest time until all are ready, seconds.
-        silence_timeout_s: A replica that is silent for longer while it loads is lost, seconds.
+        silence_timeout_s: A replica that is silent for longer between its tests is lost, seconds; while it
+            loads, it may be for `loading.SILENCE_S`, too.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Fleet:
 
     def _load(self) -> None:
         watch, plan = self._watch, self.plan
+        require_open_files(len(plan.replicas))
         kinds = ", ".join(dict.fromkeys(replica.engine for replica in plan.replicas))
         watch.view.say(f"{_count(plan)} of {kinds} starting; log: {self._folder}/*/log.txt")
         if others := watch.children.launcher.strangers(REPLICA):
@@ -113,8 +117,6 @@ class Fleet:
         for number, replica in enumerate(plan.replicas):
             self.replicas.append(self._start(number, replica, listen))
         self._wait_until_ready(began)
-        for number, facts in enumerate(self.facts):
-            write_atomically(self._folder / str(number) / FACTS_JSON, as_json(facts))
         self._tell(watch.children.clock.now_s - began)
 
     def _unload(self) -> None:
@@ -131,19 +133,40 @@ class Fleet:
             folder / SPEC_JSON,
         )
         child = children.start(REPLICA, name, folder / SPEC_JSON, folder / REPLICA_LOG, plan.environment)
-        child.silence_s = self.plan.silence_timeout_s
+        child.silence_s = max(self.plan.silence_timeout_s, SILENCE_S)
         return child
 
+    def _replace_lost(self) -> None:
+        """Load the replicas again that a test went on without: the next one is measured on all of them."""
+        children = self._watch.children
+        lost = [number for number, child in enumerate(self.replicas) if child.is_lost]
+        if not lost:
+            return
+        self._watch.view.say(f"{', '.join(self.replicas[number].name for number in lost)}: loaded again")
+        began = children.clock.look()
+        listen = children.place_to_listen(len(lost))
+        for number in lost:
+            self.replicas[number] = self._start(number, self.plan.replicas[number], listen)
+        self._wait_until_ready(began)
+
     def _wait_until_ready(self, began_s: float) -> None:
+        clock = self._watch.children.clock
+        loading = {child.name: Loading(child, clock.now_s) for child in self.replicas if not child.is_started}
         while late := [child for child in self.replicas if not child.is_started]:
             stages = sorted({child.stage or "starting" for child in late})
             self._watch.turn(f"{_count(late)}: {', '.join(stages)}")
-            waited = self._watch.children.clock.now_s - began_s
+            for child in late:
+                if problem := loading[child.name].problem(clock.now_s):
+                    self._watch.children.give_up(child, problem, "Its log may say more.")
+            waited = clock.now_s - began_s
             if waited > self.plan.start_timeout_s:
                 raise EngineError(
                     f"{', '.join(child.name for child in late)}: not ready after {waited:.0f} s",
                     "Look at its log, or raise harness_config.engine_start_timeout_s.",
                 )
+        for number, child in enumerate(self.replicas):
+            child.silence_s = self.plan.silence_timeout_s
+            write_atomically(self._folder / str(number) / FACTS_JSON, as_json(self.facts[number]))
 
     def _tell(self, seconds: float) -> None:
         view, facts = self._watch.view, self.facts[0]
@@ -172,6 +195,7 @@ class Fleet:
     def begin(self, test: LoadgenTest, folder: Path) -> Measurement:
         """Start a test and return at once; each `Watch.turn` brings it on."""
         assert self.replicas and self.running is None, "a fleet that is loaded runs one test at a time"
+        self._replace_lost()
         self._watch.view.say(f"{test.name}: begins")
         self.running = Measurement(self._watch.children, self.plan.name, self.replicas, test, folder)
         return self.running
@@ -204,7 +228,8 @@ class Fleet:
         given_up.abandon(reason)
         assert given_up.result is not None
         self._watch.view.say(f"{given_up.test.name}: abandoned: {reason}")
-        release(self._watch.children.context, self.endpoints, lambda: self._watch.turn("freeing replicas"))
+        living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]
+        release(self._watch.children.context, living, lambda: self._watch.turn("freeing replicas"))
         return given_up.result
 
     def break_off(self, error: BaseException | None) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost
+from harness_llm.fleet.ground import Ground
+from harness_llm.fleet.pace import PATIENCE_S, STALL_S, Pace
 from harness_llm.fleet.roles import LOADGEN
+from harness_llm.launch.cause import log_tail
 from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
 from harness_llm.logs.written import check_written
 from harness_llm.results.paths import LOADGEN_LOG, SPEC_JSON
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, write_spec
-from harness_llm.transport.wire import Progress
+from harness_llm.transport.wire import Heartbeat, Progress, ReplicaFailed, ReplicaGone
 from harness_llm.views.progress import TestProgress
+
+_log = logging.getLogger(__name__)
+_ITS_REPLICA_FIRST_S = 2.0  # a replica that has stalled is the one to name, at its next heartbeat
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,12 @@ class Measurement:
             target_qps=test.target_qps,
             engines=engines,
         )
+        self._ground = Ground(folder)
+        self._paces = [Pace(test.stall_timeout_s) for _ in replicas]
+        self._heard: list[Heartbeat | None] = [None for _ in replicas]
+        self._gone: list[ReplicaGone] = []
         self._loadgen = self._start()
-        self._news_s = children.clock.now_s
+        self._news_s = self._worked_s = children.clock.now_s
         self._done_s: float | None = None
 
     @property
@@ -82,8 +94,9 @@ class Measurement:
         return self._is_over
 
     def _start(self) -> Child:
-        for replica in self._replicas:
+        for number, replica in enumerate(self._replicas):
             replica.silence_s = self.test.silence_timeout_s
+            replica.spare = partial(self._spare, number)
         name = self._children.free_name(f"loadgen-{self.test.name}")
         spec = LoadgenSpec(
             name=name,
@@ -98,8 +111,29 @@ class Measurement:
         child.silence_s = self.test.silence_timeout_s
         return child
 
-    def _hear(self, message: Progress) -> None:
-        if self.progress.update(message):
+    @property
+    def _living(self) -> list[Child]:
+        return [replica for replica in self._replicas if not replica.is_lost]
+
+    def _spare(self, number: int, error: HarnessError) -> bool:
+        """Whether the test goes on without a replica that is lost."""
+        if self.test.on_replica_failure == "fail" or self._living == [self._replicas[number]]:
+            return False
+        self._gone.append(ReplicaGone(number, error.message))
+        return True
+
+    def _tell_gone(self) -> None:
+        if self._loadgen.has_spoken and self._loadgen.report is None:
+            for message in self._gone:
+                self._children.tell(self._loadgen, message)
+            self._gone.clear()
+
+    def _hear(self, message: Progress | ReplicaFailed) -> None:
+        if isinstance(message, ReplicaFailed):
+            replica = self._replicas[message.replica]
+            if not replica.is_lost:
+                self._children.give_up(replica, f"was given up: {message.message}", message.remedy)
+        elif self.progress.update(message):
             self._news_s = self._children.clock.now_s
 
     def step(self) -> None:
@@ -110,7 +144,11 @@ class Measurement:
         """
         child = self._loadgen
         self.progress.stage = child.stage or self.progress.stage
+        self._tell_gone()
         if child.report is None:
+            self._ground.check(self._children.clock.now_s)
+            for number, replica in enumerate(self._replicas):
+                self._check_pace(number, replica)
             self._check_progress()
         elif child.handle.exit_reason() is None:
             self._check_end()
@@ -120,17 +158,40 @@ class Measurement:
             self._folder.complete(child.report)
             self.result = TestResult(self.test, self._folder.path, "complete", child.report)
 
+    def _check_pace(self, number: int, replica: Child) -> None:
+        """Give a replica up that lives and whose engine does not go on."""
+        heartbeat, pace = replica.heartbeat, self._paces[number]
+        if replica.is_lost or heartbeat is self._heard[number]:
+            return
+        self._heard[number] = heartbeat
+        stalled_s = pace.hear(heartbeat, self._children.clock.now_s)
+        if stalled_s is None:
+            return
+        stopped = ", ".join(replica.handle.stopped())
+        self._children.give_up(
+            replica,
+            f"has generated nothing for {stalled_s:.0f} s ({pace.patience_s:.0f} s are allowed), though it "
+            f"lives: {heartbeat.in_flight} requests are in flight, {heartbeat.answers:,} were answered"
+            + (f"; stopped by a signal: {stopped}" if stopped else ""),
+            "Look at its log and its device; where an engine may take longer for its next token, raise "
+            "harness_config.stall_timeout_s.",
+        )
+
     def _check_progress(self) -> None:
         """Refuse to wait on for an answer that an engine, or LoadGen, has lost though everybody lives."""
-        limit = self.test.stall_timeout_s
-        if self._children.clock.now_s - self._news_s <= limit:
+        now = self._children.clock.now_s
+        limit = STALL_S if self.test.stall_timeout_s is None else self.test.stall_timeout_s
+        if any(child.heartbeat.in_flight for child in self._living) or not self._loadgen.heartbeat.in_flight:
+            self._worked_s = now
+        is_lost = now - max(self._worked_s, self._news_s) > PATIENCE_S  # nobody works on it
+        if not is_lost and now - self._news_s <= limit + _ITS_REPLICA_FIRST_S:
             return
         open_ = ", ".join(
-            f"{child.name} {child.heartbeat.in_flight}" for child in (*self._replicas, self._loadgen)
+            f"{child.name} {child.heartbeat.in_flight}" for child in (*self._living, self._loadgen)
         )
         raise EngineError(
-            f"{self.test.name}: nothing was asked, begun or answered for {limit:g} s, though every "
-            f"process lives; {self.progress.done} of {self.progress.issued} queries are answered; "
+            f"{self.test.name}: nothing was asked, begun or answered for {now - self._news_s:.0f} s, though "
+            f"every process lives; {self.progress.done} of {self.progress.issued} queries are answered; "
             f"unfinished: {open_}",
             "Look at the logs of the replicas that have unfinished queries; where an answer may take longer, "
             "raise harness_config.stall_timeout_s.",
@@ -140,7 +201,7 @@ class Measurement:
         now, child = self._children.clock.now_s, self._loadgen
         self._done_s = now if self._done_s is None else self._done_s
         if now - self._done_s > self.test.silence_timeout_s:
-            log = f"log {child.handle.log}{child.handle.log_tail()}"
+            log = f"log {child.handle.log}{log_tail(child.handle)}"
             raise LoadgenLost(f"{child.name} did not end after its test; {log}")
 
     def abandon(self, reason: str) -> None:
@@ -153,11 +214,16 @@ class Measurement:
 
     def break_off(self, error: BaseException | None) -> None:
         """End a test that cannot continue; its folder stays and says why."""
+        reason = error.message if isinstance(error, HarnessError) else "interrupted"
         try:
-            self._folder.broken(error.message if isinstance(error, HarnessError) else "interrupted")
+            self._folder.broken(reason)
+        except HarnessError as second:  # the disk is full, or the folder gone: the first error is the cause
+            _log.warning("%s: test.json does not say that the test is broken: %s", self.test.name, second)
         finally:
             self._end()
 
     def _end(self) -> None:
         self._is_over = True
+        for replica in self._replicas:
+            replica.spare = lambda _: False
         self._children.end(self._loadgen)

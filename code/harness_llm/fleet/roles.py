@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from harness_llm.engines.remedies import remedy_for
 from harness_llm.errors import LoadgenLost, ReplicaLost
 from harness_llm.launch.role import Role
 
-REPLICA = Role("replica", "harness_llm.replica.process", lost=ReplicaLost)
+REPLICA = Role("replica", "harness_llm.replica.process", lost=ReplicaLost, remedy=remedy_for)
 LOADGEN = Role("loadgen", "harness_llm.loadgen.process", started="word", lost=LoadgenLost, ends_by="kill")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness_llm.errors import ProtocolError
+from harness_llm.errors import HarnessError, ProtocolError
 from harness_llm.launch.launcher import Handle
 from harness_llm.launch.role import Role
 from harness_llm.transport.wire import (
@@ -16,6 +16,7 @@ from harness_llm.transport.wire import (
     Heartbeat,
     Progress,
     Ready,
+    ReplicaFailed,
     Stage,
 )
 
@@ -41,7 +42,7 @@ class Child:
 
     Attributes:
         handle: Its process.
-        hear: Called with each Progress of it.
+        hear: Called with each Progress of it, and with each ReplicaFailed.
         heard_s: When it was last heard, by the listening clock; its start, before the first word.
         silence_s: As of its role, unless somebody has more patience with it or less.
         has_spoken: Whether any message came yet.
@@ -49,10 +50,13 @@ class Child:
         ready: Its Ready, once it came.
         heartbeat: Its last one.
         report: What it knows of its work, once it is done; its exit is no loss from then on.
+        log_from: Where in its log, bytes, begins what may explain its end: its start, then its Ready.
+        is_lost: Whether it was lost and the others go on without it.
+        spare: Asked with its loss whether the others go on without it, before its role is.
     """
 
     handle: Handle
-    hear: Callable[[Progress], None] | None
+    hear: Callable[[Progress | ReplicaFailed], None] | None
     heard_s: float
     silence_s: float | None
     has_spoken: bool = False
@@ -60,6 +64,9 @@ class Child:
     ready: Ready | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     report: Mapping[str, Any] | None = None
+    log_from: int = 0
+    is_lost: bool = False
+    spare: Callable[[HarnessError], bool] = lambda _: False
 
     @property
     def name(self) -> str:
@@ -87,7 +94,7 @@ class Child:
                 self.heartbeat = message
             case Stage():
                 self.stage = message.text
-            case Progress() if self.hear is not None:
+            case Progress() | ReplicaFailed() if self.hear is not None:
                 self.hear(message)
             case Done():
                 self.report = message.report
@@ -97,3 +104,4 @@ class Child:
                         f"{self.name} speaks protocol {message.version}, not {PROTOCOL_VERSION}"
                     )
                 self.ready = message
+                self.log_from = self.handle.log_size()

@@ -14,13 +14,14 @@ import zmq
 
 from harness_llm import errors
 from harness_llm.errors import EngineError, HarnessError
+from harness_llm.launch.cause import MemoryKills, explained
 from harness_llm.launch.child import Child, Loss
 from harness_llm.launch.launcher import Launcher, end_all
 from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlServer
 from harness_llm.transport.listening import ListeningClock
-from harness_llm.transport.wire import Failed, Progress
+from harness_llm.transport.wire import Failed, Progress, ReplicaFailed, ReplicaGone, Shutdown
 
 _POLL_MS = 200
 
@@ -47,6 +48,7 @@ class Children:
         self._children: dict[str, Child] = {}
         self._names: set[str] = set()
         self._control: ControlServer | None = None
+        self._kills = MemoryKills()
 
     def __enter__(self) -> Self:
         self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
@@ -108,7 +110,7 @@ class Children:
         spec: Path,
         log: Path,
         environment: Mapping[str, str] | None = None,
-        hear: Callable[[Progress], None] | None = None,
+        hear: Callable[[Progress | ReplicaFailed], None] | None = None,
     ) -> Child:
         """Start a child.
 
@@ -118,12 +120,19 @@ class Children:
             spec: Its spec file.
             log: Where stdout and stderr go; appended.
             environment: Variables added to this process's own.
-            hear: Called with each Progress of it.
+            hear: Called with each Progress of it, and with each ReplicaFailed.
         """
         self._names.add(name)
+        log_from = log.stat().st_size if log.exists() else 0
         handle = self.launcher.start(role, name, spec, log, environment or {})
-        child = self._children[name] = Child(handle, hear, self.clock.look(), role.silence_s)
+        child = Child(handle, hear, self.clock.look(), role.silence_s, log_from=log_from)
+        self._children[name] = child
         return child
+
+    def tell(self, child: Child, message: ReplicaGone) -> None:
+        """Tell a child that has spoken something."""
+        assert child.has_spoken and self._control is not None
+        self._control.tell(child.name, message)
 
     def turn(self) -> None:
         """Hear what came, then look whether everybody lives; takes up to 0.2 s.
@@ -158,11 +167,22 @@ class Children:
             self._hear(0)  # its last words may have come meanwhile
         elif (silent := self._silent_too_long_s(child)) is not None:
             reason = f"has been silent for {silent:.1f} s"
-        if reason is None or not self._is_needed(child):
-            return
+        if reason is not None and self._is_needed(child):
+            self.give_up(child, reason)
+
+    def give_up(self, child: Child, reason: str, remedy: str = "") -> None:
+        """End a child that is of no use any more, whether it lives or not.
+
+        Args:
+            child: The child.
+            reason: What is wrong with it, as the predicate of a sentence of which it is the subject.
+            remedy: What the user can do; empty where the cause says it.
+
+        Raises:
+            RunBroken: It is essential.
+        """
         child.handle.signal(signal.SIGKILL)  # it may hear no request to stop; what it started must end, too
-        log = f"log {child.handle.log}{child.handle.log_tail()}"
-        self._lose(child, child.role.lost(f"{child.name} {reason}; {log}"))
+        self._lose(child, child.role.lost(f"{child.name} {reason}", remedy))
 
     def _is_needed(self, child: Child) -> bool:
         return child.report is None and child.name in self._children
@@ -178,8 +198,10 @@ class Children:
         Raises:
             HarnessError: The end of the run.
         """
-        if child.role.essential:
+        error = explained(error, child, self._kills)
+        if child.role.essential and not child.spare(error):
             raise error
+        child.is_lost = True
         self.end(child)
         self.losses.append(Loss(child.name, child.role.kind, error.message))
 
@@ -188,7 +210,7 @@ class Children:
         patient = [child for child in children if child.is_started and child.role.ends_by != "kill"]
         for child in patient:
             if child.role.ends_by == "shutdown" and child.has_spoken and self._control is not None:
-                self._control.shut_down(child.name)
+                self._control.tell(child.name, Shutdown())
             else:
                 child.handle.signal(signal.SIGTERM)
         end_all([child.handle for child in children if child not in patient], 0)
@@ -203,4 +225,4 @@ def _error_of(message: Failed, child: Child) -> HarnessError:
     kind = getattr(errors, message.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, HarnessError)):
         kind = EngineError
-    return kind(f"{child.name}: {message.message}\n  log: {child.handle.log}", message.remedy)
+    return kind(f"{child.name}: {message.message}", message.remedy)

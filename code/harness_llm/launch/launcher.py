@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,19 @@ _POLL_S = 0.05
 _KILL_S = 5.0  # SIGKILL takes milliseconds, unless the kernel itself waits
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What processes have done since they started.
+
+    Attributes:
+        cpu_s: Time of the CPU, seconds.
+        io_bytes: Bytes read and written, from and to anything but the network.
+    """
+
+    cpu_s: float
+    io_bytes: int
 
 
 class Handle(Protocol):
@@ -39,8 +53,17 @@ class Handle(Protocol):
     def exit_reason(self) -> str | None:
         """Why the process ended, or None while it runs."""
 
-    def log_tail(self) -> str:
-        """The last lines of its log, indented, for an error message."""
+    def log_size(self) -> int:
+        """Bytes in its log now; 0 where it cannot be read."""
+
+    def log_text(self, start: int) -> str:
+        """Its log from byte `start` on; of a long one the first and the last MiB."""
+
+    def effort(self) -> Effort | None:
+        """What it, and all that it started, has done so far; None where that is not known."""
+
+    def stopped(self) -> list[str]:
+        """Those of them that a signal has stopped: `python (process 4711)`."""
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the process and everything that it started; one that is gone is no error."""

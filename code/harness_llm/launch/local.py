@@ -14,11 +14,12 @@ from pathlib import Path
 import psutil
 
 import harness_llm
+from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import PARENT_VARIABLE
 
 _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
-_LOG_TAIL_LINES = 6
+_LOG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,49 @@ class LocalHandle:
             return f"was killed by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
 
-    def log_tail(self) -> str:
-        """The last lines of its log, indented, for an error message."""
+    def log_size(self) -> int:
+        """Bytes in its log now."""
         try:
-            lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+            return self.log.stat().st_size
+        except OSError:
+            return 0
+
+    def log_text(self, start: int) -> str:
+        """Its log from byte `start` on; of a long one the first and the last MiB."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(start)
+                text = file.read(_LOG_BYTES)
+                file.seek(max(file.tell(), self.log_size() - _LOG_BYTES))
+                return (text + file.read()).decode(errors="replace")
         except OSError:
             return ""
-        return "".join(f"\n    {line[:300]}" for line in lines)
+
+    def effort(self) -> Effort:
+        """What its process group has done so far."""
+        cpu_s, io_bytes = 0.0, 0
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                times, counts = process.cpu_times(), process.io_counters()
+                cpu_s += times.user + times.system
+                io_bytes += counts.read_chars + counts.write_chars
+        return Effort(cpu_s, io_bytes)
+
+    def stopped(self) -> list[str]:
+        """Those of its processes that a signal has stopped."""
+        found = []
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                if process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+                    found.append(f"{process.name()} (process {process.pid})")
+        return found
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            leader = psutil.Process(self.process.pid)
+            return [leader, *leader.children(recursive=True)]
+        except psutil.Error:
+            return []
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the process and everything that it started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ class Role:
         ends_by: How its end is asked: by `Shutdown` on the control plane, by SIGTERM, or not at all. One that
             has not started cannot be asked.
         grace_s: Time that it is given to end by itself once asked, seconds.
+        remedy: What to do about an exception in its log, by its text; empty where nothing is known.
     """
 
     kind: str
@@ -34,3 +36,4 @@ class Role:
     essential: bool = True
     ends_by: Literal["shutdown", "signal", "kill"] = "shutdown"
     grace_s: float = 5.0
+    remedy: Callable[[str], str] = lambda _: ""

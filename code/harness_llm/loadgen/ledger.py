@@ -19,7 +19,7 @@ from harness_llm.errors import HostError, ProtocolError
 from harness_llm.results.events import EVENT_DTYPE, EVENT_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
@@ -61,6 +61,7 @@ class Ledger:
         self._descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._loadgen_ids = array("Q")
         self._asked = array("i")  # the replica that each query was given to
+        self._repeats: set[int] = set()  # first token reported by a replica that is lost, due again
         self.issued = 0
         self.finished = 0
         self.tokens = 0
@@ -119,14 +120,39 @@ class Ledger:
         self._asked[ordinal] = replica
         return self._rows[ordinal * _ROW + _SAMPLE]
 
-    def record_first_token(self, ordinal: int, replica: int, now: int) -> int:
+    def unfinished(self, replica: int) -> list[int]:
+        """Queries that were given to `replica` and have no whole answer, in order."""
+        rows = np.frombuffer(self._rows, np.int64).reshape(-1, _ROW)[: self.issued]
+        is_its = np.frombuffer(self._asked, np.int32) == replica
+        is_open = (rows[:, _STATUS] == EventStatus.ISSUED) | (rows[:, _STATUS] == EventStatus.FIRST_TOKEN)
+        found: list[int] = np.flatnonzero(is_its & is_open).tolist()
+        return found
+
+    def take_back(self, ordinals: Iterable[int]) -> None:
+        """Record that these queries, unfinished, were taken from their replica: nobody may answer them now.
+
+        A first token that was reported stays what it is; whoever answers next repeats it.
+        """
+        for ordinal in ordinals:
+            self._asked[ordinal] = _NOBODY
+            if self._rows[ordinal * _ROW + _STATUS] == EventStatus.FIRST_TOKEN:
+                self._repeats.add(ordinal)
+
+    def record_first_token(self, ordinal: int, replica: int, now: int) -> int | None:
         """Record a first token; returns nanoseconds since the query was issued.
+
+        None says that the query's first token was reported, by a replica that is lost, and this is that one
+        again: it is recorded as it was, and must not be reported once more.
 
         Raises:
             ProtocolError: The query is unknown, another replica's, finished, or had its first token already.
         """
         base = self._row(ordinal, replica)
         rows = self._rows
+        if ordinal in self._repeats:
+            self._repeats.remove(ordinal)
+            rows[base + _REPLICA] = replica
+            return None
         if rows[base + _STATUS] != EventStatus.ISSUED:
             raise self._impossible(ordinal, replica, "first token")
         rows[base + _FIRST] = now
@@ -146,7 +172,8 @@ class Ledger:
         base = self._row(ordinal, replica)
         rows = self._rows
         status = rows[base + _STATUS]
-        if status != EventStatus.FIRST_TOKEN and (needs_first_token or status != EventStatus.ISSUED):
+        is_unasked = needs_first_token and (status != EventStatus.FIRST_TOKEN or ordinal in self._repeats)
+        if is_unasked or status not in (EventStatus.ISSUED, EventStatus.FIRST_TOKEN):
             raise self._impossible(ordinal, replica, "answer")
         rows[base + _FINISHED] = now
         rows[base + _REPLICA] = replica

@@ -6,12 +6,12 @@ hearing by the receiver thread, so each has its own socket and neither waits for
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import zmq
 
 from harness_llm.errors import ProtocolError, ReplicaLost
+from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.numbering import MessageCounter
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
@@ -35,6 +35,7 @@ WELCOME_TIMEOUT_S = 70.0
 earlier one first."""
 
 _HEARD_LIMIT = 64  # messages
+_POLL_MS = 200
 _SUPERVISOR_FIRST_S = 1.5  # a process that is dead or stopped is the supervisor's to name
 
 
@@ -49,7 +50,7 @@ class ReplicaLink:
         silence_s: A process silent for this long is lost, seconds; a replica sends Events every second, if
             only empty ones.
         welcome_timeout_s: How long `open` waits for the replica's answer, seconds.
-        clock: Tells the time, seconds.
+        clock: Tells how long somebody has listened, seconds: who was held up himself takes nobody for silent.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class ReplicaLink:
         silence_s: float,
         *,
         welcome_timeout_s: float = WELCOME_TIMEOUT_S,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.index = index
         self.name = f"replica {index}"
@@ -70,7 +71,7 @@ class ReplicaLink:
         self.hear = self._connect(context, endpoint, f"{session}/hear")
         self._heard = MessageCounter(self.name)
         self._asked = 0
-        self._clock = clock
+        self._clock = clock = clock or ListeningClock().look
         self._last_progress = (0, clock())
         self._last_heard = clock()
         self._patience_s = silence_s + _SUPERVISOR_FIRST_S
@@ -87,15 +88,23 @@ class ReplicaLink:
         socket.connect(endpoint)
         return socket
 
-    def open(self) -> None:
+    def open(self, is_gone: Callable[[], bool] = lambda: False) -> None:
         """Begin the session and learn how much the engine works on at once.
+
+        Args:
+            is_gone: Asked again and again whether the replica is known to be gone; then it returns.
 
         Raises:
             ReplicaLost: No answer.
             ProtocolError: The replica speaks another version.
         """
         self.hear.send(encode(Open(PROTOCOL_VERSION, self._session)))
-        if not self.hear.poll(int(self._welcome_timeout_s * 1000)):
+        began = self._clock()
+        while not self.hear.poll(_POLL_MS):
+            if is_gone():
+                return
+            if self._clock() - began <= self._welcome_timeout_s:
+                continue
             raise ReplicaLost(
                 f"{self.name}: no answer on the data plane within {self._welcome_timeout_s:.0f} s"
             )

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
 import zmq
 
 from harness_llm.core import Scenario
@@ -29,11 +30,12 @@ from harness_llm.loadgen.sut import Sut
 from harness_llm.results.paths import AUDIT_CONF, EVENTS_NPY, USER_CONF
 from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.spec import LoadgenSpec, read_spec
-from harness_llm.transport.wire import Done, Heartbeat, Progress, Stage
+from harness_llm.transport.wire import Done, Heartbeat, Progress, ReplicaFailed, ReplicaGone, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness_llm.errors import HarnessError
     from harness_llm.loadgen.router import Router
 
 
@@ -53,8 +55,14 @@ class _Test:
         # A context of its own, so that the last words can be waited for while the other sockets are in use.
         self._control_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._control = ControlClient(
-            self._control_context, spec.control, spec.name, self._heartbeat, lambda: os._exit(_EXIT_FAILED)
+            self._control_context,
+            spec.control,
+            spec.name,
+            self._heartbeat,
+            on_shutdown=lambda: os._exit(_EXIT_FAILED),
+            on_replica_gone=self._note_gone,
         )
+        self._gone: dict[int, str] = {}
         self._context = context
         self._ledger: Ledger | None = None
 
@@ -82,7 +90,7 @@ class _Test:
             for index, endpoint in enumerate(spec.replicas)
         ]
         for link in links:
-            link.open()
+            link.open(lambda index=link.index: index in self._gone)  # type: ignore[misc]
         sut = Sut(
             table=table,
             links=links,
@@ -91,6 +99,8 @@ class _Test:
             reporter=lib,
             reports_first_tokens=test.scenario.is_timed_per_token,
             on_fatal=self._fatal,
+            on_lost=self._go_on_without if test.on_replica_failure == "redispatch" else None,
+            gone=self._gone,
         )
         sut.start()
         self._control.send(Stage("LoadGen runs"))
@@ -107,8 +117,10 @@ class _Test:
         seconds = time.monotonic() - started
         stop_progress()
         sut.stop()
+        lost = {failure.replica for failure in sut.survived}
         for link in links:
-            link.close()
+            if link.index not in lost:
+                link.close()
         self._send_progress(sut, ledger)
         ledger.close()
         if ledger.finished != ledger.issued:
@@ -120,14 +132,26 @@ class _Test:
             "requested_settings": fields,
             "loadgen_version": lib.version(),
             "peak_rss_bytes": _peak_rss_bytes(),
+            "survived": [msgspec.to_builtins(failure) for failure in sut.survived],
         }
+
+    def _note_gone(self, message: ReplicaGone) -> None:
+        self._gone.setdefault(message.replica, message.reason)
+
+    def _go_on_without(self, replica: int, error: HarnessError) -> None:
+        _log.warning("goes on without replica %d: %s", replica, error.message)
+        self._control.send(ReplicaFailed(replica, type(error).__name__, error.message, error.remedy))
 
     def _router(self, links: list[ReplicaLink]) -> Router:
         if self._spec.test.scenario is not Scenario.OFFLINE:
             return PushRouter(len(links))
         backlog = self._spec.test.offline_backlog
         return PullRouter(
-            [link.max_concurrent + (link.max_concurrent if backlog is None else backlog) for link in links]
+            # one that was gone before it could say how much it takes gets one query, and gives it back
+            [
+                (link.max_concurrent or 1) + (link.max_concurrent if backlog is None else backlog)
+                for link in links
+            ]
         )
 
     def _write(self, name: str, text: str) -> Path:

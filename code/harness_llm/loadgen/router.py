@@ -33,6 +33,12 @@ class Router(Protocol):
     def release(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
         """Take back the room of queries that `replica` completed, and say which go to a replica now."""
 
+    def lose(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Give `replica` nothing from now on, and say to whom the queries that it held go now.
+
+        Those that go to nobody now wait before all that waited. There is another replica.
+        """
+
 
 class PullRouter:
     """Keeps each replica's queue at a fixed depth from one common queue, and shallower near the end.
@@ -46,12 +52,23 @@ class PullRouter:
         self._room = list(depths)
         self._held = [0] * len(depths)
         self._done = [0] * len(depths)
+        self._lost: set[int] = set()
         self._waiting: deque[int] = deque()
 
     def assign(self, ordinals: Sequence[int], costs: Sequence[int]) -> list[Assignment]:
         """Queue the queries and fill every replica, evenly while there is room."""
         del costs
         self._waiting.extend(ordinals)
+        return self._fill()
+
+    def lose(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Put its queries before all that wait, and fill the others."""
+        self._lost.add(replica)
+        self._room[replica] = self._held[replica] = self._done[replica] = 0
+        self._waiting.extendleft(reversed(ordinals))
+        return self._fill()
+
+    def _fill(self) -> list[Assignment]:
         assignments: list[list[int]] = [[] for _ in self._room]
         while self._waiting and any(self._room):
             open_replicas = [index for index, room in enumerate(self._room) if room]
@@ -77,7 +94,7 @@ class PullRouter:
         takes its v / sum(v) of what is left, held or waiting; what it holds it has already. Rounded up, so
         a replica with nothing left takes one, and no query is stranded.
         """
-        if not all(self._done):
+        if not all(done for index, done in enumerate(self._done) if index not in self._lost):
             return self._room[replica]
         left = len(self._waiting) + sum(self._held)
         return max(0, math.ceil(left * self._done[replica] / sum(self._done)) - self._held[replica])
@@ -101,7 +118,7 @@ class PushRouter:
 
     def __init__(self, replicas: int) -> None:
         assert replicas > 0
-        self._load = [0] * replicas
+        self._load: list[float] = [0] * replicas
         self._cost: dict[int, int] = {}
         self._last = replicas - 1
 
@@ -120,6 +137,11 @@ class PushRouter:
         for ordinal in ordinals:
             self._load[replica] -= self._cost.pop(ordinal)
         return []
+
+    def lose(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        """Send its queries to the others at once."""
+        self._load[replica] = math.inf
+        return self.assign(ordinals, [self._cost[ordinal] for ordinal in ordinals])
 
     def _least_loaded(self) -> int:
         count = len(self._load)

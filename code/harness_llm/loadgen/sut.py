@@ -8,14 +8,17 @@ from array import array
 from typing import TYPE_CHECKING, Protocol
 
 import zmq
+from msgspec.structs import replace
 
 from harness_llm.core import Request
-from harness_llm.errors import EngineError
+from harness_llm.errors import EngineError, ProtocolError, ReplicaLost
+from harness_llm.results.records import SurvivedFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness_llm.datasets.table import SampleTable
+    from harness_llm.errors import HarnessError
     from harness_llm.loadgen.ledger import Ledger
     from harness_llm.loadgen.router import Assignment, Router
     from harness_llm.transport.wire import Events
@@ -71,6 +74,12 @@ class Sut:
         reporter: Where completions go.
         reports_first_tokens: Whether LoadGen judges TTFT (Server, Interactive).
         on_fatal: Called from any thread with an error after which the test cannot continue; must not return.
+        on_lost: Called with a replica, and why, that the test goes on without; None where its loss ends the
+            test.
+        gone: Replicas that have ended, and why; others add to it at any time.
+
+    Attributes:
+        survived: The replicas that the test went on without.
     """
 
     def __init__(
@@ -83,14 +92,21 @@ class Sut:
         reporter: Reporter,
         reports_first_tokens: bool,
         on_fatal: Callable[[BaseException], None],
+        on_lost: Callable[[int, HarnessError], None] | None = None,
+        gone: Mapping[int, str] | None = None,
     ) -> None:
         self._table = table
-        self._links = links
+        self._links = tuple(links)
         self._router = router
         self._ledger = ledger
         self._reporter = reporter
         self._reports_first_tokens = reports_first_tokens
         self._on_fatal = on_fatal
+        self._on_lost = on_lost
+        self._gone = {} if gone is None else gone
+        self._living = dict(enumerate(links))
+        self._first: dict[int, int] = {}  # first tokens of unfinished queries, where they may be due again
+        self.survived: list[SurvivedFailure] = []
         self._lock = threading.Lock()
         self._prompts = [table.prompt(sample).tobytes() for sample in range(len(table))]
         self._prompt_lengths = table.prompt_lengths.tolist()
@@ -157,31 +173,101 @@ class Sut:
                 poller.register(socket, zmq.POLLIN)
             while not self._stopping.is_set():
                 for socket, _ in poller.poll(_POLL_MS):
-                    for events in by_socket[socket].heard():
-                        self.handle(by_socket[socket].index, events)
-                for link in self._links:
-                    link.check_alive()
+                    self._hear(by_socket[socket])
+                for link in list(self._living.values()):
+                    self._look_after(link)
+                    if link.index not in self._living:
+                        poller.unregister(link.hear)
         except BaseException as error:  # noqa: BLE001 - the test can never complete without this thread
             self._on_fatal(error)
 
+    def _hear(self, link: Link) -> None:
+        messages = link.heard()
+        while True:
+            try:
+                events = next(messages, None)
+            except (ReplicaLost, ProtocolError) as error:  # raised before anything was recorded
+                return self._survive(link, error)
+            if events is None:
+                return None
+            self.handle(link.index, events)
+
+    def _look_after(self, link: Link) -> None:
+        if link.index in self._gone:
+            self._hear(link)  # what it said before its end counts
+            self.go_on_without(link.index, self._gone[link.index])
+            return
+        try:
+            link.check_alive()
+        except ReplicaLost as error:
+            self._survive(link, error)
+
+    def _survive(self, link: Link, error: HarnessError) -> None:
+        if self._on_lost is None or len(self._living) == 1:
+            raise error
+        self._on_lost(link.index, error)
+        self.go_on_without(link.index, error.message)
+
+    def go_on_without(self, replica: int, reason: str) -> None:
+        """Go on without a replica: the others get what it has not answered.
+
+        Args:
+            replica: Its number.
+            reason: Why, for people.
+
+        Raises:
+            ReplicaLost: There is no other one.
+        """
+        with self._lock:
+            if self._living.pop(replica, None) is None:
+                return
+            if not self._living:
+                raise ReplicaLost(reason, "No replica is left.")
+            ordinals = self._ledger.unfinished(replica)
+            self._ledger.take_back(ordinals)
+            self._send(self._router.lose(replica, ordinals))
+            self.survived.append(SurvivedFailure(replica=replica, reason=reason, redispatched=len(ordinals)))
+
     def handle(self, replica: int, events: Events) -> None:
         """Record what a replica reports and tell LoadGen of it; on the receiver thread.
+
+        Whatever a replica that is lost says is dropped.
 
         Raises:
             ProtocolError: It reports what cannot be true.
             EngineError: Its engine failed on a sample.
         """
+        if replica not in self._living:
+            return
         now = time.monotonic_ns()
         if events.first_ids and self._reports_first_tokens:
-            with self._lock:
-                for ordinal in events.first_ids:
-                    self._ttft.append(self._ledger.record_first_token(ordinal, replica, now) / 1e9)
-                loadgen_ids = self._ledger.loadgen_ids(events.first_ids)
-            self._reporter.report_first_tokens(loadgen_ids, events.first_tokens)
+            self._begin(replica, events, now)
         if events.finished_ids:
             self._finish(replica, events, now)
         if events.failures:
             self._fail(replica, events)
+
+    def _begin(self, replica: int, events: Events, now: int) -> None:
+        ids, tokens = events.first_ids, events.first_tokens
+        with self._lock:
+            waits = [self._ledger.record_first_token(ordinal, replica, now) for ordinal in ids]
+            if None in waits:  # a first token is reported once, whoever repeats it
+                new = [place for place, wait in enumerate(waits) if wait is not None]
+                self._compare([(i, t) for i, t, wait in zip(ids, tokens, waits, strict=True) if wait is None])
+                ids, tokens = [ids[place] for place in new], [tokens[place] for place in new]
+            if self._on_lost is not None:
+                self._first.update(zip(ids, tokens, strict=True))
+            self._ttft.extend(wait / 1e9 for wait in waits if wait is not None)
+            loadgen_ids = self._ledger.loadgen_ids(ids)
+        if ids:
+            self._reporter.report_first_tokens(loadgen_ids, tokens)
+
+    def _compare(self, repeated: list[tuple[int, int]]) -> None:
+        """Count first tokens that are not what the lost replica had reported."""
+        changed = sum(self._first.get(ordinal) != token for ordinal, token in repeated)
+        if changed:
+            last = self.survived[-1]
+            self.survived[-1] = replace(last, changed_first_tokens=last.changed_first_tokens + changed)
 
     def _finish(self, replica: int, events: Events, now: int) -> None:
         ledger = self._ledger
@@ -190,6 +276,7 @@ class Sut:
                 per_token = ledger.record_finish(
                     ordinal, replica, len(answer) // 4, now, self._reports_first_tokens
                 )
+                self._first.pop(ordinal, None)
                 if per_token is not None:
                     self._tpot.append(per_token / 1e9)
             loadgen_ids = ledger.loadgen_ids(events.finished_ids)

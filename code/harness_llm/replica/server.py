@@ -57,6 +57,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._max_concurrent = 0
         self._first_tokens = self._answers = self._answer_bytes = 0
+        self._prompt_bytes = self._longest_prompt = 0
 
     @property
     def in_flight(self) -> int:
@@ -66,7 +67,16 @@ class Server:
     def heartbeat(self) -> Heartbeat:
         """How far the engine has come, over all sessions; from any thread."""
         tokens = self._answer_bytes // _TOKEN_BYTES
-        return Heartbeat(self.in_flight, self._first_tokens, self._answers, tokens)
+        return Heartbeat(
+            self.in_flight,
+            self._first_tokens,
+            self._answers,
+            tokens,
+            self._engine.generated() if self._max_concurrent else None,
+            self._next_id,
+            self._prompt_bytes // _TOKEN_BYTES,
+            self._longest_prompt // _TOKEN_BYTES,
+        )
 
     def serve(self, max_concurrent: int) -> None:
         """Begin to read; call it on the running loop.
@@ -160,6 +170,10 @@ class Server:
 
     def _own(self, session: Session, request: Request) -> Request:
         self._next_id += 1
+        size = len(request.prompt)
+        self._prompt_bytes += size
+        if size > self._longest_prompt:
+            self._longest_prompt = size
         self._owners[self._next_id] = (session, request.id)
         return type(request)(
             self._next_id, request.prompt, request.min_tokens, request.max_tokens, request.wants_first_token

@@ -88,6 +88,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
         test_datasets: Samples of the tests that have their own, e.g. of `TEST07`.
         tests: Names of the tests, e.g. `Offline/performance`.
         fingerprint: Equal for runs that may continue one another.
+        losses: Child processes that were lost and that the run went on without, replicas among them.
     """
 
     format: int = FORMAT
@@ -109,6 +110,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     test_datasets: dict[str, DatasetRecord] = {}
     tests: tuple[str, ...]
     fingerprint: str = ""
+    losses: tuple[LossRecord, ...] = ()
 
     @classmethod
     def blank(cls) -> Self:
@@ -149,6 +151,47 @@ class Verdict(Record, frozen=True, kw_only=True):
         return cls(passed=False, reasons=("The verdict cannot be read.",))
 
 
+class SurvivedFailure(Record, frozen=True, kw_only=True):
+    """A replica that was lost while a test ran, and that the test went on without.
+
+    Attributes:
+        replica: Its number.
+        reason: What happened.
+        redispatched: Its unfinished samples, which the others answered.
+        changed_first_tokens: Samples whose first token was reported before the loss and whose whole answer
+            begins with another one.
+    """
+
+    replica: int
+    reason: str
+    redispatched: int
+    changed_first_tokens: int = 0
+
+    @classmethod
+    def blank(cls) -> Self:
+        """A failure of which nothing can be read."""
+        return cls(replica=-1, reason="unknown", redispatched=-1)
+
+
+class LossRecord(Record, frozen=True, kw_only=True):
+    """A child process that was lost and that the run went on without.
+
+    Attributes:
+        name: Its name.
+        kind: What it was: `replica`, `sampler`.
+        reason: What happened.
+    """
+
+    name: str
+    kind: str
+    reason: str
+
+    @classmethod
+    def blank(cls) -> Self:
+        """A loss of which nothing can be read."""
+        return cls(name="unknown", kind="unknown", reason="unknown")
+
+
 class LoadgenReport(Record, frozen=True, kw_only=True):
     """What a loadgen process says of a test that LoadGen ended; None before that.
 
@@ -159,6 +202,7 @@ class LoadgenReport(Record, frozen=True, kw_only=True):
         requested_settings: LoadGen's `TestSettings`.
         loadgen_version: LoadGen's version.
         peak_rss_bytes: Most memory that the process held; None also where the kernel does not say.
+        survived: Replicas that were lost meanwhile, their samples redispatched.
     """
 
     seconds: float | None = None
@@ -167,6 +211,22 @@ class LoadgenReport(Record, frozen=True, kw_only=True):
     requested_settings: dict[str, Any] = {}
     loadgen_version: str | None = None
     peak_rss_bytes: int | None = None
+    survived: tuple[SurvivedFailure, ...] = ()
+
+    @property
+    def survival(self) -> str:
+        """What the test went on without, for people; empty for nothing."""
+        count = len(self.survived)
+        if not count:
+            return ""
+        lost = "; ".join(it.reason.partition("\n")[0] for it in self.survived)
+        moved = sum(it.redispatched for it in self.survived)
+        changed = sum(it.changed_first_tokens for it in self.survived)
+        return (
+            f"survived {count} failure{'s' * (count > 1)}: {moved:,} samples were redispatched"
+            + (f", {changed} of them with another first token than was reported" if changed else "")
+            + f" ({lost})"
+        )
 
 
 class TestRecord(LoadgenReport, frozen=True, kw_only=True):

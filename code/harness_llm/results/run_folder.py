@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from harness_llm.results.records import (
     FORMAT,
     DatasetRecord,
     LoadgenReport,
+    LossRecord,
     RunRecord,
     State,
     TestRecord,
@@ -49,7 +50,9 @@ class RunFolder(HeldFolder):
         earlier = self.record()
         if earlier is not None:
             resumed = (*earlier.resumed_utc, utc_now())
-            record = replace(record, started_utc=earlier.started_utc, resumed_utc=resumed)
+            record = replace(
+                record, started_utc=earlier.started_utc, resumed_utc=resumed, losses=earlier.losses
+            )
         self._begun = record
         write_record(self.record_path, record)
 
@@ -58,6 +61,11 @@ class RunFolder(HeldFolder):
         if self._begun is not None:
             ended = replace(self._begun, state=state, reason=reason, finished_utc=utc_now())
             write_record(self.record_path, ended)
+
+    def lost(self, losses: Iterable[LossRecord]) -> None:
+        """Note the children that the run went on without; `finish` writes them."""
+        if self._begun is not None:
+            self._begun = replace(self._begun, losses=(*self._begun.losses, *losses))
 
     def group(self, name: str) -> Path:
         """Folder of the replicas that are loaded together, by number below it."""

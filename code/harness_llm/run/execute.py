@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import harness_llm
@@ -12,7 +13,7 @@ from harness_llm.fleet.watch import Watch
 from harness_llm.results.held import is_in_use, utc_now
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
 from harness_llm.results.reading import read_record
-from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
+from harness_llm.results.records import DatasetRecord, LossRecord, RunRecord, SourceRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
 from harness_llm.run.prepare import Prepared
@@ -60,14 +61,18 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
                     view.say(f"{result.test}: {result.text}")
 
             with Watch(view, port=prepared.configs[0].harness_config.port) as watch:
-                measure_groups(watch, folder, prepared.groups, follow_up)
+                try:
+                    measure_groups(watch, folder, prepared.groups, follow_up)
+                finally:
+                    losses = watch.children.losses
+                    folder.lost(LossRecord(name=it.name, kind=it.kind, reason=it.reason) for it in losses)
         except OSError as error:
-            folder.finish("broken", str(error))
+            _finish_broken(folder, str(error))
             raise HostError(
                 f"{folder.path}: {error}", "Free disk space, or choose another folder."
             ) from error
         except HarnessError as error:
-            folder.finish("broken", error.message)
+            _finish_broken(folder, error.message)
             raise
         except Exception as error:
             folder.finish("broken", f"{type(error).__name__}: {error}")
@@ -76,6 +81,12 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
             folder.finish("interrupted", "stopped from outside")
             raise
         folder.finish("complete")
+
+
+def _finish_broken(folder: RunFolder, reason: str) -> None:
+    """Record why the run is broken; where that cannot be written, the reason itself is what people read."""
+    with suppress(HostError):
+        folder.finish("broken", reason)
 
 
 def find_unfinished(prepared: Prepared, results: Path) -> Path | None:

@@ -19,7 +19,7 @@ from harness_llm.launch.local import child_environment
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
 _MAY_DIFFER = {
     "scenario", "engine", "replicas", "engine_env", "offline_backlog",
-    "engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s",
+    "engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s", "on_replica_failure",
 }  # fmt: skip
 
 

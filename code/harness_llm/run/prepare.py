@@ -27,7 +27,13 @@ from harness_llm.run.samples import load_tables, samples_file
 from harness_llm.system import provenance
 from harness_llm.transport.spec import LoadgenTest
 
-_NOT_MEASURED = {"engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s", "port"}
+_NOT_MEASURED = {
+    "engine_start_timeout_s",
+    "silence_timeout_s",
+    "stall_timeout_s",
+    "on_replica_failure",
+    "port",
+}
 
 
 @dataclass(frozen=True)

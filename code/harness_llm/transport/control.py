@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from harness_llm.errors import HarnessError, HostError
-from harness_llm.transport.wire import Failed, Shutdown, decode_control, encode
+from harness_llm.transport.wire import Failed, ReplicaGone, Shutdown, decode_control, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,9 +118,9 @@ class ControlServer:
                 return
             yield name.decode(), decode_control(frame)
 
-    def shut_down(self, name: str) -> None:
-        """Tell a child to stop in good order; a child that is gone is no error."""
-        self._socket.send_multipart([name.encode(), encode(Shutdown())])
+    def tell(self, name: str, message: Shutdown | ReplicaGone) -> None:
+        """Tell a child something; one that is gone or has not spoken yet does not hear, which is no error."""
+        self._socket.send_multipart([name.encode(), encode(message)])
 
     def close(self) -> None:
         """Stop listening."""
@@ -138,6 +138,7 @@ class ControlClient:
         name: This child's name, e.g. `replica-0`.
         heartbeat: Called once a second, on a thread of its own, for what to send.
         on_shutdown: Called, from that thread, when the supervisor says stop.
+        on_replica_gone: Called, from that thread, when the supervisor says that a replica has ended.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class ControlClient:
         name: str,
         heartbeat: Callable[[], Heartbeat],
         on_shutdown: Callable[[], object],
+        on_replica_gone: Callable[[ReplicaGone], object] = lambda _: None,
     ) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
@@ -155,6 +157,7 @@ class ControlClient:
         self._lock = threading.Lock()
         self._heartbeat = heartbeat
         self._on_shutdown = on_shutdown
+        self._on_replica_gone = on_replica_gone
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -195,5 +198,8 @@ class ControlClient:
                     frame = self._socket.recv(zmq.NOBLOCK)
                 except zmq.Again:
                     return
-            if isinstance(decode_control(frame), Shutdown):
-                self._on_shutdown()
+            match decode_control(frame):
+                case Shutdown():
+                    self._on_shutdown()
+                case ReplicaGone() as gone:
+                    self._on_replica_gone(gone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -31,7 +31,9 @@ class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tpot_limit_ms: p99 limit; None where LoadGen does not judge it.
         offline_backlog: Samples queued at a replica beyond those it works on; None for as many again.
         silence_timeout_s: A process of the test that is silent for longer is lost, seconds.
-        stall_timeout_s: A test in which nothing is asked, begun or answered for longer is ended, seconds.
+        stall_timeout_s: A replica that has work and generates nothing for longer is lost, and a test in which
+            nothing is asked, begun or answered for longer is ended, seconds; None: derived (fleet/pace.py).
+        on_replica_failure: Whether the loss of a replica ends the test, or its samples go to the others.
     """
 
     name: str
@@ -47,7 +49,8 @@ class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tpot_limit_ms: float | None = None
     offline_backlog: int | None = None
     silence_timeout_s: float = 8.0
-    stall_timeout_s: float = 1800.0
+    stall_timeout_s: float | None = None
+    on_replica_failure: Literal["fail", "redispatch"] = "fail"
 
     def with_samples(self, file: Path) -> LoadgenTest:
         """The same test on the samples in `file`."""

@@ -14,7 +14,7 @@ import msgspec
 from harness_llm.core import Request  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ProtocolError
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -117,12 +117,21 @@ class Heartbeat(_Message, frozen=True):
         first_tokens: First tokens that its engine has reported so far.
         answers: Answers that its engine has completed so far.
         tokens: Output tokens of those answers.
+        generated: What `Engine.generated` says: it grows with every step that gave a token; None where it
+            cannot say.
+        requests: Requests that it has taken so far.
+        prompt_tokens: Tokens of their prompts.
+        longest_prompt: The longest of these prompts, tokens.
     """
 
     in_flight: int = 0
     first_tokens: int = 0
     answers: int = 0
     tokens: int = 0
+    generated: int | None = None
+    requests: int = 0
+    prompt_tokens: int = 0
+    longest_prompt: int = 0
 
 
 class Progress(_Message, frozen=True):
@@ -141,6 +150,15 @@ class Progress(_Message, frozen=True):
     tokens: int
     ttft: bytes
     tpot: bytes
+
+
+class ReplicaFailed(_Message, frozen=True):
+    """A loadgen process goes on without a replica, which must be ended; `kind` as in `Failed`."""
+
+    replica: int
+    kind: str
+    message: str
+    remedy: str
 
 
 class Failed(_Message, frozen=True):
@@ -164,7 +182,14 @@ class Shutdown(_Message, frozen=True):
     """Stop in good order, now."""
 
 
-ControlMessage = Stage | Ready | Heartbeat | Progress | Failed | Done | Shutdown
+class ReplicaGone(_Message, frozen=True):
+    """A replica has ended: its unfinished samples go to the others; `reason` is for people."""
+
+    replica: int
+    reason: str
+
+
+ControlMessage = Stage | Ready | Heartbeat | Progress | ReplicaFailed | Failed | Done | Shutdown | ReplicaGone
 
 _NO_MESSAGE = (msgspec.DecodeError, UnicodeDecodeError)  # the latter where a tag is no UTF-8
 

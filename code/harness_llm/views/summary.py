@@ -38,6 +38,7 @@ class ScenarioSummary:
         gates: What the scores must reach; empty where there is no gate.
         compliance: Compliance test to whether it passed.
         reasons: Why it is INVALID, one sentence each; empty if it is VALID.
+        notes: What else a reader must know, one sentence each.
     """
 
     scenario: str
@@ -51,6 +52,7 @@ class ScenarioSummary:
     gates: dict[str, float] = field(default_factory=dict)
     compliance: dict[str, bool] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -94,6 +96,10 @@ class RunSummary:
         why = f": {self.reason}" if self.reason else ""
         lines = [] if self.state == "complete" else [f"the run is {self.state}{why}"]
         return lines + [f"{row.scenario}: {reason}" for row in self.scenarios for reason in row.reasons]
+
+    def notes(self) -> list[str]:
+        """What else a reader must know of the run, one line each."""
+        return [f"{row.scenario}: {note}" for row in self.scenarios for note in row.notes]
 
     def table(self) -> Table:
         """For people; `reasons` says why a verdict is INVALID."""
@@ -146,12 +152,15 @@ def summarize(run: Path) -> RunSummary:
 def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
     found: dict[str, Any] = {}
     reasons: list[str] = []
+    notes: list[str] = []
     for test in tests:
         folder = TestFolder(run / scenario / test)
         if not folder.is_begun:
             reasons.append(f"{test}: not run")
             continue
         record = folder.record()
+        if record.survival:
+            notes.append(f"{test}: {record.survival}")
         if record.state != "complete":
             reasons.append(f"{test}: {record.state} {record.reason}".strip())
         elif test == "performance":
@@ -160,7 +169,7 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
             found |= _accuracy_test(folder.path, reasons)
         else:
             found.setdefault("compliance", {})[test] = _compliance(record, test, reasons)
-    return ScenarioSummary(scenario=scenario, reasons=tuple(reasons), **found)
+    return ScenarioSummary(scenario=scenario, reasons=tuple(reasons), notes=tuple(notes), **found)
 
 
 def _performance(folder: Path, record: TestRecord, reasons: list[str]) -> dict[str, Any]:

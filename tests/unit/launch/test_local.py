@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from harness_llm.launch import launcher
+from harness_llm.launch.cause import log_tail
 from harness_llm.launch.launcher import end_all
 from harness_llm.launch.local import LocalHandle, LocalLauncher
 from harness_llm.launch.role import Role
@@ -132,15 +133,15 @@ def test_a_child_leads_its_group_knows_its_parent_and_logs(tmp_path: Path) -> No
     assert "code" in variables["PYTHONPATH"].split(os.pathsep)[0]
     assert child.process.pid not in others.strangers(_ROLE)
     assert child.exit_reason() == "ended with exit code 1"
-    assert "Expecting value" in child.log_tail()
+    assert "Expecting value" in log_tail(child)
 
 
 def test_the_log_tail_is_short_and_a_missing_log_is_no_error(tmp_path: Path) -> None:
     child, _ = _child(tmp_path)
     end_all([child], 0)
     child.log.write_bytes(b"\xff\n" + b"\n".join(b"%d " % n + b"x" * 999 for n in range(20)))
-    tail = child.log_tail().split("\n    ")[1:]
+    tail = log_tail(child).split("\n    ")[1:]
     assert [line.split()[0] for line in tail] == ["14", "15", "16", "17", "18", "19"]
     assert max(map(len, tail)) <= 300
     child.log.unlink()
-    assert child.log_tail() == ""
+    assert log_tail(child) == ""

@@ -45,6 +45,12 @@ class _Run:
         if done:
             self.take(self.router.release(replica, done))
 
+    def lose(self, replica: int) -> None:
+        """Every query that it held must go to another one, or wait; it gets none any more."""
+        held, self.held[replica] = self.held[replica], []
+        self.assigned = [ordinal for ordinal in self.assigned if ordinal not in held]
+        self.take(self.router.lose(replica, sorted(held)))
+
     def drain(self, random_: random.Random) -> None:
         while any(self.held):
             replica = random_.randrange(len(self.held))
@@ -68,6 +74,29 @@ def test_each_query_goes_to_one_replica_within_its_room_and_none_is_stranded(
             run.finish(random_.randrange(len(rooms)), random_.randint(1, 9), random_)
         if not pull:
             assert len(run.assigned) == run.issued
+    run.drain(random_)
+
+
+@given(
+    seed=st.integers(0, 10**9), rooms=st.lists(st.integers(1, 9), min_size=2, max_size=6), pull=st.booleans()
+)
+def test_what_a_lost_replica_held_goes_to_the_others_and_none_is_stranded(
+    seed: int, rooms: list[int], pull: bool
+) -> None:
+    random_ = random.Random(seed)
+    router: Router = PullRouter(rooms) if pull else PushRouter(len(rooms))
+    run = _Run(router, len(rooms), rooms if pull else None)
+    lost: list[int] = []
+    for _ in range(40):
+        if random_.random() < 0.5:
+            run.issue(random_.choice([1, 1, 2, 7, 40]), random_)
+        else:
+            run.finish(random_.randrange(len(rooms)), random_.randint(1, 9), random_)
+        living = [replica for replica in range(len(rooms)) if replica not in lost]
+        if len(living) > 1 and random_.random() < 0.1:
+            lost.append(random_.choice(living))
+            run.lose(lost[-1])
+        assert not any(run.held[replica] for replica in lost)
     run.drain(random_)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness_llm.core import EventStatus
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer
-from harness_llm.errors import EngineError, ProtocolError
+from harness_llm.errors import EngineError, ProtocolError, ReplicaLost
 from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
@@ -45,6 +45,7 @@ class _World:
         self.links = [FakeLink(index) for index in range(replicas)]
         self.ledger = Ledger(self.path, capacity=4)
         self.fatal: list[BaseException] = []
+        self.lost: dict[int, set[int]] = {}
         self.sut = Sut(
             table=TABLE,
             links=self.links,
@@ -53,6 +54,7 @@ class _World:
             reporter=self.loadgen,
             reports_first_tokens=timed,
             on_fatal=self.fatal.append,
+            on_lost=lambda replica, error: None,
         )
 
     def issue(self, count: int) -> None:
@@ -76,6 +78,17 @@ class _World:
         answers = [_answer(link.asked.pop(o)) for o in done]
         # In Offline nobody asks for first tokens; a replica that sends them all the same does no harm.
         self.handle(link, Events(0, 0, first, [7] * len(first), done, answers, []))
+
+    def lose(self) -> None:
+        """One replica dies, perhaps with words on their way; one is left."""
+        if len(self.links) == 1:
+            return
+        link = self.links.pop(self.random.randrange(len(self.links)))
+        self.sut.go_on_without(link.index, "died")
+        self.begun -= link.asked.keys()
+        late = list(link.asked)
+        self.handle(link, Events(0, 0, late, [7] * len(late), late, [b"abcdefgh"] * len(late), [(0, "x")]))
+        self.lost[link.index] = set(late)
 
     def finish_all(self) -> None:
         for _ in range(100_000):
@@ -119,6 +132,68 @@ def test_every_sample_completes_exactly_once_under_any_interleaving(
         assert events["sample"].tolist() == list(loadgen.issued.values())
         assert (events["tokens"] * 4).tolist() == [len(loadgen.complete[i]) for i in loadgen.issued]
         assert (events["first_token_ns"] > 0).all() == timed
+
+
+@given(
+    seed=st.integers(0, 10**9),
+    timed=st.booleans(),
+    pull=st.booleans(),
+    replicas=st.integers(1, 16),
+    batches=st.lists(st.integers(1, 60), min_size=1, max_size=6),
+)
+def test_every_sample_completes_exactly_once_whichever_replicas_die(
+    seed: int, timed: bool, pull: bool, replicas: int, batches: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = _World(folder, seed, timed=timed, pull=pull, replicas=replicas)
+        for batch in batches:
+            world.issue(batch)
+            for _ in range(world.random.randint(0, 20)):
+                world.act()
+                if world.random.random() < 0.3:
+                    world.lose()
+        world.finish_all()
+        loadgen = world.loadgen
+        assert loadgen.complete.keys() == loadgen.issued.keys()
+        for loadgen_id, sample in loadgen.issued.items():
+            assert loadgen.complete[loadgen_id] == simulated_answer(TABLE.prompt(sample).tobytes(), 2, 9)
+        assert loadgen.first.keys() == (loadgen.issued.keys() if timed else set())
+        assert {it.replica: it.redispatched for it in world.sut.survived} == {
+            replica: len(open_) for replica, open_ in world.lost.items()
+        }
+        assert not any(it.changed_first_tokens for it in world.sut.survived)
+        ttft, tpot = world.sut.take_latencies()
+        assert (len(ttft) // 4, len(tpot) // 4) == ((sum(batches),) * 2 if timed else (0, 0))
+        world.ledger.close()
+        events = read_events(world.path)
+        assert (events["status"] == EventStatus.FINISHED).all()
+        last = max(world.lost, default=None)
+        assert last is None or all(events["replica"][o] != last for o in world.lost[last])
+
+
+def test_a_first_token_that_comes_again_is_not_reported_again_and_a_changed_one_is_counted(
+    tmp_path: Path,
+) -> None:
+    world = _World(str(tmp_path), 3, timed=True, pull=False, replicas=2)
+    world.issue(2)
+    dead, other = world.links
+    (ordinal,), (its_own,) = dead.asked, other.asked
+    world.handle(dead, Events(0, 0, [ordinal], [7], [], [], []))
+    issued = read_events(world.path)["first_token_ns"][ordinal]
+    world.sut.go_on_without(dead.index, "died")
+    assert list(other.asked) == [its_own, ordinal]
+    answer = _answer(other.asked[ordinal])
+    with pytest.raises(ProtocolError, match="answer for query"):  # its first token is due again
+        world.handle(other, Events(0, 0, [], [], [ordinal], [answer], []))
+    world.handle(other, Events(0, 0, [its_own, ordinal], [7, 8], [ordinal], [answer], []))
+    assert list(world.loadgen.first.values()) == [7, 7]
+    assert list(world.loadgen.complete.values()) == [answer]
+    row = read_events(world.path)[ordinal]
+    assert row["first_token_ns"] == issued and row["replica"] == other.index
+    assert [(it.redispatched, it.changed_first_tokens) for it in world.sut.survived] == [(1, 1)]
+    with pytest.raises(ReplicaLost, match="it too"):
+        world.sut.go_on_without(other.index, "it too")
+    world.ledger.close()
 
 
 _FAULTS: dict[str, Callable[[int, int], Events]] = {

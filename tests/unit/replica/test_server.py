@@ -132,10 +132,10 @@ def test_a_session_is_welcomed_and_answered() -> None:
         peer.submit(*requests[100:])
         assert await peer.finished(300) == {r.id: simulated_answer(r.prompt, 4, 4) for r in requests}
         assert world.server.in_flight == 0
-        assert world.server.heartbeat() == Heartbeat(0, first_tokens=0, answers=300, tokens=1200)
+        assert world.server.heartbeat() == Heartbeat(0, 0, 300, 1200, 1200, 300, 600, 2)
         peer.submit(_request(300, wants_first_token=True), _request(301, wants_first_token=True))
         await peer.finished(2)
-        assert world.server.heartbeat() == Heartbeat(0, first_tokens=2, answers=302, tokens=1208)
+        assert world.server.heartbeat() == Heartbeat(0, 2, 302, 1208, 1208, 302, 604, 2)
         assert not world.errors
 
     _with_world(lambda: SimulatedEngine({}), test)

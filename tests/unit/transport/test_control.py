@@ -12,7 +12,7 @@ import zmq
 
 from harness_llm.errors import HostError, ModelError
 from harness_llm.transport.control import PARENT_VARIABLE, ControlClient, ControlServer, bind, bind_within
-from harness_llm.transport.wire import Failed, Heartbeat, Stage
+from harness_llm.transport.wire import Failed, Heartbeat, Shutdown, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,8 @@ def test_a_child_is_heard_by_name_beats_by_itself_and_can_be_stopped(
         client.send(Stage("loading"))
         assert _hear(server, Stage) == ("replica-0", Stage("loading"))
         assert _hear(server, Heartbeat) == ("replica-0", Heartbeat(7, 1, 2, 3))
-        server.shut_down("replica-0")
-        server.shut_down("nobody")
+        server.tell("replica-0", Shutdown())
+        server.tell("nobody", Shutdown())
         _hear(server, Heartbeat)
         deadline = time.monotonic() + 3
         while not stopped and time.monotonic() < deadline:
