@@ -7,10 +7,16 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.logfile import error_check, log_checks, seed_check
+from harness_llm.check.loadgen_summary import summary_checks
+from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.replay import replay_checks
+from harness_llm.check.ties import drawn_check, tie_checks
+from harness_llm.core import Mode
 from harness_llm.files import file_digest
-from harness_llm.logs.source import SUMMARY_LOG, file_problem, read_text
+from harness_llm.logs.draws import Draw
+from harness_llm.logs.source import SUMMARY_LOG, read_text
+from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
@@ -19,21 +25,19 @@ _HASH = re.compile(r"^hash=([\w\d]+)\r?$", re.MULTILINE)
 
 
 def _whole(case: Case) -> Iterator[Check]:
-    yield from log_checks(case, "accuracy", case.accuracy_detail, "AccuracyOnly")
-    if case.accuracy_detail.values:
-        yield from error_check(case, "accuracy.errors", case.accuracy_detail)
-        yield from seed_check(case, "accuracy", case.accuracy_detail)
-    summary = case.accuracy / SUMMARY_LOG
-    problem = file_problem(summary)
-    yield case.check(
-        "accuracy.summary",
-        problem is None,
-        problem or "there",
-        "LoadGen's summary",
-        source=f"{_CHECKER}/constants.py line 1404",
-        remedy="Copy the summary as LoadGen wrote it.",
-        path=summary,
-    )
+    detail = case.accuracy_detail
+    yield from log_checks(case, "accuracy", detail, "AccuracyOnly")
+    yield from summary_checks(case, "accuracy", SummaryLog.read(case.accuracy / SUMMARY_LOG), detail)
+    if not detail.values:
+        return
+    yield from error_check(case, "accuracy.errors", detail)
+    yield from seed_check(case, "accuracy", detail)
+    yield from loadgen_check(case, "accuracy", detail)
+    yield from audit_check(case, "accuracy", detail)
+    yield from replay_checks(case, "accuracy", detail)
+    if Mode.PERFORMANCE in case.modes and case.detail.values:
+        same = not case.rules or case.rules.samples.accuracy == case.rules.samples.performance
+        yield from tie_checks(case, "accuracy", detail, is_same_data=same)
 
 
 def _sample_count(case: Case) -> Iterator[Check]:
@@ -102,6 +106,8 @@ def _answers(case: Case) -> Iterator[Check]:
         remedy="Put the accuracy log here as LoadGen wrote it.",
         path=log.path,
     )
+    draw = Draw.of_log(case.accuracy_detail)
+    yield from drawn_check(case, "accuracy", log, {"its detail log": draw} if draw else {})
 
 
 def _truncation(case: Case) -> Iterator[Check]:

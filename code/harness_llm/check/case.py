@@ -11,6 +11,7 @@ from typing import Literal
 from harness_llm import rules
 from harness_llm.benchmark import facts_of
 from harness_llm.check.model import Check
+from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Mode, Scenario
 from harness_llm.logs.accuracy_log import AccuracyLog
@@ -56,6 +57,7 @@ class Case:
         accuracy: Folder of the accuracy logs.
         user_conf: The user.conf that was used.
         tests: Folder of each compliance test that the round asks for or that is there.
+        keeps_test_logs: Whether the submitter keeps LoadGen's logs of TEST06 runs, which no rule asks for.
         samples: Size of the data set, where the run folder says it.
         modes: The modes that were run; both in a tree.
         is_simulated: Whether the answers were made up; nothing can score those.
@@ -73,6 +75,7 @@ class Case:
     accuracy: Path
     user_conf: Path
     tests: Mapping[str, Path] = field(default_factory=dict)
+    keeps_test_logs: bool = False
     samples: int | None = None
     modes: frozenset[Mode] = frozenset(Mode)
     is_simulated: bool = False
@@ -140,6 +143,16 @@ class Case:
     def accuracy_log(self) -> AccuracyLog:
         """Answers of the accuracy run."""
         return AccuracyLog.read(self.accuracy / ACCURACY_LOG)
+
+    @cached_property
+    def test_details(self) -> dict[str, DetailLog]:
+        """LoadGen's detail log of each compliance test that has one."""
+        paths = {
+            name: AUDIT_TESTS[name].find(folder, DETAIL_LOG)
+            for name, folder in self.tests.items()
+            if name in AUDIT_TESTS
+        }
+        return {name: DetailLog.read(path) for name, path in paths.items() if path}
 
     @cached_property
     def conf(self) -> ConfFile:

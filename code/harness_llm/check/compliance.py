@@ -3,19 +3,25 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness_llm import rules
+from harness_llm.check.audit_log import audit_log_checks
 from harness_llm.check.case import Case
-from harness_llm.check.logfile import error_check
 from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.ties import drawn_check
 from harness_llm.compliance import AUDIT_TESTS, AuditTest
+from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError
-from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, read_text
-from harness_llm.results.paths import TEST_JSON
+from harness_llm.logs.accuracy_log import AccuracyLog
+from harness_llm.logs.draws import MOST_SAMPLES, Draw
+from harness_llm.logs.source import ACCURACY_LOG, read_text
+from harness_llm.results.paths import AUDIT_CONF, TEST_JSON
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import TestRecord
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker/checks/compliance_check.py"
+# The harness's own, where a test has a data set of its own (AuditTest.audit).
+_OWN_DATA = ".performance_sample_count_override"
 
 
 def _tests(case: Case) -> Iterator[Check]:
@@ -60,39 +66,76 @@ def _verification(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
 
 
 def _audit(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
-    """The settings that LoadGen logged in the compliance run are those of the round's audit.config."""
-    path = test.find(folder, DETAIL_LOG)
-    if path is None:
-        if case.layout == "run":
-            yield case.check(
-                f"compliance.{test.name}-log",
-                False,
-                "is missing",
-                "LoadGen's detail log",
-                remedy=f"Run {test.name} again.",
-                path=folder,
-            )
+    """LoadGen's log of the compliance run, and the audit.config that it read."""
+    detail = case.test_details.get(test.name)
+    if detail is not None:
+        yield from audit_log_checks(case, test, detail)
+    else:
+        # TEST06's official script keeps the answers alone; whoever keeps logs keeps all of them.
+        needed = case.layout == "run" or case.keeps_test_logs or test.name != "TEST06"
+        yield case.check(
+            f"compliance.{test.name}-log",
+            False if needed else None,
+            "is missing",
+            "LoadGen's detail log of the run" if needed else "LoadGen's detail log, which shows what was run",
+            source=f"{INFERENCE} compliance/{test.name}/run_verification.py",
+            remedy=f"Put the log of the {test.name} run here, or run {test.name} again.",
+            path=folder,
+        )
+    yield from _audit_file(case, test, folder)
+
+
+def _audit_file(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
+    """The audit.config, where it lies beside the run: line by line the round's."""
+    path = folder / AUDIT_CONF
+    if not path.is_file():
         return
-    detail = DetailLog.read(path)
-    wanted = test.logged_settings(case.scenario, case.round)
-    wrong = [f"{key} {detail.value(key)}" for key, value in wanted.items() if detail.value(key) != value]
+    text, problem = read_text(path)
+    found = _settings(text)
+    extra = {key for key in found if key.endswith(_OWN_DATA)}
+    wanted = _settings(test.audit())
+    wrong = [
+        f"{key} {found.get(key, 'missing')}"
+        for key in sorted((found.keys() | wanted.keys()) - extra)
+        if found.get(key) != wanted.get(key)
+    ]
     yield case.check(
-        f"compliance.{test.name}-settings",
-        not wrong and not detail.problems,
-        "; ".join(wrong) or "; ".join(map(str, detail.problems[:2])) or "the round's",
+        f"compliance.{test.name}-audit-file",
+        problem is None and not wrong,
+        str(problem or "; ".join(wrong) or f"{len(found)} settings"),
         ", ".join(f"{key} {value}" for key, value in wanted.items()),
         source=test.row.source,
-        remedy=f"Run {test.name} with this round's audit.config.",
+        remedy=f"Run {test.name} with the round's audit.config.",
         path=path,
     )
-    yield from error_check(case, f"compliance.{test.name}-errors", detail, is_note=True)
+
+
+def _settings(text: str) -> dict[str, str]:
+    """Key and value of each line; a key that comes twice has both, so that neither hides the other."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = (part.strip() for part in line.partition("#")[0].partition("="))
+        if key:
+            found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
 
 
 def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
-    """What can be verified again from the answers, as far as they are in the run or tree."""
+    """The answers: there, those that LoadGen drew, and verified again as far as they are there."""
     path = test.find(folder, ACCURACY_LOG)
     if path is None:
+        yield case.check(
+            f"compliance.{test.name}-answers",
+            False,
+            "are missing",
+            "LoadGen's accuracy log of the run",
+            source=f"{INFERENCE} compliance/{test.name}/run_verification.py",
+            remedy=f"Put the accuracy log of the {test.name} run here; its verification copies it.",
+            path=folder,
+        )
         return
+    log = AccuracyLog.read(path)
+    yield from drawn_check(case, f"compliance.{test.name}", log, _draws(case, test, log))
     found = test.recheck(path, case.scenario, case.end_tokens)
     # A tree may have been verified by the official script, which accepts what the remarks say.
     remarks = found.remarks if case.layout == "tree" else ()
@@ -106,6 +149,27 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
         remedy=f"Correct what is named, run {test.name} again and verify it.",
         path=path,
     )
+
+
+def _draws(case: Case, test: AuditTest, log: AccuracyLog) -> dict[str, Draw]:
+    """Which samples the run may have asked: by its own log, else by the round's seeds, or without any."""
+    detail = case.test_details.get(test.name)
+    if detail is not None:
+        own = Draw.of_log(detail)
+        return {"its detail log": own} if own else {}
+    size = case.rules.samples.performance if case.rules else None
+    if size is None or not log.numbers or test.name != "TEST06":
+        return {}
+    count = max(number for number, _ in log.numbers) + 1
+    seeds = rules.round_seeds(case.round)
+    return {
+        name: Draw(qsl, index, size, count, case.scenario is Scenario.OFFLINE)
+        for name, qsl, index in (
+            (f"the seeds of {case.round}", seeds.qsl, seeds.sample_index),
+            ("seeds 0, without mlperf.conf", 0, 0),
+        )
+        if count <= MOST_SAMPLES
+    }
 
 
 def _dataset(case: Case, name: str, folder: Path) -> Iterator[Check]:

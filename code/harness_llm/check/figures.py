@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import pairwise
 
 from harness_llm import rules
 from harness_llm.check.case import Case
 from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.replay import power_time
 from harness_llm.core import NANOSECONDS_PER_SECOND, Mode, Scenario
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 from harness_llm.logs.source import read_text
@@ -22,15 +22,14 @@ from harness_llm.results.accuracy_txt import official_scores
 from harness_llm.results.paths import ACCURACY_TXT
 
 _RESULTS = f"{INFERENCE} loadgen/results.cc lines 64-136, 440-456, 590-822"
-_PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
-_FAMILIES = {
+PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
+FAMILIES = {
     "latency": ("result_{}_latency_ns", "result_{}_percentile_latency_ns"),
     "first token": ("result_first_token_{}_latency_ns", "result_first_token_{}_percentile_latency_ns"),
     "time per token": ("result_time_to_output_token_{}", "result_time_per_output_token_{}_percentile_ns"),
 }
 # Offline: the two agree within 1 ms in every published log. Server: LoadGen rounds its rate to 6 digits.
 _CLOCK_SECONDS = 0.05
-_POWER_TIME = "%m-%d-%Y %H:%M:%S.%f"
 # Tokens a sample, performance over accuracy: 0.977 to 1.017 in 586 published results.
 _LENGTH_TOLERANCE = 0.05
 
@@ -69,8 +68,8 @@ def _samples_per_second(case: Case) -> float | None:
 def _latencies(case: Case) -> Check:
     """Minimum, percentiles and maximum grow, the mean lies between, and nothing is negative."""
     detail, wrong = case.detail, []
-    for family, (ends, percentile) in _FAMILIES.items():
-        keys = [ends.format("min"), *(percentile.format(name) for name in _PERCENTILES), ends.format("max")]
+    for family, (ends, percentile) in FAMILIES.items():
+        keys = [ends.format("min"), *(percentile.format(name) for name in PERCENTILES), ends.format("max")]
         values = [(key, found) for key in keys if (found := detail.integer(key)) is not None]
         wrong += [
             f"{later} {high} below {earlier} {low}"
@@ -148,11 +147,8 @@ def _clock(case: Case) -> Check:
     """The time that LoadGen dates the run's ends by is the time that it measured."""
     detail = case.detail
     measured = _measured_seconds(case)
-    try:
-        ends = [datetime.strptime(str(detail.value(f"power_{end}")), _POWER_TIME) for end in ("begin", "end")]
-    except ValueError:
-        ends = []
-    lasted = (ends[1] - ends[0]).total_seconds() if ends else None
+    begin, end = power_time(detail, "begin"), power_time(detail, "end")
+    lasted = (end - begin).total_seconds() if begin and end else None
     if lasted is None or measured is None:
         passed: bool | None = None
     elif case.scenario is Scenario.OFFLINE:

@@ -1,19 +1,97 @@
-"""Checks of LoadGen's summary of a performance run against its detail log."""
+"""Checks of LoadGen's summary against its detail log: every line of it is a figure of the log."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.model import INFERENCE, Check, check_name
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.summary import SummaryLog
+
+_PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
+_PARAMETERS = (
+    "samples_per_query",
+    "target_qps",
+    "max_async_queries",
+    "min_query_count",
+    "max_query_count",
+    "qsl_rng_seed",
+    "sample_index_rng_seed",
+    "schedule_rng_seed",
+    "accuracy_log_rng_seed",
+    "accuracy_log_probability",
+    "accuracy_log_sampling_target",
+    "print_timestamps",
+    "performance_issue_unique",
+    "performance_issue_same",
+    "performance_issue_same_index",
+    "performance_sample_count",
+    "accuracy_sample_count",
+)
+# What loadgen/results.cc (LogSummary) and loadgen/test_settings_internal.cc (LogSummary) print -> detail key.
+_LABELS = {
+    "SUT name": "sut_name",
+    "Scenario": "effective_scenario",
+    "Mode": "effective_test_mode",
+    "Result is": "result_validity",
+    "Performance constraints satisfied": "result_perf_constraints_met",
+    "Min duration satisfied": "result_min_duration_met",
+    "Min queries satisfied": "result_min_queries_met",
+    "Early stopping satisfied": "early_stopping_met",
+    "Samples per second": "result_samples_per_second",
+    "Tokens per second": "result_tokens_per_second",
+    "Completed samples per second": "result_completed_samples_per_sec",
+    "Completed tokens per second": "result_completed_tokens_per_second",
+    "Scheduled samples per second": "result_scheduled_samples_per_sec",
+    "ttft_latency (ns)": "requested_server_ttft_latency",
+    "tpot_latency (ns)": "requested_server_tpot_latency",
+    "target_latency (ns)": "effective_target_latency_ns",
+    "min_duration (ms)": "effective_min_duration_ms",
+    "max_duration (ms)": "effective_max_duration_ms",
+    **{f"{end.title()} latency (ns)": f"result_{end}_latency_ns" for end in ("min", "max", "mean")},
+    **{
+        f"{end.title()} First Token latency (ns)": f"result_first_token_{end}_latency_ns"
+        for end in ("min", "max", "mean")
+    },
+    **{
+        f"{end.title()} Time per Output Token (ns)": f"result_time_to_output_token_{end}"
+        for end in ("min", "max", "mean")
+    },
+    **{f"{name} percentile latency (ns)": f"result_{name}_percentile_latency_ns" for name in _PERCENTILES},
+    **{
+        f"{name} percentile first token latency (ns)": f"result_first_token_{name}_percentile_latency_ns"
+        for name in _PERCENTILES
+    },
+    **{
+        f"{name} percentile time to output token (ns)": f"result_time_per_output_token_{name}_percentile_ns"
+        for name in _PERCENTILES
+    },
+    **{name: f"effective_{name}" for name in _PARAMETERS},
+}
+_OLDER = re.compile("Time to Output")  # as LoadGen before v6.0 prints it
+# One of the two without the other is no contradiction: Offline's detail log has no token limits, a summary
+# with token latencies no target latency.
+_IN_ONE_ONLY = frozenset({"ttft_latency (ns)", "tpot_latency (ns)", "target_latency (ns)"})
 
 
-def summary_checks(case: Case) -> Iterator[Check]:
-    """Whether LoadGen's summary is whole and says what its detail log says."""
-    summary, detail = case.summary, case.detail
+def summary_checks(
+    case: Case, area: str = "performance", summary: SummaryLog | None = None, detail: DetailLog | None = None
+) -> Iterator[Check]:
+    """Whether LoadGen's summary is whole and says what its detail log says.
+
+    Args:
+        case: The result.
+        area: Beginning of the checks' names.
+        summary: The summary; None for the performance run's.
+        detail: The detail log beside it; None for the performance run's.
+    """
+    summary, detail = summary or case.summary, detail or case.detail
     yield case.check(
-        "performance.summary",
+        check_name(area, "summary"),
         not summary.problems,
         "; ".join(map(str, summary.problems)) or "whole",
         "a whole LoadGen summary",
@@ -23,39 +101,63 @@ def summary_checks(case: Case) -> Iterator[Check]:
     )
     if summary.problems or not detail.values:
         return
-    differences = list(_differences(case))
+    differences = list(summary_differences(summary, detail))
     yield case.check(
-        "performance.summary-agrees",
+        check_name(area, "summary-agrees"),
         not differences,
         "; ".join(differences) or "equal",
         "the summary says what the detail log says",
+        source=f"{INFERENCE} loadgen/results.cc, LogSummary; loadgen/test_settings_internal.cc lines 506-541",
         remedy="Put summary and detail log of the same run here.",
         path=summary.path,
     )
 
 
-def _differences(case: Case) -> Iterator[str]:
-    summary, detail = case.summary, case.detail
-    pairs: list[tuple[str, object, object]] = [
-        ("validity", summary.validity, detail.value("result_validity")),
-        ("scenario", summary.scenario, detail.value("effective_scenario")),
-    ]
-    if "num_errors" in detail.values:
-        pairs.append(("errors", summary.errors, detail.value("num_errors")))
-    for key in ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed", "min_query_count"):
-        pairs.append((key, summary.parameters.get(key), str(detail.value(f"effective_{key}"))))
-    families = {
-        "latency": "result_{}_percentile_latency_ns",
-        "first_token": "result_first_token_{}_percentile_latency_ns",
-        "output_token": "result_time_per_output_token_{}_percentile_ns",
-    }
-    for family, key in families.items():
-        for name, value in summary.latencies_ns.get(family, {}).items():
-            pairs.append((f"{family} {name}", value, detail.value(key.format(name))))
-    yield from (f"{name}: {one} against {other}" for name, one, other in pairs if one != other)
-    one_rate, other_rate = summary.tokens_per_second, detail.tokens_per_second
-    # The summary rounds to 2 decimals or 6 digits, the detail log to 6 digits.
-    if one_rate != other_rate and not math.isclose(
-        one_rate or 0, other_rate or 0, rel_tol=2e-5, abs_tol=0.01
-    ):
-        yield f"tokens per second: {one_rate} against {other_rate}"
+def summary_differences(summary: SummaryLog, detail: DetailLog) -> Iterator[str]:
+    """What a summary and the detail log of the same test say differently, a sentence each."""
+    errors = detail.value("num_errors")
+    if summary.errors != errors and None not in (summary.errors, errors):
+        yield f"errors: {summary.errors} against {errors}"
+    if (
+        summary.warnings is not None and summary.warnings < detail.warning_lines
+    ):  # some are not in the detail log
+        yield f"warnings: {summary.warnings} against {detail.warning_lines}"
+    is_accuracy = detail.value("effective_test_mode") == "AccuracyOnly"
+    pairs = [(_OLDER.sub("Time per Output", label), text) for label, text in summary.pairs]
+    for label, text in pairs:
+        key = _LABELS.get(label)
+        if key is None or is_accuracy:
+            if _number(text) is not None:
+                yield f"{label}: {text}, which LoadGen does not print"
+        elif key not in detail.values:
+            if label not in _IN_ONE_ONLY:
+                yield f"{label}: {text}, which the detail log lacks"
+        elif not _says(text, detail.values[key]):
+            yield f"{label}: {text} against {detail.values[key]}"
+    printed = {label for label, _ in pairs}
+    if not is_accuracy:
+        for label, key in _LABELS.items():
+            if key in detail.values and label not in printed and label not in _IN_ONE_ONLY:
+                yield f"{label} is missing, {detail.values[key]} in the detail log"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _says(text: str, value: Any) -> bool:
+    """Whether a printed value is that of the detail log: rates to 2 decimals or 6 digits, others whole."""
+    if isinstance(value, bool):
+        return text == ("Yes" if value else "NO") or text == str(int(value))
+    if isinstance(value, str):
+        return text == value.strip()
+    if not isinstance(value, int | float):
+        return False
+    if text == str(value):
+        return True
+    found = _number(text)
+    is_rate = isinstance(value, float) or "." in text or "e" in text
+    return found is not None and is_rate and math.isclose(found, value, rel_tol=2e-5, abs_tol=0.01)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, POLICIES, Check
+from harness_llm.check.model import INFERENCE, POLICIES, Check, check_name
 from harness_llm.logs.detail import DetailLog
 
 
@@ -14,7 +14,7 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
     """Whether a detail log is whole, of one process, and of the mode and scenario of its place."""
     problems = "; ".join(map(str, detail.problems[:3]))
     yield case.check(
-        f"{area}.log",
+        check_name(area, "log"),
         not detail.problems,
         problems or "whole",
         "a whole LoadGen detail log",
@@ -25,7 +25,7 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
     if not detail.values:
         return
     yield case.check(
-        f"{area}.log-unaltered",
+        check_name(area, "log-unaltered"),
         not detail.changed and detail.processes <= 1,
         f"{', '.join(detail.changed) or 'no key'} given twice; {detail.processes} processes",
         "one test of one process, each key with one value",
@@ -33,7 +33,7 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
         path=detail.path,
     )
     yield case.check(
-        f"{area}.log-times",
+        check_name(area, "log-times"),
         not detail.backward,
         f"line {detail.backward} is dated before an earlier one" if detail.backward else "in order",
         "lines in the order of their time_ms, as LoadGen sorts them",
@@ -43,7 +43,7 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
     )
     found = detail.value("effective_test_mode")
     yield case.check(
-        f"{area}.mode",
+        check_name(area, "mode"),
         found == mode,
         found,
         mode,
@@ -52,7 +52,7 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
     )
     found, wanted = detail.value("effective_scenario"), case.scenario.loadgen_name
     yield case.check(
-        f"{area}.scenario",
+        check_name(area, "scenario"),
         found == wanted,
         found,
         f"{wanted} (for {case.scenario})",
@@ -91,11 +91,12 @@ def seed_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     wanted = seeds.as_settings()
     found = {key: detail.value(f"effective_{key}") for key in wanted}
     carried = rules.round_of_seeds(*(value if isinstance(value, int) else -1 for value in found.values()))
-    # Accuracy mode asks every sample once, whatever the seeds; 0 is LoadGen's own without mlperf.conf.
-    is_unset = area == "accuracy" and not any(found.values())
+    # 0 is LoadGen's own, without mlperf.conf: no seed that was chosen. Accuracy mode asks every sample once,
+    # and a compliance test has its own file of settings.
+    is_unset = area != "performance" and not any(found.values())
     hint = f"These are the seeds of {carried}. " if carried and carried != case.round else ""
     yield case.check(
-        f"{area}.seeds",
+        check_name(area, "seeds"),
         found == wanted or (None if is_unset else False),
         ", ".join(f"{key} {value}" for key, value in found.items()),
         ", ".join(f"{key} {value}" for key, value in wanted.items()),
@@ -107,14 +108,33 @@ def seed_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
 
 def loadgen_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     """A LoadGen whose source was not changed after the commit that it names; `NA` is a build without git."""
-    version, changes = detail.value("loadgen_version"), detail.value("loadgen_git_status_message")
+    version, changes = str(detail.value("loadgen_version") or ""), detail.value("loadgen_git_status_message")
     changed = changes.strip() if isinstance(changes, str) else "not logged"
+    commit, history = version.rpartition(" @ ")[2], str(detail.value("loadgen_git_log_message") or "")
+    is_known = history.startswith(commit) or "NA" in (commit, history.strip())
+    sound = bool(version) and (not changed or changed == "NA") and is_known
     yield case.check(
-        f"{area}.loadgen",
-        None if version and changed == "NA" else bool(version) and not changed,
-        f"{version}; uncommitted changes: {changed or 'none'}",
+        check_name(area, "loadgen"),
+        None if sound and changed == "NA" else sound,
+        f"{version or 'no version'}; uncommitted changes: {changed or 'none'}"
+        + ("" if is_known else f"; last commit: {history[:10]}"),
         "a LoadGen built from a commit without changes",
         source=f"{POLICIES} inference_rules.adoc lines 460-462; {INFERENCE} loadgen/version.cc lines 53-70",
         remedy="Install a released mlcommons-loadgen and run the test again.",
+        path=detail.path,
+    )
+
+
+def audit_check(case: Case, area: str, detail: DetailLog, *, is_wanted: bool = False) -> Iterator[Check]:
+    """Whether LoadGen read an audit.config, which is for compliance runs and for those alone."""
+    yield case.check(
+        check_name(area, "audit-config"),
+        detail.is_audited is is_wanted,
+        f"LoadGen found {'an' if detail.is_audited else 'no'} audit.config",
+        "an audit.config" if is_wanted else "no audit.config",
+        source=f"{INFERENCE} compliance/TEST06/README.md, Part I; {INFERENCE} loadgen/loadgen.cc, StartTest",
+        remedy="Put the test's audit.config into the folder that LoadGen runs in, and run it again."
+        if is_wanted
+        else "Remove audit.config from the folder LoadGen ran in, and run the test again.",
         path=detail.path,
     )

@@ -198,6 +198,11 @@ def _lines(check: Check) -> list[str]:
     return [f"  FAIL  {check.name}", *(f"        {key:<9} {text}" for key, text in parts.items() if text)]
 
 
+def check_name(area: str, subject: str) -> str:
+    """The whole name of a check that holds for any log: `accuracy.seeds`, `compliance.TEST06-seeds`."""
+    return f"{area}{'-' if '.' in area else '.'}{subject}"
+
+
 def guarded(name: str, path: str, run: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     """Run one check function; files that are broken beyond what it expects are a failed check."""
     try:

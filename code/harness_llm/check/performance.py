@@ -10,8 +10,10 @@ from harness_llm import rules
 from harness_llm.check.case import Case
 from harness_llm.check.figures import figure_checks
 from harness_llm.check.loadgen_summary import summary_checks
-from harness_llm.check.logfile import error_check, loadgen_check, log_checks, seed_check
+from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
 from harness_llm.check.model import INFERENCE, POLICIES, Check
+from harness_llm.check.outcome import outcome_checks
+from harness_llm.check.replay import replay_checks
 from harness_llm.core import Scenario
 from harness_llm.logs.source import ACCURACY_LOG
 
@@ -236,8 +238,10 @@ def _seeds(case: Case) -> Iterator[Check]:
     yield from seed_check(case, "performance", case.detail)
 
 
-def _loadgen(case: Case) -> Iterator[Check]:
+def _origin(case: Case) -> Iterator[Check]:
     yield from loadgen_check(case, "performance", case.detail)
+    yield from audit_check(case, "performance", case.detail)
+    yield from replay_checks(case, "performance", case.detail)
 
 
 # The first two hold also where the detail log has nothing to read.
@@ -248,7 +252,8 @@ PERFORMANCE_CHECKS = (
     figure_checks,
     _errors,
     _seeds,
-    _loadgen,
+    _origin,
+    outcome_checks,
     _duration,
     _samples,
     _token_latencies,

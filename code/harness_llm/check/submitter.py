@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
-from harness_llm.check.model import INFERENCE, POLICIES, Check, guarded
+from harness_llm.check.model import INFERENCE, Check, guarded
 from harness_llm.check.paperwork import documentation_checks, source_checks, system_checks
 from harness_llm.check.tree_files import folders
 from harness_llm.compliance import is_audit_name
 from harness_llm.core import Scenario
-from harness_llm.files import file_digest
-from harness_llm.logs.source import file_problem, read_object
+from harness_llm.logs.source import read_object
 
 _SUBMISSION_RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
@@ -244,26 +243,4 @@ def _case(
         accuracy=place / "accuracy",
         user_conf=documents / "user.conf",
         tests={entry.name: entry for entry in folders(compliance) if is_audit_name(entry.name)},
-    )
-
-
-def distinct_run_check(submitter: Submitter, cases: Iterable[Case]) -> Iterator[Check]:
-    """Two systems, or two scenarios, cannot have the same performance log; two accuracy levels may."""
-    places: dict[str, list[Case]] = {}
-    for case in cases:
-        if file_problem(case.detail.path) is None:
-            places.setdefault(file_digest(case.detail.path), []).append(case)
-    copies = [
-        " = ".join(relative(case.folder, submitter.folder) for case in same)
-        for same in places.values()
-        if len({(case.folder.parent.parent, case.scenario) for case in same}) > 1
-    ]
-    yield Check(
-        "tree.distinct-runs",
-        not copies,
-        "; ".join(copies) or f"{len(places)} different performance logs",
-        "a run of its own for each system and scenario",
-        f"{POLICIES} inference_rules.adoc lines 391-392",
-        "Put the log of each system's own run there." if copies else "",
-        relative(submitter.folder, submitter.root),
     )

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
+from harness_llm.check.copies import copy_checks
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
 from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
-from harness_llm.check.submitter import Submitter, collect_cases, distinct_run_check, submitter_checks
+from harness_llm.check.submitter import Submitter, collect_cases, submitter_checks
 from harness_llm.check.tree_files import file_checks, folders
+from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.engines import KINDS
+from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.paths import ACCURACY_TXT
 
 _DIVISIONS = ("closed", "open", "network")
@@ -69,15 +72,19 @@ def _submitter(submitter: Submitter, checks: list[Check]) -> Iterator[Case]:
     """Check one submitter; gives each result when it has been judged."""
     shown = relative(submitter.folder, submitter.root)
     checks.extend(guarded("tree", shown, lambda: submitter_checks(submitter)))
-    cases = []
-    for found in collect_cases(submitter, checks):
-        case = replace(found, is_simulated=_is_simulated(submitter, found))
+    cases = list(collect_cases(submitter, checks))
+    keeps = any(
+        AUDIT_TESTS["TEST06"].find(folder, DETAIL_LOG) for case in cases for folder in case.tests.values()
+    )
+    cases = [
+        replace(case, is_simulated=_is_simulated(submitter, case), keeps_test_logs=keeps) for case in cases
+    ]
+    for case in cases:
         place = relative(case.folder, submitter.root)
         checks.extend(replace(check, result=place) for check in _result(submitter, case))
-        cases.append(case)
         yield case
     if cases:
-        checks.extend(guarded("tree", shown, lambda: distinct_run_check(submitter, cases)))
+        checks.extend(guarded("tree", shown, lambda: copy_checks(submitter.root, submitter.folder, cases)))
 
 
 def _result(submitter: Submitter, case: Case) -> Iterator[Check]:

@@ -139,12 +139,14 @@ class AuditTest(ABC):
     Attributes:
         name: As the rules table and the folders have it.
         keeps_whole_log: Whether a tree holds the accuracy log whole instead of cut.
+        asks_the_benchmarks_data: Whether it asks the data set of the performance run, and none of its own.
     """
 
     __test__ = False  # no pytest class
 
     name: ClassVar[str]
     keeps_whole_log: ClassVar[bool] = False
+    asks_the_benchmarks_data: ClassVar[bool] = False
 
     @property
     def row(self) -> rules.ComplianceTest:

@@ -26,6 +26,7 @@ class Test06(AuditTest):
     """About a hundred answers of a performance run, looked at one by one."""
 
     name = "TEST06"
+    asks_the_benchmarks_data = True
     keeps_whole_log = True  # about a hundred answers, and the official verification keeps them whole
 
     def verify(self, evidence: Evidence) -> Verification:

@@ -150,6 +150,7 @@ class AccuracyLog:
         size: Bytes.
         is_truncated: Whether the middle was cut out for submission.
         samples: Sample indices seen whole.
+        numbers: Sequence number and sample of each whole entry.
         entries: Whole entries seen.
         repeated: Entries whose sample was seen before.
         tokens: Sum of token counts over the first entry of each sample, None where an entry has no count.
@@ -163,6 +164,7 @@ class AccuracyLog:
     size: int = 0
     is_truncated: bool = False
     samples: frozenset[int] = frozenset()
+    numbers: tuple[tuple[int, int], ...] = ()
     entries: int = 0
     repeated: int = 0
     tokens: int | None = 0
@@ -183,6 +185,7 @@ class AccuracyLog:
         except (OSError, ValueError):
             size = 0
         seen: set[int] = set()
+        numbers: list[tuple[int, int]] = []
         problems: list[LogError] = []
         entries = repeated = blank = 0
         mismatches = dict.fromkeys(_TOKEN_BYTES, 0)
@@ -204,6 +207,7 @@ class AccuracyLog:
             else:
                 is_before_bad = is_after_cut = False
                 entries += 1
+                numbers.append((found.sequence, found.sample))
                 if found.sample in seen:
                     repeated += 1
                     continue
@@ -221,6 +225,7 @@ class AccuracyLog:
             size,
             truncated,
             frozenset(seen),
+            tuple(numbers),
             entries,
             repeated,
             tokens,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,13 @@ _KEPT_MESSAGES = 50
 _KEPT_PROBLEMS = 20
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _ERRORS_COUNTED_SINCE = "2025-04-15"  # num_errors: mlcommons/inference @fd021be1 loadgen/results.cc
+_AUDITED = "Found Audit Config file"
 _LARGEST = 2**64  # LoadGen's whole numbers have 64 bits; a longer one is damage, and fits no float
 
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
-    """One error that LoadGen logged.
+    """One error or warning that LoadGen logged.
 
     Attributes:
         key: E.g. `error_runtime`.
@@ -48,6 +50,8 @@ class DetailLog:
         errors: The first 50 lines that LoadGen marked as errors.
         error_lines: Number of lines marked as errors.
         problems: What is wrong with the file itself: missing, cut, no MLLOG line, no JSON.
+        warnings: The first 50 lines that LoadGen marked as warnings.
+        warning_lines: Number of lines marked as warnings.
         changed: Keys of results and settings that appear more than once with different values.
         processes: Number of distinct process ids: LoadGen writes one process's log.
         backward: First line whose time is before that of an earlier line; 0 where times only grow.
@@ -59,6 +63,8 @@ class DetailLog:
     errors: tuple[LogMessage, ...] = ()
     error_lines: int = 0
     problems: tuple[LogError, ...] = ()
+    warnings: tuple[LogMessage, ...] = ()
+    warning_lines: int = 0
     changed: tuple[str, ...] = ()
     processes: int = 0
     backward: int = 0
@@ -80,6 +86,8 @@ class DetailLog:
             errors=tuple(reader.errors),
             error_lines=reader.error_lines,
             problems=tuple(named),
+            warnings=tuple(reader.warnings),
+            warning_lines=reader.warning_lines,
             changed=tuple(sorted(reader.changed)),
             processes=len(reader.pids),
             backward=reader.backward,
@@ -104,6 +112,11 @@ class DetailLog:
             return found
         whole = self.integer(key)
         return None if whole is None else float(whole)
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether LoadGen found an audit.config in its folder (loadgen/loadgen.cc, StartTest)."""
+        return any(found.text.startswith(_AUDITED) for found in self.warnings)
 
     @property
     def is_valid(self) -> bool | None:
@@ -133,6 +146,10 @@ class DetailLog:
         return self.integer("result_time_per_output_token_99.00_percentile_ns")
 
 
+def _is_index(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**62
+
+
 class _Reader:
     """Collects one log line by line."""
 
@@ -140,6 +157,8 @@ class _Reader:
         self.values: dict[str, Any] = {}
         self.errors: list[LogMessage] = []
         self.error_lines = 0
+        self.warnings: list[LogMessage] = []
+        self.warning_lines = 0
         self.changed: set[str] = set()
         self.pids: set[int] = set()
         self.backward = 0
@@ -177,7 +196,7 @@ class _Reader:
         try:
             found = json.loads(line[len(_PREFIX) :])
             key, value, metadata = found["key"], found["value"], found["metadata"]
-            is_error = metadata["is_error"]
+            is_error, is_warning = metadata["is_error"], metadata.get("is_warning")
             self.pids.add(int(metadata.get("pid", 0)))
             time_ms = float(found.get("time_ms", 0))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -188,13 +207,19 @@ class _Reader:
             self.error_lines += 1
             if len(self.errors) < _KEPT_MESSAGES:
                 self.errors.append(LogMessage(key, str(value)[:500], number))
+        if is_warning:
+            self.warning_lines += 1
+            if len(self.warnings) < _KEPT_MESSAGES:
+                self.warnings.append(LogMessage(key, str(value)[:500], number))
         if (
             key in self.values
             and self.values[key] != value
             and key.startswith(("result_", "effective_", "requested_", "early_stopping"))
         ):
             self.changed.add(key)
-        self.values[key] = value
+        # An order of samples, as long as the data set, is the one large value: a list takes ten times the room.
+        is_order = key == "loaded_qsl_set" and isinstance(value, list) and all(map(_is_index, value))
+        self.values[key] = array("q", value) if is_order else value
         self.times_ms[key] = time_ms
         if time_ms < self._latest_ms and not self.backward:
             self.backward = number

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness_llm.logs.source import LogError, read_text
 
 _ERRORS = re.compile(r"^(\d{1,18}) ERRORS? encountered")
+_WARNINGS = re.compile(r"^(\d{1,18}) warnings? encountered")
 _PERCENTILE = re.compile(
     r"^([\d.]+) percentile (.*?)latency \(ns\)\s*$|^([\d.]+) percentile time to output token"
 )
@@ -36,7 +37,9 @@ class SummaryLog:
         latencies_ns: `latency`, `first_token`, `output_token`: percentile as printed (`99.00`) to ns.
         parameters: Test parameters under their printed labels, as text.
         reasons: Recommendations and early-stopping texts, one line each, without bullets.
+        pairs: Every `label : value` in order, as text; what LoadGen prints twice is here twice.
         errors: Number of LoadGen errors, or None where the file does not say.
+        warnings: Number of LoadGen warnings, or None where the file does not say.
         problems: What is wrong with the file itself.
     """
 
@@ -49,7 +52,9 @@ class SummaryLog:
     latencies_ns: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
     errors: int | None = None
+    warnings: int | None = None
     problems: tuple[LogError, ...] = ()
 
     @classmethod
@@ -74,7 +79,9 @@ class SummaryLog:
             parser.latencies,
             parser.parameters,
             tuple(parser.reasons),
+            tuple(parser.pairs),
             parser.errors,
+            parser.warnings,
             tuple(problems),
         )
 
@@ -99,7 +106,9 @@ class _Parser:
         self.latencies: dict[str, dict[str, int]] = {}
         self.parameters: dict[str, str] = {}
         self.reasons: list[str] = []
+        self.pairs: list[tuple[str, str]] = []
         self.errors: int | None = None
+        self.warnings: int | None = None
         self._in_parameters = False
 
     def take(self, line: str) -> None:
@@ -112,8 +121,13 @@ class _Parser:
             self.errors = 0
         elif found := _ERRORS.match(line):
             self.errors = int(found.group(1))
+        elif line.startswith("No warnings encountered"):
+            self.warnings = 0
+        elif found := _WARNINGS.match(line):
+            self.warnings = int(found.group(1))
         elif ":" in line:
             label, _, value = line.partition(":")
+            self.pairs.append((label.strip(), value.strip()))
             self._take_pair(label.strip(), value.strip())
 
     def _take_pair(self, label: str, value: str) -> None:

@@ -1,0 +1,119 @@
+"""Checks of any LoadGen log against itself: settings, draws, queries and dates made again.
+
+A test is decided by the requested settings and the seeds. What LoadGen derives from them (effective settings,
+the order of samples, the number and times of queries) can be made again to the last digit, so an edited
+setting contradicts the rest of its own log.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from harness_llm.check.case import Case
+from harness_llm.check.model import INFERENCE, Check, check_name
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.draws import is_loaded_order
+from harness_llm.logs.effective import query_faults, setting_faults
+
+POWER_TIME = "%m-%d-%Y %H:%M:%S.%f"
+_COPY = "Copy the log as LoadGen wrote it, or run the test again."
+_ZONES = timedelta(
+    hours=15
+)  # power_begin is local time, test_datetime may be, too; and the data set is loaded between
+_BUILD_CLOCK = timedelta(days=1)  # another machine's clock and zone
+
+
+def replay_checks(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """Whether a log's settings, draws, queries and dates follow from one another.
+
+    Args:
+        case: The result.
+        area: Beginning of the checks' names, e.g. `accuracy`.
+        detail: The log, with something in it.
+    """
+    wrong = list(setting_faults(detail))
+    yield case.check(
+        check_name(area, "effective-settings"),
+        not wrong,
+        "; ".join(wrong[:3]) or "as requested",
+        "effective settings as LoadGen makes them of the requested ones",
+        source=f"{INFERENCE} loadgen/test_settings_internal.cc lines 27-165",
+        remedy=_COPY,
+        path=detail.path,
+    )
+    wrong = list(query_faults(detail))
+    yield case.check(
+        check_name(area, "queries"),
+        not wrong,
+        "; ".join(wrong[:3]) or "as the settings ask for",
+        "as many queries, and as long, as LoadGen makes of rate, duration, counts and seed",
+        source=f"{INFERENCE} loadgen/loadgen.cc lines 262-432",
+        remedy=_COPY,
+        path=detail.path,
+    )
+    yield _loaded(case, area, detail)
+    yield _dates(case, area, detail)
+
+
+def _loaded(case: Case, area: str, detail: DetailLog) -> Check:
+    loaded, seed = detail.value("loaded_qsl_set"), detail.integer("effective_qsl_rng_seed")
+    accuracy = detail.value("effective_test_mode") == "AccuracyOnly"
+    size = detail.value(f"effective_{'accuracy' if accuracy else 'performance'}_sample_count")
+    if accuracy and size is None:  # LoadGen before v6.0
+        size = detail.value("qsl_reported_total_count")
+    order = loaded if isinstance(loaded, array) else array("q")
+    fits = seed is not None and is_loaded_order(order, seed)
+    # Performance mode loads no more than the data set has.
+    total = detail.integer("qsl_reported_total_count") or 0
+    counted = isinstance(size, int) and len(order) == min(size, total)
+    return case.check(
+        check_name(area, "loaded-samples"),
+        fits and counted,
+        f"{len(order)} samples, {'in the order of the seed' if fits else 'in another order'}",
+        f"{size} samples in the order that qsl_rng_seed {seed} gives",
+        source=f"{INFERENCE} loadgen/loadgen.cc, GenerateLoadableSets",
+        remedy=_COPY,
+        path=detail.path,
+    )
+
+
+def _dates(case: Case, area: str, detail: DetailLog) -> Check:
+    """LoadGen was built before the test, and the test began when it says, up to a time zone."""
+    began, power = _date(detail.value("test_datetime")), power_time(detail, "begin")
+    built = _date(detail.value("loadgen_build_date_utc")) or _date(detail.value("loadgen_build_date_local"))
+    wrong = []
+    if began is None or power is None:
+        wrong.append(
+            f"test_datetime {detail.value('test_datetime')}, power_begin {detail.value('power_begin')}"
+        )
+    elif not -_ZONES <= power - began <= _ZONES:
+        wrong.append(f"test_datetime {began:%Y-%m-%d %H:%M}, power_begin {power:%Y-%m-%d %H:%M}")
+    if began and built and built - began > _BUILD_CLOCK:
+        wrong.append(f"test of {began:%Y-%m-%d} with a LoadGen built on {built:%Y-%m-%d}")
+    return case.check(
+        check_name(area, "dates"),
+        not wrong,
+        "; ".join(wrong) or f"{began:%Y-%m-%d}",
+        "a test that began when its log says, after LoadGen was built",
+        source=f"{INFERENCE} loadgen/loadgen.cc, StartTest and IssueQueries; loadgen/version.cc lines 53-70",
+        remedy=_COPY,
+        path=detail.path,
+    )
+
+
+def power_time(detail: DetailLog, end: str) -> datetime | None:
+    """`power_begin` or `power_end`, as a time without its zone; None where it is no such time."""
+    try:
+        return datetime.strptime(str(detail.value(f"power_{end}")), POWER_TIME)
+    except ValueError:
+        return None
+
+
+def _date(found: object) -> datetime | None:
+    try:
+        date = datetime.fromisoformat(str(found))
+    except ValueError:
+        return None
+    return date if date.tzinfo is None else date.astimezone(UTC).replace(tzinfo=None)
