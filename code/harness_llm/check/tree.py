@@ -14,9 +14,7 @@ from harness_llm.check.paperwork import is_marked, measurement_checks, readme_ch
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.check.submitter import Submitter, collect_cases, submitter_checks
 from harness_llm.check.tree_files import file_checks, folders
-from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.engines import KINDS
-from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.paths import ACCURACY_TXT
 
 _DIVISIONS = ("closed", "open", "network")
@@ -73,9 +71,7 @@ def _submitter(submitter: Submitter, checks: list[Check]) -> Iterator[Case]:
     shown = relative(submitter.folder, submitter.root)
     checks.extend(guarded("tree", shown, lambda: submitter_checks(submitter)))
     cases = list(collect_cases(submitter, checks))
-    keeps = any(
-        AUDIT_TESTS["TEST06"].find(folder, DETAIL_LOG) for case in cases for folder in case.tests.values()
-    )
+    keeps = any("TEST06" in case.test_details for case in cases)
     cases = [
         replace(case, is_simulated=_is_simulated(submitter, case), keeps_test_logs=keeps) for case in cases
     ]

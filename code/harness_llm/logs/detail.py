@@ -217,7 +217,7 @@ class _Reader:
             and key.startswith(("result_", "effective_", "requested_", "early_stopping"))
         ):
             self.changed.add(key)
-        # An order of samples, as long as the data set, is the one large value: a list takes ten times the room.
+        # The order of samples, as long as the data set, is the one large value.
         is_order = key == "loaded_qsl_set" and isinstance(value, list) and all(map(_is_index, value))
         self.values[key] = array("q", value) if is_order else value
         self.times_ms[key] = time_ms
