@@ -1,9 +1,11 @@
-"""Checks that no log of a submitter is a copy of another: each result, scenario and test is run by itself."""
+"""Checks that no log in a tree is a copy of another: each result, scenario and test is run by itself."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from harness_llm.check.case import Case, relative
@@ -11,118 +13,132 @@ from harness_llm.check.model import POLICIES, Check
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.core import Scenario
 from harness_llm.files import file_digest
+from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import ACCURACY_LOG, SUMMARY_LOG, file_problem
 
 _LEAST_NS = 10_000_000  # a measured time of 8 digits or more
 _SHARED = 3  # so many equal measured times of two logs are no chance
-_SHOWN = 5
-_EMPTY = 16  # bytes of an accuracy log without answers
+_ORDERED = 50  # so many answers do not end in the same order twice
+_RULE = f"{POLICIES} inference_rules.adoc lines 391-392"
 
 
 @dataclass(frozen=True)
-class _File:
-    """A file that can be of one run only.
+class Fingerprint:
+    """What tells one run's file from every other's.
 
     Attributes:
-        path: The file.
-        run: Whose run it must be of. Two accuracy levels of one benchmark may share their runs.
+        path: The file, relative to the tree.
+        division: The division that it is filed in.
+        run: Whose run it must be of: two accuracy levels of one benchmark may share theirs.
+        digest: Of the bytes; empty where equal bytes say nothing.
+        times: Measured times of many digits: latencies in ns, and when lines were logged.
+        is_certain: Whether no other run can have the same bytes.
     """
 
-    path: Path
-    run: tuple[object, ...]
+    path: str
+    division: str
+    run: tuple[str, ...]
+    digest: str
+    times: frozenset[tuple[str, float]] = frozenset()
+    is_certain: bool = True
 
 
-def copy_checks(root: Path, folder: Path, cases: Iterable[Case]) -> Iterator[Check]:
-    """Whether logs of different runs are different files, and of different measured times.
-
-    Args:
-        root: What is being checked.
-        folder: The submitter's folder.
-        cases: The submitter's results.
-    """
-    cases = tuple(cases)
-    files = [file for case in cases for file in _files(case)]
-    logs = [(file, detail) for case in cases for file, detail in _logs(case)]
-    for name, copies, found, required in (
-        ("distinct-files", _equal(files), f"{len(files)} files", "no log that is a copy of another run's"),
-        ("distinct-runs", _same_times(logs), f"{len(logs)} logs", "a run of its own for each log"),
-    ):
-        shown = [" = ".join(relative(path, folder) for path in same) for same in copies]
-        more = f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-        yield Check(
-            f"tree.{name}",
-            not shown,
-            "; ".join(shown[:_SHOWN]) + more or f"{found}, all different",
-            required,
-            f"{POLICIES} inference_rules.adoc lines 391-392",
-            "Put the log of each system's, scenario's and test's own run there." if shown else "",
-            relative(folder, root),
-        )
-
-
-def _run(case: Case, test: str) -> tuple[object, ...]:
-    benchmark = case.rules.conf_name if case.rules else case.benchmark
-    return case.folder.parent.parent, benchmark, case.scenario, test
-
-
-def _files(case: Case) -> Iterator[_File]:
-    for file, detail in _logs(case):
-        yield file
+def fingerprints(case: Case) -> Iterator[Fingerprint]:
+    """Those of a result's logs, summaries and answers, as far as they can be read."""
+    logs = {"performance": case.detail, "accuracy": case.accuracy_detail, **case.test_details}
+    for test, detail in logs.items():
+        if detail.values:
+            yield _fingerprint(case, test, detail.path, times=_times(detail))
         if "result_validity" in detail.values:  # else the summary is a few lines, the same everywhere
-            yield _File(file.path.with_name(SUMMARY_LOG), file.run)
-    if case.is_simulated:  # made-up answers may come in the same order
+            yield _fingerprint(case, test, detail.path.with_name(SUMMARY_LOG))
+    if case.is_simulated or case.scenario is Scenario.OFFLINE:  # answers in the order of the samples
         return
-    # Offline answers come in the order of the samples: two systems may well give the same.
-    answers = [("accuracy", case.accuracy / ACCURACY_LOG)]
-    for name, folder in case.tests.items():
-        path = AUDIT_TESTS[name].find(folder, ACCURACY_LOG) if name in AUDIT_TESTS else None
-        answers += [(name, path)] if path else []
-    for test, path in answers:
-        run = _run(case, test)
-        if case.scenario is Scenario.OFFLINE:
-            run = ("any system", *run[1:])
-        yield _File(path, run)
+    answers = {"accuracy": case.accuracy_log}
+    for test, folder in case.tests.items():
+        path = AUDIT_TESTS[test].find(folder, ACCURACY_LOG) if test in AUDIT_TESTS else None
+        if path:
+            answers[test] = AccuracyLog.read(path)
+    for test, log in answers.items():
+        if log.entries:
+            certain = not log.is_truncated and log.entries >= _ORDERED
+            yield _fingerprint(case, test, log.path, is_certain=certain)
 
 
-def _logs(case: Case) -> Iterator[tuple[_File, DetailLog]]:
-    """The detail logs of a result that can be read, read once."""
-    yield _File(case.detail.path, _run(case, "performance")), case.detail
-    yield _File(case.accuracy_detail.path, _run(case, "accuracy")), case.accuracy_detail
-    for name, detail in case.test_details.items():
-        yield _File(detail.path, _run(case, name)), detail
+def _fingerprint(
+    case: Case,
+    test: str,
+    path: Path,
+    *,
+    times: frozenset[tuple[str, float]] = frozenset(),
+    is_certain: bool = True,
+) -> Fingerprint:
+    benchmark = case.rules.conf_name if case.rules else case.benchmark
+    system = case.folder.parent.parent
+    digest = file_digest(path) if file_problem(path) is None else ""
+    run = (system.parent.parent.name, system.name, benchmark, case.scenario, test)
+    return Fingerprint(relative(path, case.root), str(case.division), run, digest, times, is_certain)
 
 
-def _equal(files: Iterable[_File]) -> list[list[Path]]:
-    places: dict[str, list[_File]] = {}
-    for file in files:
-        if file_problem(file.path) is None and file.path.stat().st_size > _EMPTY:
-            places.setdefault(file_digest(file.path), []).append(file)
-    return [[file.path for file in same] for same in places.values() if len({file.run for file in same}) > 1]
-
-
-def _same_times(logs: Iterable[tuple[_File, DetailLog]]) -> list[list[Path]]:
-    """Pairs of logs that have measured times in common, so that one was made of the other."""
-    holders: dict[tuple[str, float], list[_File]] = {}
-    for file, detail in logs:
-        for time in _times(detail):
-            holders.setdefault(time, []).append(file)
-    shared: dict[tuple[Path, Path], int] = {}
-    for same in holders.values():
-        first = same[0]
-        for other in same[1:]:
-            if other.run != first.run:
-                pair = (first.path, other.path)
-                shared[pair] = shared.get(pair, 0) + 1
-    return [list(pair) for pair, count in shared.items() if count >= _SHARED]
-
-
-def _times(detail: DetailLog) -> set[tuple[str, float]]:
-    """Measured times of many digits: latencies in ns, and when lines were logged."""
+def _times(detail: DetailLog) -> frozenset[tuple[str, float]]:
     found = {
         (key, float(value))
         for key, value in detail.values.items()
-        if key.startswith("result_") and isinstance(value, int) and value >= _LEAST_NS
+        if key.startswith("result_") and type(value) is int and _LEAST_NS <= value < 2**63
     }
     logged = {time for time in detail.times_ms.values() if time * 1e6 >= _LEAST_NS}
-    return found | {("time_ms", time) for time in logged}
+    return frozenset(found | {("time_ms", time) for time in logged})
+
+
+def copy_checks(prints: Iterable[Fingerprint]) -> Iterator[Check]:
+    """Whether the files of different runs differ, and were measured at different times.
+
+    Args:
+        prints: Of everything in a tree.
+    """
+    known = tuple(prints)
+    equal = _equal(known)
+    certain = [same for same in equal if all(one.is_certain for one in same)]
+    filed = [same for same in certain if len({one.run for one in same}) == 1]
+    copied = [same for same in certain if same not in filed]
+    for name, copies, word, required in (
+        ("distinct-files", copied, False, "a run of its own for each log"),
+        ("distinct-runs", _same_times(known), False, "measured times of its own for each run"),
+        (
+            "distinct-answers",
+            [same for same in equal if same not in certain],
+            None,
+            "answers in an order of their own",
+        ),
+        ("distinct-divisions", filed, None, "a result in one division"),
+    ):
+        shown = [" = ".join(one.path for one in same) for same in copies]
+        yield Check(
+            f"tree.{name}",
+            True if not shown else word,
+            "; ".join(shown) or f"{len(known)} files, all different",
+            required,
+            _RULE,
+            "Put the log of each system's, scenario's and test's own run there."
+            if shown and word is False
+            else "",
+        )
+
+
+def _equal(prints: Iterable[Fingerprint]) -> list[list[Fingerprint]]:
+    """Files of equal bytes that belong to different runs or divisions."""
+    same: dict[str, list[Fingerprint]] = defaultdict(list)
+    for one in prints:
+        if one.digest:
+            same[one.digest].append(one)
+    return [found for found in same.values() if len({(one.run, one.division) for one in found}) > 1]
+
+
+def _same_times(prints: Iterable[Fingerprint]) -> list[tuple[Fingerprint, Fingerprint]]:
+    """Logs of different runs that have measured times in common: one was made of the other."""
+    holders: dict[tuple[str, float], dict[tuple[str, ...], Fingerprint]] = defaultdict(dict)
+    for one in prints:
+        for time in one.times:
+            holders[time].setdefault(one.run, one)
+    shared = Counter(pair for same in holders.values() for pair in combinations(same.values(), 2))
+    return [pair for pair, count in shared.items() if count >= _SHARED]

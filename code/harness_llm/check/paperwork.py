@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from harness_llm.check.case import relative
 from harness_llm.check.model import INFERENCE, POLICIES, Check
@@ -22,6 +23,16 @@ _MEASUREMENTS = (
     "weight_transformations",
 )
 _PLACEHOLDERS = frozenset({"tbd", "todo", "na", "none", "xxx", "placeholder", "to", "be", "done"})
+_COUNT_IN_NAME = re.compile(r"(?:^|_)(\d{1,6})[xX](?=[A-Z])|[xX](\d{1,6})(?=_|$)")
+_MODELS = (
+    "llama2-70b",
+    "llama3.1-8b",
+    "llama3.1-405b",
+    "mixtral-8x7b",
+    "deepseek-r1",
+    "gpt-oss-120b",
+    "resnet50",
+)
 _RULES = "mlcommons/policies @c195f80f submission_rules.adoc"
 
 
@@ -56,6 +67,7 @@ def system_checks(path: Path, root: Path, *, submitter: str, division: str) -> I
             fault.remedy,
             shown,
         )
+    yield _accelerators(found, path.stem, shown)
     if not problems:
         yield Check("system.fields", True, "all answered", "every field answered", path=shown)
     if division == "closed" and str(found.get("is_network", "")).lower() == "true":
@@ -70,8 +82,30 @@ def system_checks(path: Path, root: Path, *, submitter: str, division: str) -> I
         )
 
 
-def measurement_checks(path: Path, root: Path) -> Iterator[Check]:
-    """The measurements of one result: five fields, none empty."""
+def _accelerators(found: dict[str, Any], name: str, shown: str) -> Check:
+    """Whether a count in the system's name is one of its accelerators, nodes or both; names are free."""
+    named = {int(one or other) for one, other in _COUNT_IN_NAME.findall(name)}
+    stated = [str(found.get(key) or "").strip() for key in ("accelerators_per_node", "number_of_nodes")]
+    counts = [int(text) for text in stated if re.fullmatch(r"[0-9]{1,6}", text)]
+    fits = not named or len(counts) < len(stated) or bool(named & {*counts, counts[0] * counts[1]})
+    return Check(
+        "system.accelerators",
+        True if fits else None,
+        f"{name}: {stated[0]} accelerators per node, {stated[1]} nodes",
+        "the count that the name says",
+        path=shown,
+    )
+
+
+def measurement_checks(path: Path, root: Path, *, division: str, benchmark: str) -> Iterator[Check]:
+    """The measurements of one result: five fields, none empty; in closed no retraining.
+
+    Args:
+        path: The file.
+        root: What is being checked.
+        division: `closed`, `open` or `network`.
+        benchmark: The benchmark, whose weights it names.
+    """
     found, problem = read_object(path)
     shown = relative(path, root)
     empty = [key for key in _MEASUREMENTS if not str((found or {}).get(key) or "").strip()]
@@ -85,6 +119,7 @@ def measurement_checks(path: Path, root: Path) -> Iterator[Check]:
         shown,
     )
     if found is not None:
+        yield from _stated(found, shown, division, benchmark)
         yield Check(
             "measurements.fields",
             not empty,
@@ -96,15 +131,45 @@ def measurement_checks(path: Path, root: Path) -> Iterator[Check]:
         )
 
 
+def _stated(found: dict[str, Any], shown: str, division: str, benchmark: str) -> Iterator[Check]:
+    retraining = str(found.get("retraining") or "").strip()
+    allowed = division == "open" or retraining.lower() in ("no", "n", "false", "none", "n/a", "")
+    yield Check(
+        "measurements.retraining",
+        allowed,
+        retraining or "not stated",
+        "any" if division == "open" else "no",
+        f"{POLICIES} inference_rules.adoc line 488",
+        "" if allowed else "File the result under open/, or correct the field.",
+        shown,
+    )
+    weights = str(found.get("starting_weights_filename") or "")
+    others = sorted(other for other in _models_in(weights) if not benchmark.startswith(other))
+    yield Check(
+        "measurements.weights",
+        None if others else True,
+        f"{weights}: of {', '.join(others)}" if others else weights,
+        f"weights of {benchmark}",
+        f"{POLICIES} inference_rules.adoc line 488",
+        path=shown,
+    )
+
+
+def _models_in(text: str) -> set[str]:
+    """Benchmarks whose model a text names: each part of the name, in this order."""
+    plain = re.sub(r"[^a-z0-9]", "", text.lower())
+    return {name for name in _MODELS if re.sub(r"[^a-z0-9]", "", name) in plain}
+
+
 def readme_checks(path: Path, root: Path) -> Iterator[Check]:
     """The README of one result: how to run it again."""
     problem = file_problem(path)
     text, unreadable = ("", None) if problem else read_text(path)
-    good = problem is None and bool(text.strip() or unreadable)  # another encoding is files.encoding's
+    good = problem is None and bool(_words(text) or unreadable)  # another encoding is files.encoding's
     yield Check(
         "readme.file",
         good,
-        problem or ("there" if good else "is blank"),
+        problem or ("there" if good else "says nothing"),
         "a README that says how the result was made",
         f"{_CONSTANTS} line 1486",
         "" if good else "Write how to run the benchmark again.",
@@ -119,7 +184,11 @@ def is_text_with_words(path: Path) -> bool:
     text, problem = read_text(path)
     if problem:  # a PDF, or another encoding: a document all the same
         return True
-    return bool(set(re.findall(r"[a-z]{2,}", text.lower())) - _PLACEHOLDERS)
+    return bool(_words(text))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{2,}", text.lower())) - _PLACEHOLDERS
 
 
 def documentation_checks(folder: Path, root: Path, *, is_required: bool) -> Iterator[Check]:

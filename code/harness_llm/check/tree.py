@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
-from harness_llm.check.copies import copy_checks
+from harness_llm.check.copies import Fingerprint, copy_checks, fingerprints
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
 from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
@@ -39,12 +40,15 @@ def check_tree(tree: Path, round_name: str = rules.LATEST_ROUND, division: str |
     ]
     officials: set[bool] = set()
     simulated = False
+    prints: list[Fingerprint] = []
     for name in divisions:
         for folder in folders(tree / name):
             submitter = Submitter(tree, folder, name, round_name)
-            cases = list(_submitter(submitter, checks))
+            cases = list(_submitter(submitter, checks, prints))
             officials |= {_is_official(case) for case in cases}
             simulated = simulated or any(case.is_simulated for case in cases)
+    if prints:
+        checks.extend(guarded("tree", "", lambda: copy_checks(prints)))
     label = "mixed" if len(officials) > 1 else "official" if officials == {True} else "unofficial"
     return Report("tree", str(tree), round_name, label, simulated, tuple(checks))
 
@@ -66,21 +70,31 @@ def _shape(tree: Path, divisions: list[str], wanted: str | None) -> Iterator[Che
             )
 
 
-def _submitter(submitter: Submitter, checks: list[Check]) -> Iterator[Case]:
-    """Check one submitter; gives each result when it has been judged."""
+def _submitter(submitter: Submitter, checks: list[Check], prints: list[Fingerprint]) -> Iterator[Case]:
+    """Check one submitter; gives each result when it has been judged, and its logs to `prints`."""
     shown = relative(submitter.folder, submitter.root)
     checks.extend(guarded("tree", shown, lambda: submitter_checks(submitter)))
     cases = list(collect_cases(submitter, checks))
-    keeps = any("TEST06" in case.test_details for case in cases)
+    keeping = {case.folder.parent for case in cases if "TEST06" in case.test_details}
     cases = [
-        replace(case, is_simulated=_is_simulated(submitter, case), keeps_test_logs=keeps) for case in cases
+        replace(
+            case,
+            is_simulated=_is_simulated(submitter, case),
+            keeps_test_logs=case.folder.parent in keeping,
+        )
+        for case in cases
     ]
     for case in cases:
         place = relative(case.folder, submitter.root)
         checks.extend(replace(check, result=place) for check in _result(submitter, case))
+        checks.extend(guarded("tree", place, partial(_note_prints, case, prints)))
         yield case
-    if cases:
-        checks.extend(guarded("tree", shown, lambda: copy_checks(submitter.root, submitter.folder, cases)))
+
+
+def _note_prints(case: Case, prints: list[Fingerprint]) -> tuple[Check, ...]:
+    """Keep what is compared in the end; a file that cannot be read is a failed check of `guarded`."""
+    prints.extend(fingerprints(case))
+    return ()
 
 
 def _result(submitter: Submitter, case: Case) -> Iterator[Check]:
@@ -88,7 +102,11 @@ def _result(submitter: Submitter, case: Case) -> Iterator[Check]:
     readme = case.user_conf.with_name("README.md")
     yield from guarded("readme", shown, lambda: readme_checks(readme, root))
     yield from guarded(
-        "measurements", shown, lambda: measurement_checks(_measurements(submitter, case), root)
+        "measurements",
+        shown,
+        lambda: measurement_checks(
+            _measurements(submitter, case), root, division=submitter.division, benchmark=case.benchmark
+        ),
     )
     yield from _runs(submitter, case)
     if case.is_simulated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from mutation.faults.edits import ANSWERS, DETAIL, add_line, place, replace, run, set_log
+from mutation.faults.edits import ANSWERS, DETAIL, SUMMARY, add_line, place, replace, run, set_log
 from mutation.faults.registry import fault
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ def test06_of_the_performance_run(tree: Path) -> None:
 
 @fault("compliance.TEST06-errors", "note")
 def error_in_test06(tree: Path) -> None:
-    path = place(tree) / "TEST06" / "performance" / "run_1" / DETAIL
-    add_line(path, "error_runtime", "Attempted to complete a sample twice.", is_error=True)
+    run_1 = place(tree) / "TEST06" / "performance" / "run_1"
+    add_line(run_1 / DETAIL, "error_runtime", "Attempted to complete a sample twice.", is_error=True)
+    set_log(run_1 / DETAIL, num_errors=1)
+    replace(run_1 / SUMMARY, "No errors encountered during test.", "1 ERROR encountered. See detailed log.")
 
 
 @fault("compliance.TEST06-settings")

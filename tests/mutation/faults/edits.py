@@ -46,8 +46,10 @@ def set_log(path: Path, **values: object) -> None:
 
 
 def add_line(path: Path, key: str, value: object, **metadata: object) -> None:
-    record = {"key": key, "value": value, "metadata": {"is_error": False, "is_warning": False, **metadata}}
+    """Add a line before the last two, of the same process and time as its neighbour."""
     lines = path.read_text().splitlines()
+    record = json.loads(lines[-2][len(PREFIX) :]) | {"key": key, "value": value}
+    record["metadata"] |= metadata
     lines.insert(len(lines) - 2, PREFIX + json.dumps(record))
     path.write_text("\n".join(lines) + "\n")
 
