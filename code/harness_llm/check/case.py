@@ -57,7 +57,7 @@ class Case:
         accuracy: Folder of the accuracy logs.
         user_conf: The user.conf that was used.
         tests: Folder of each compliance test that the round asks for or that is there.
-        keeps_test_logs: Whether a scenario of the benchmark has LoadGen's log of TEST06, which no rule asks for.
+        keeps_test_logs: Whether a scenario of it has LoadGen's log of TEST06, which no rule asks for.
         samples: Size of the data set, where the run folder says it.
         modes: The modes that were run; both in a tree.
         is_simulated: Whether the answers were made up; nothing can score those.
