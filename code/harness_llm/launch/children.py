@@ -12,7 +12,7 @@ from typing import Self
 
 import zmq
 
-from harness_llm import errors
+from harness_llm import ending, errors
 from harness_llm.errors import EngineError, HarnessError
 from harness_llm.launch.cause import MemoryKills, explained
 from harness_llm.launch.child import Child, Loss
@@ -140,6 +140,7 @@ class Children:
         Raises:
             RunBroken: An essential child died, fell silent or gave up.
         """
+        ending.check()
         self._hear(_POLL_MS)
         self.clock.look()
         for child in self:
