@@ -24,7 +24,7 @@ _NO_SECRET_NAME = re.compile(
 )
 _FORMS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"hf_[A-Za-z0-9]{16,}"
+    r"hf_[A-Za-z0-9]{20,}"
     r"|sk-[A-Za-z0-9_-]{16,}"
     r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"
     r"|glpat-[A-Za-z0-9_-]{16,}"
@@ -39,6 +39,9 @@ _FORMS = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.IGNORECASE,
 )
+
+_ASSIGNED = re.compile(r"([\w.-]+)(=[\"']?)([^\s\"',;&)}\]]+)")
+_NO_VALUES = ("None", "True", "False", "null", "true", "false", MASK)
 
 _known: set[str] = set()
 
@@ -69,11 +72,23 @@ def _is_path(value: str) -> bool:
         return False
 
 
+def any_known() -> bool:
+    """Whether there is a value to look for."""
+    return bool(_known)
+
+
 def masked(text: str) -> str:
-    """The text without secrets: those that are known, and all of a form that secrets have."""
+    """The text without secrets: those that are known, those of a form that secrets have, `name=value`."""
     for value in sorted(_known, key=len, reverse=True):
         text = text.replace(value, MASK)
-    return _FORMS.sub(MASK, text)
+    return _ASSIGNED.sub(_masked_value, _FORMS.sub(MASK, text))
+
+
+def _masked_value(found: re.Match[str]) -> str:
+    name, sign, value = found.groups()
+    if not is_secret_name(name) or value in _NO_VALUES:
+        return found.group()
+    return f"{name}{sign}{MASK}"
 
 
 def masked_document(document: Any, name: str = "") -> Any:
@@ -87,4 +102,39 @@ def masked_document(document: Any, name: str = "") -> Any:
             know(document)
             return MASK
         return masked(document)
+    return document
+
+
+def hidden(document: Any) -> tuple[Any, dict[str, str]]:
+    """A JSON-like document in which each text with a secret is a place holder, and the texts by these."""
+    secrets: dict[str, str] = {}
+
+    def walk(value: Any, name: str) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(part, str(key)) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [walk(part, name) for part in value]
+        if isinstance(value, str) and masked_document(value, name) != value:
+            holder = f"{MASK}#{len(secrets)}"
+            secrets[holder] = value
+            return holder
+        return value
+
+    return walk(document, ""), secrets
+
+
+def revealed(document: Any, secrets: Mapping[str, str]) -> Any:
+    """The document that `hidden` was given.
+
+    Raises:
+        ValueError: A secret of it is missing.
+    """
+    if isinstance(document, dict):
+        return {key: revealed(value, secrets) for key, value in document.items()}
+    if isinstance(document, list):
+        return [revealed(value, secrets) for value in document]
+    if isinstance(document, str) and document.startswith(f"{MASK}#"):
+        if document not in secrets:
+            raise ValueError(f"{document} stands for a secret, which is not kept; start the run again")
+        return secrets[document]
     return document

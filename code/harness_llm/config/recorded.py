@@ -59,6 +59,8 @@ def _upgraded(document: Any) -> Any:
     if isinstance(engine := now.get("engine"), str):
         options = {**(now.pop("simulated", None) or {}), _DEVICES: now.pop(_DEVICES, None)}
         now["engine"] = {"kind": engine, **_known(engines.KINDS, engine, options)}
+    if now.get("port") is not None:
+        now.setdefault("interface", "127.0.0.1")  # where TCP alone was before
     if isinstance(now.get("dataset"), str):
         shared = {key: now.get(key) for key in ("dataset_seed", "chat_template")}
         if isinstance(tests := now.get("tests"), dict):

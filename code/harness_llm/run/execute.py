@@ -61,7 +61,8 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
                 if result.text:
                     view.say(f"{result.test}: {result.text}")
 
-            with Watch(view, port=prepared.configs[0].harness_config.port) as watch:
+            harness = prepared.configs[0].harness_config
+            with Watch(view, interface=harness.interface, port=harness.port) as watch:
                 try:
                     measure_groups(watch, folder, prepared.groups, follow_up)
                 finally:
