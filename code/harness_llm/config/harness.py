@@ -32,6 +32,7 @@ from harness_llm.datasets.kinds import dataset_of
 from harness_llm.engines import DEFAULT, EngineKind, engine_of
 
 _LAST_PORT = 65535
+_MOST_REPLICAS = 4096  # of one host; a larger number is a slip of the finger
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EVERYWHERE = ("0.0.0.0", "0")  # noqa: S104 - refused
 
@@ -117,7 +118,7 @@ class HarnessConfig(_Strict):
     max_tokens: Annotated[int, Field(ge=2)]
     min_tokens: Annotated[int, Field(ge=2)] = 2
     engine: ChosenEngine = engine_of({"kind": DEFAULT})
-    replicas: PositiveInt | None = None
+    replicas: Annotated[int, Field(ge=1, le=_MOST_REPLICAS)] | None = None
     metric: str | None = None
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)

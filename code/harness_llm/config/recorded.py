@@ -15,6 +15,7 @@ from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.core import Scenario
 from harness_llm.datasets import kinds as datasets
 from harness_llm.errors import ConfigError
+from harness_llm.files import read_text
 
 _DEVICES = "devices_per_replica"
 _MOVED = {
@@ -36,7 +37,7 @@ def load_recorded(path: Path) -> RunConfig:
         ConfigError: The file is missing, or no run of any version wrote it so.
     """
     try:
-        root, mistakes = parse(path.read_text(encoding="utf-8"), str(path))
+        root, mistakes = parse(read_text(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}", "Name a whole run folder.") from error
     except UnreadableError as error:
