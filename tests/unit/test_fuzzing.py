@@ -60,10 +60,10 @@ if TYPE_CHECKING:
 FUZZ = settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _NASTY = [
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\x85", b"\xe2\x80\xa8", b"\x1b[2J", b"9" * 5000, b"-1",
-    b"1e400",    b"nan", b"NaN", b"Infinity", b"null", b"[]", b"{}", b"[" * 2000, b'{"a":' * 2000, b"&a [*a]",
-    b"<<: {a: 1}",    b"!!python/object:os.system x", b"!!int abc", b"2026-13-45", b"1:2:3", b"0x10",
-    b"99999999999999999999:9:9",    b"\\ud800", b'"', b"'", b": ", b"- ", b"\t", b" = ", b"#", b"%", b"${X}", b"${", b"../../x", b"/dev/zero",
-    b"true", b"'\n", b"? ", b"| ", b">-\n", b"*.*.", b"18446744073709551616", b"\xed\xa0\x80", b"1_000",
+    b"1e400", b"nan", b"NaN", b"Infinity", b"null", b"[]", b"{}", b"[" * 2000, b'{"a":' * 2000, b"&a [*a]",
+    b"<<: {a: 1}", b"!!python/object:os.system x", b"!!int abc", b"2026-13-45", b"1:2:3", b"0x10",
+    b"99999999999999999999:9:9", b"\\ud800", b'"', b"'", b": ", b"- ", b"\t", b" = ", b"#", b"%", b"${X}", b"${", b"../../x",
+    b"/dev/zero", b"true", b"'\n", b"? ", b"| ", b">-\n", b"*.*.", b"18446744073709551616", b"\xed\xa0\x80", b"1_000",
 ]  # fmt: skip
 
 
@@ -222,8 +222,8 @@ def test_a_damaged_log_is_data(
 _FRAMES = [
     Open(2, "s"), Submit(0, [Request(1, b"1234", 2, 4, True)]), Welcome(2, "s", 8),
     Events(0, 1, [1], [2], [3], [b"1234"], [(1, "x")]), Stage("x"),
-    Ready(2, "ipc:///x", {"a": [1, None]}),    Heartbeat(1, 2, 3, 4), Progress(1, 2, 3, b"1234", b"1234"), Failed("EngineError", "m", "r"),
-    Done({"a": 1}),
+    Ready(2, "ipc:///x", {"a": [1, None]}), Heartbeat(1, 2, 3, 4), Progress(1, 2, 3, b"1234", b"1234"),
+    Failed("EngineError", "m", "r"), Done({"a": 1}),
 ]  # fmt: skip
 
 
