@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("suite", deadline=None, max_examples=60)
+settings.register_profile("long", deadline=None, max_examples=6000)
 settings.load_profile("suite")
 
 # A shell starts what it puts in the background with SIGINT ignored, which children inherit; tests send it.

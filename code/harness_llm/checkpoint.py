@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_llm.errors import ModelError
+from harness_llm.files import open_regular, read_regular, read_text
 
 STARTING_CHECKPOINT = "starting_checkpoint.json"
 """In a quantized checkpoint's folder: `{"model_digest": ...}` of the checkpoint that it was made from."""
@@ -127,11 +128,11 @@ class Checkpoint:
             raise ModelError(
                 f"{self.path}: holds no *.safetensors weights", "Download the model first, or again."
             )
-        state = hashlib.sha256(config.read_bytes())
+        state = hashlib.sha256(read_regular(config))
         for path in files:
             size = path.stat().st_size
             state.update(f"{path.name}:{size}".encode())
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 state.update(file.read(_CHUNK))
                 file.seek(max(0, size - _CHUNK))
                 state.update(file.read(_CHUNK))
@@ -140,12 +141,12 @@ class Checkpoint:
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(read_text(path))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: not valid JSON: {error}", _AGAIN) from error
         if not isinstance(found, dict):
             raise ModelError(f"{path}: expected keys and values, found {type(found).__name__}", _AGAIN)
@@ -171,7 +172,7 @@ def weights_digest(folder: Path) -> str:
     starting = folder / STARTING_CHECKPOINT
     try:
         if starting.is_file():
-            return str(json.loads(starting.read_text())["model_digest"])
+            return str(json.loads(read_text(starting))["model_digest"])
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise ModelError(f"{folder}: holds no .safetensors file", "Get the model with download_model.py.")
@@ -182,7 +183,7 @@ def weights_digest(folder: Path) -> str:
         for name, entry, file, start in tensors:
             state.update(json.dumps([name, *entry[:2]]).encode())
             _update(state, file, start + entry[2][0], start + entry[2][1])
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ModelError(
             f"{folder}: cannot be read as a checkpoint: {error}", "Fetch or convert the model again."
         ) from error
@@ -194,7 +195,7 @@ def _tensors(file: Path) -> list[tuple[str, tuple[str, list[int], list[int]], in
 
     The form: 8 bytes little-endian length of a JSON header, the header, the data that its offsets count from.
     """
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         length = int.from_bytes(opened.read(8), "little")
         if not 0 < length < file.stat().st_size:
             raise ValueError(f"{file.name} is damaged")
@@ -207,7 +208,7 @@ def _tensors(file: Path) -> list[tuple[str, tuple[str, list[int], list[int]], in
 
 
 def _update(state: Any, file: Path, start: int, end: int) -> None:
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         opened.seek(start)
         while start < end:
             chunk = opened.read(min(_CHUNK, end - start))

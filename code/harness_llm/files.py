@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -9,10 +10,14 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import lock_descriptor
 
 from harness_llm.errors import HostError
+
+LARGEST_TEXT = 64 << 20
+"""No text that a user writes or a checkpoint describes itself by is larger, bytes."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -88,6 +93,61 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that a user names, for reading; what is no regular file is not waited for.
+
+    Raises:
+        OSError: It is missing, cannot be read, or is a FIFO, a device, a socket or a folder.
+    """
+    _require_regular(path.stat())  # before it is opened, for to open a device may do something
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _require_regular(os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most_bytes: int = LARGEST_TEXT) -> bytes:
+    """A file that a user names, whole.
+
+    Args:
+        path: The file.
+        most_bytes: A larger one is none of its kind and is not read.
+
+    Raises:
+        OSError: As of `open_regular`, or it is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes:,} bytes")
+    return content
+
+
+def read_text(path: Path, most_bytes: int = LARGEST_TEXT) -> str:
+    """As `read_regular`, of a text in UTF-8; its line ends stay as they are.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    return read_regular(path, most_bytes).decode("utf-8")
+
+
+def _require_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"is {_kind_of(status.st_mode)}, not a regular file")
+
+
+def _kind_of(mode: int) -> str:
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
 def file_digest(path: Path, algorithm: str = "sha256", prefix: bytes = b"") -> str:
     """Digest of a file, lower-case hexadecimal.
 
@@ -99,6 +159,6 @@ def file_digest(path: Path, algorithm: str = "sha256", prefix: bytes = b"") -> s
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         state = hashlib.file_digest(file, lambda: hashlib.new(algorithm, prefix, usedforsecurity=False))
     return state.hexdigest()

@@ -17,8 +17,8 @@ PACKAGE = "harness_llm"
 
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
-    {"errors", "core"},
-    {"files"},
+    {"core", "ending", "errors", "secret_values"},
+    {"files", "terminal"},
     {"checkpoint", "rules"},
     {"benchmark"},
     {"engines", "fetch", "kernels", "logs", "transport"},

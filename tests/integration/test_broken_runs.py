@@ -180,7 +180,7 @@ def test_a_port_in_use_is_named(new_run: Callable[..., Run], offset: int) -> Non
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        run = new_run(harness={**SERVER, "port": port - offset})
+        run = new_run(harness={**SERVER, "interface": "127.0.0.1", "port": port - offset})
         started = time.monotonic()
         code, errors = run.complete()
     assert time.monotonic() - started < LIMIT_S
@@ -197,7 +197,8 @@ def test_tcp_ports_serve_groups_that_load_the_engine_again(new_run: Callable[...
         holder.bind(("127.0.0.1", 0))
         port = holder.getsockname()[1]
     run = new_run(
-        user_conf=USER_CONF.replace("300", "3000"), harness={"scenarios": ["Offline"], "port": port}
+        user_conf=USER_CONF.replace("300", "3000"),
+        harness={"scenarios": ["Offline"], "interface": "lo", "port": port},
     )
     other = new_run(
         user_conf=run.user_conf, harness={**run.harness, "scenarios": ["Server"]}, llm={"other": 1}

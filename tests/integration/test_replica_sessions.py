@@ -43,7 +43,7 @@ class _Replica:
         """Let the replica speak; any failure of it fails the test."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for _, message in self._control.receive(50):
+            for _, message in self._control.receive(50, {"replica-0"}):
                 assert not isinstance(message, Failed), message
 
     def answer(self, link: ReplicaLink, request: Request, seconds: float = 30) -> tuple[float, bytes]:
@@ -75,7 +75,7 @@ def _replica(folder: Path, engine: str, arguments: dict[str, Any]) -> Iterator[_
         while not endpoint:
             assert child.exit_reason() is None, child.log_text(0)
             assert time.monotonic() < deadline
-            for _, message in control.receive(200):
+            for _, message in control.receive(200, {"replica-0"}):
                 assert not isinstance(message, Failed), message
                 endpoint = message.endpoint if isinstance(message, Ready) else endpoint
         yield _Replica(context, control, endpoint)

@@ -19,6 +19,7 @@ from harness_llm.checkpoint import weights_digest
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import ConfigError, ModelError
+from harness_llm.files import read_text
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Reference(BaseModel):
         """
         remedy = "Make it again with `harness-llm reference`."
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(read_text(path))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}", remedy) from error
         except ValidationError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.model import Check
+from harness_llm.files import read_regular
 
 _TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}
 _JUNK_NAMES = {"__pycache__", "Thumbs.db"}
@@ -120,7 +121,7 @@ def _faults(path: Path, root: Path) -> Iterator[tuple[str, str]]:
 
 def _text_faults(path: Path, shown: str) -> Iterator[tuple[str, str]]:
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         yield "files.readable", f"{shown}: {error.strerror}"
         return

@@ -8,13 +8,14 @@ Exit codes: 0 good; 1 an INVALID run or a failed check; 2 wrong usage or configu
 
 from __future__ import annotations
 
+import io
 import logging
-import signal
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
+from harness_llm import secret_values, terminal
 from harness_llm.cli.check import check_verb
 from harness_llm.cli.fetch import fetch_verb
 from harness_llm.cli.package import package_verb
@@ -31,6 +32,8 @@ from harness_llm.errors import HarnessError, RunBroken, UsageError
 __all__ = ["app", "main"]
 
 _log = logging.getLogger(__name__)
+_CLICK_INTERRUPTED = 130
+_Misused: type[Any] = typer.BadParameter.__mro__[2]  # ClickException, of click or of typer's own copy
 
 app = typer.Typer(
     help="MLPerf-style benchmarks of LLM inference: LoadGen drives vLLM; results are checked and packaged.",
@@ -55,27 +58,36 @@ app.command("submit", short_help="Measure, score, check and package one benchmar
 app.command("system", short_help="Detect this system and write its description.")(system_verb)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; every error that is ours ends as one message and its exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    _end_in_good_order()
+    _log_to_stderr()
+    secret_values.know_environment()
     try:
-        app(prog_name="harness-llm")
+        code = app(prog_name="harness-llm", standalone_mode=False)
+        if code == _CLICK_INTERRUPTED:
+            terminal.say("stopped")
+            code = RunBroken.exit_code
     except HarnessError as error:
         kind = "error" if isinstance(error, UsageError) else "the run broke"
-        sys.stderr.write(f"{kind}: {error}\n")
-        sys.exit(error.exit_code)
+        terminal.say(f"{kind}: {error}")
+        code = error.exit_code
+    except _Misused as error:
+        code = _say_usage(error)
     except Exception:  # noqa: BLE001 - the command line's edge: Python would end with 1, which means INVALID
         _log.exception("an error in harness-llm itself; please report it with these lines")
-        sys.exit(RunBroken.exit_code)
+        code = RunBroken.exit_code
+    sys.exit(code)
 
 
-def _end_in_good_order() -> None:
-    """Make SIGTERM and the end of the terminal mean what Ctrl-C means, unless they are ignored (nohup)."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _stopped)
+def _say_usage(error: _Misused) -> int:
+    """What typer says of a wrong command line."""
+    text = io.StringIO()
+    error.show(file=text)
+    terminal.say(text.getvalue().rstrip("\n"))
+    return UsageError.exit_code
 
 
-def _stopped(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(terminal.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness_llm import terminal
 from harness_llm.cli.options import AsJson  # noqa: TC001 - typer reads the annotations at run time
 from harness_llm.cli.output import log_progress, print_json, print_text
 from harness_llm.errors import HarnessError, UsageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_EXIT_INTERRUPTED = 130
+_EXIT_INTERRUPTED = 3
 
 
 def fetch_verb(
@@ -65,10 +65,10 @@ def fetch_verb(
             if not as_json:
                 print_text(str(folder))
     except HarnessError as error:  # no run that broke, as the command line says of others
-        sys.stderr.write(f"error: {error}\n")
+        terminal.say(f"error: {error}")
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command continues from here\n")
+        terminal.say("interrupted; the same command continues from here")
         raise typer.Exit(_EXIT_INTERRUPTED) from None
     if as_json:
         print_json({"folders": folders})

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from harness_llm import terminal
+from harness_llm.secret_values import masked
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,13 +23,12 @@ _WIDTH = 110  # of tables, where stdout is no terminal
 
 def print_text(text: str) -> None:
     """Write a text and a line end."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(terminal.shown(text) + "\n")
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document."""
-    json.dump(document, sys.stdout, indent=2, default=str)
-    sys.stdout.write("\n")
+    sys.stdout.write(masked(json.dumps(document, indent=2, default=str)) + "\n")
 
 
 def log_progress() -> None:
@@ -35,7 +37,7 @@ def log_progress() -> None:
     root.setLevel(logging.INFO)
     for handler in root.handlers:
         if type(handler) is logging.StreamHandler:  # the command line's; a test has others
-            handler.setFormatter(logging.Formatter("%(message)s"))
+            handler.setFormatter(terminal.Formatter("%(message)s"))
     for noisy in ("httpx", "httpx2", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -55,7 +57,8 @@ def show_run(folder: Path, *, as_json: bool = False) -> int:
     if as_json:
         print_json({**summary.to_json(), "run": str(folder)})
     else:
-        Console(highlight=False, width=_WIDTH if not sys.stdout.isatty() else None).print(summary.table())
+        width = None if sys.stdout.isatty() else _WIDTH
+        Console(highlight=False, markup=False, emoji=False, width=width).print(summary.table())
         for reason in summary.reasons():
             print_text(f"  {reason}")
         for note in summary.notes():

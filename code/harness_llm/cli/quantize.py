@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from harness_llm import terminal
 from harness_llm.cli.output import log_progress, print_text
 from harness_llm.quantize.recipe import Backend, CalibrationKind  # noqa: TC001 - likewise
 
-_INTERRUPTED = 130
+_INTERRUPTED = 3
 
 
 def quantize_verb(
@@ -58,6 +59,6 @@ def quantize_verb(
     try:
         quantize(options)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command continues\n")
+        terminal.say("interrupted; the same command continues")
         raise typer.Exit(_INTERRUPTED) from None
     print_text(str(output))

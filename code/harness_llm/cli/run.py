@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness_llm import terminal
 from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_configs
 from harness_llm.cli.output import EXIT_BROKEN, show_run
 
@@ -83,8 +83,8 @@ def measure(
         if unfinished is not None:
             view.say(f"continuing {unfinished}")
         execute(prepared, folder, view, resume=resume)
-    except KeyboardInterrupt:  # here, because click would make it exit code 130
-        sys.stderr.write(f"stopped; what was measured is kept in {folder}, --resume continues it\n")
+    except KeyboardInterrupt:
+        terminal.say(f"stopped; what was measured is kept in {folder}, --resume continues it")
         raise typer.Exit(EXIT_BROKEN) from None
     finally:
         view.close()

@@ -6,6 +6,7 @@ A file has two nodes: `llm_config`, handed to the engine as it is, and `harness_
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,6 +32,9 @@ from harness_llm.datasets.kinds import dataset_of
 from harness_llm.engines import DEFAULT, EngineKind, engine_of
 
 _LAST_PORT = 65535
+_MOST_REPLICAS = 4096  # of one host; a larger number is a slip of the finger
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EVERYWHERE = ("0.0.0.0", "0")  # noqa: S104 - refused
 
 
 class _Strict(BaseModel):
@@ -93,7 +97,9 @@ class HarnessConfig(_Strict):
         reference: JSON file with the reference accuracy of your own benchmark; None scores without a gate.
         engine_env: Environment variables for the engine's process: text; a number is taken as its text.
         engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
-        port: First TCP port for control and replicas, on 127.0.0.1; None uses Unix sockets.
+        interface: IPv4 address or name of the network interface on which processes meet over TCP, encrypted
+            and with keys made for the run; None uses Unix sockets.
+        port: First TCP port for control and replicas there; None takes free ones.
         silence_timeout_s: A replica or loadgen process silent for this long is lost, seconds.
         stall_timeout_s: A replica that has work and generates nothing for this long is lost, seconds, and a
             test in which nothing is asked, begun or answered for this long is ended. None derives it from
@@ -112,11 +118,12 @@ class HarnessConfig(_Strict):
     max_tokens: Annotated[int, Field(ge=2)]
     min_tokens: Annotated[int, Field(ge=2)] = 2
     engine: ChosenEngine = engine_of({"kind": DEFAULT})
-    replicas: PositiveInt | None = None
+    replicas: Annotated[int, Field(ge=1, le=_MOST_REPLICAS)] | None = None
     metric: str | None = None
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)
     engine_start_timeout_s: PositiveFloat = 1800.0
+    interface: str | None = None
     port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
     silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
     stall_timeout_s: Annotated[float, Field(ge=2)] | None = None
@@ -133,6 +140,10 @@ class HarnessConfig(_Strict):
                     f"{test.max_tokens} is below min_tokens {self.min_tokens}",
                     *("tests", name, "max_tokens"),
                 )
+        if self.port is not None and self.interface is None:
+            raise _wrong(
+                "TCP needs the interface to listen on: add e.g. interface: 127.0.0.1, or remove port", "port"
+            )
         if self.port is not None and self.port + (self.replicas or 1) > _LAST_PORT:
             raise _wrong(
                 f"{self.port} leaves no port for every replica: control takes it, each replica one above",
@@ -143,6 +154,16 @@ class HarnessConfig(_Strict):
                 f"does nothing in scenario {self.scenario}, only in Offline; remove it", "offline_backlog"
             )
         return self
+
+    @field_validator("interface")
+    @classmethod
+    def _is_one_interface(cls, given: str | None) -> str | None:
+        """Refuse what listens everywhere, and what is neither an IPv4 address nor a name."""
+        if given is not None and (given in _EVERYWHERE or not _INTERFACE.fullmatch(given)):
+            raise ValueError(
+                f"{given!r} is not one interface; write its IPv4 address, e.g. 127.0.0.1, or its name"
+            )
+        return given
 
     @field_validator("engine_env", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness_llm.config.nodes import Mistake, Node, UnreadableError, parse
 from harness_llm.errors import ConfigError
+from harness_llm.files import read_text
 
 EXTENDS = "extends"
 """Key, beside the two nodes, that names the file of which a file writes the differences."""
@@ -60,13 +61,11 @@ def read_layers(
 def _read(path: Path, above: tuple[Path, ...], mistakes: list[Mistake]) -> Node:
     """One file merged over those that it extends; `above` are the files that led to it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, _LARGEST_BYTES)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such configuration file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    if len(text) > _LARGEST_BYTES:
-        raise ConfigError(f"{path}: {len(text):,} characters, no configuration is above {_LARGEST_BYTES:,}")
     try:
         root, found = parse(text, str(path))
     except UnreadableError as error:

@@ -14,6 +14,7 @@ from harness_llm.config.harness import RunConfig
 from harness_llm.config.layers import read_layers
 from harness_llm.config.nodes import Mistake, Node, find
 from harness_llm.errors import ConfigError
+from harness_llm.secret_values import masked_document
 
 
 def load_config(
@@ -45,12 +46,13 @@ def load_with_places(
     config = _validated(root, mistakes)
     if mistakes or config is None:
         raise _error(mistakes)
+    masked_document(config.model_dump(mode="json"))  # its secrets are known from here on
     return config, lambda key: str(find(root, key.split("."))[0].place)
 
 
 def dump_config(config: RunConfig) -> str:
-    """The resolved configuration as YAML text that `load_config` reads back to an equal value."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    """The configuration as YAML text that `load_config` reads back to an equal value, but for secrets."""
+    return yaml.safe_dump(masked_document(config.model_dump(mode="json")), sort_keys=False)
 
 
 def _validated(root: Node, mistakes: list[Mistake]) -> RunConfig | None:

@@ -15,6 +15,7 @@ from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.core import Scenario
 from harness_llm.datasets import kinds as datasets
 from harness_llm.errors import ConfigError
+from harness_llm.files import read_text
 
 _DEVICES = "devices_per_replica"
 _MOVED = {
@@ -36,7 +37,7 @@ def load_recorded(path: Path) -> RunConfig:
         ConfigError: The file is missing, or no run of any version wrote it so.
     """
     try:
-        root, mistakes = parse(path.read_text(encoding="utf-8"), str(path))
+        root, mistakes = parse(read_text(path), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}", "Name a whole run folder.") from error
     except UnreadableError as error:
@@ -59,6 +60,8 @@ def _upgraded(document: Any) -> Any:
     if isinstance(engine := now.get("engine"), str):
         options = {**(now.pop("simulated", None) or {}), _DEVICES: now.pop(_DEVICES, None)}
         now["engine"] = {"kind": engine, **_known(engines.KINDS, engine, options)}
+    if now.get("port") is not None:
+        now.setdefault("interface", "127.0.0.1")  # where TCP alone was before
     if isinstance(now.get("dataset"), str):
         shared = {key: now.get(key) for key in ("dataset_seed", "chat_template")}
         if isinstance(tests := now.get("tests"), dict):

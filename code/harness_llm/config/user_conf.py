@@ -18,7 +18,10 @@ from harness_llm.benchmark import Benchmark
 from harness_llm.config.conf_keys import KEYS, SCENARIOS, ConfKey
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
+from harness_llm.files import read_text
 
+_LARGEST_BYTES = 1_000_000
+_MOST_DIGITS = 20  # of 64 bits
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what C's strtod reads whole
 _WORD = re.compile(r"[^ \t\r\v\f]+")  # what C++ `>>` reads
@@ -140,7 +143,7 @@ def _read_value(text: str, known: ConfKey) -> int | float | str:
             cut = whole.group() if whole else 0
             return f"LoadGen would cut it to {cut}. Give a whole number without exponent."
         return "no whole decimal number."
-    if int(text) > known.largest:
+    if len(text) > _MOST_DIGITS or int(text) > known.largest:
         return f"above {known.largest}, where LoadGen overflows."
     if known.kind == "flag" and text not in ("0", "1"):
         return "must be 0 or 1."
@@ -175,7 +178,7 @@ class UserConf:
                 value that LoadGen would change or ignore, or repeat a key; every such line is named.
         """
         try:
-            text = path.read_bytes().decode("utf-8")  # line ends as they are
+            text = read_text(path, _LARGEST_BYTES)  # line ends as they are
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: cannot read user.conf: {error}", "Give a readable UTF-8 text file."

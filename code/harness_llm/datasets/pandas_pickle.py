@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from harness_llm.errors import DatasetError
+from harness_llm.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -203,7 +204,7 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
 
 def _load(path: Path) -> object:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _RestrictedUnpickler(file).load()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error}", "Check dataset_path.") from error

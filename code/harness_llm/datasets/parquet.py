@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from harness_llm.errors import DatasetError
+from harness_llm.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ) from error
     number = 0
     try:
-        with path.open("rb") as file, parquet.ParquetFile(file) as table:
+        with open_regular(path) as file, parquet.ParquetFile(file) as table:
             columns = _official_columns(table.schema_arrow.names)
             for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 for row in batch.to_pylist():

@@ -23,7 +23,10 @@ _SHORTEST_ANSWER = 2
 """LoadGen counts an answer of one token as an error (loadgen/logging.cc, RecordTokenCompletion,
 @b66003e1)."""
 
-_SHAPE = re.compile(r"(\d+):(\d+)(?:-(\d+))?:(\d+)(?:-(\d+))?")
+_SHAPE = re.compile(r"([0-9]{1,10}):([0-9]{1,10})(?:-([0-9]{1,10}))?:([0-9]{1,10})(?:-([0-9]{1,10}))?")
+_MOST_TOKENS = 1 << 31
+"""Of all prompts together: 8 GiB as they are held."""
+
 _REMEDY = "Write count:input:output, e.g. 1000:128:64 or 1000:100-400:2-200 (inclusive), or {names}."
 
 
@@ -115,6 +118,10 @@ def _draw(shape: str, random: np.random.Generator) -> tuple[npt.NDArray[np.int32
     count = int(match[1])
     if count == 0:
         raise DatasetError(f"synthetic shape {shape!r}: no samples", _remedy())
+    if count * int(match[3] or match[2]) > _MOST_TOKENS:
+        raise DatasetError(
+            f"synthetic shape {shape!r}: prompts of more than {_MOST_TOKENS:,} tokens", _remedy()
+        )
     return (
         _uniform(shape, "input", match[2], match[3], 1, count, random),
         _uniform(shape, "output", match[4], match[5], _SHORTEST_ANSWER, count, random),

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness_llm.errors import BROKEN_INPUT, DatasetError
+from harness_llm.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,7 @@ class SampleTable:
         """
         try:
             # Opened here, for numpy leaves a file open whose archive is cut.
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
                 if int(file["format"]) != _FORMAT:
                     raise DatasetError(
                         f"{path}: table format {int(file['format'])}, this version reads {_FORMAT}"

@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from harness_llm.errors import DatasetError
+from harness_llm.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,8 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _open(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    file = open_regular(path)
+    return gzip.open(file, "rb") if path.suffix == ".gz" else file
 
 
 def _parse(path: Path, number: int, raw: bytes) -> dict[str, Any]:

@@ -128,11 +128,12 @@ class Fleet:
         folder = self._folder / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         name = children.free_name(f"{self.plan.name}/replica-{number}")
-        write_spec(
-            ReplicaSpec(name, children.control, listen, plan.engine, dict(plan.arguments)),
+        secrets = write_spec(
+            ReplicaSpec(name, children.control, listen, plan.engine, dict(plan.arguments), children.keys),
             folder / SPEC_JSON,
         )
-        child = children.start(REPLICA, name, folder / SPEC_JSON, folder / REPLICA_LOG, plan.environment)
+        environment = {**plan.environment, **secrets}
+        child = children.start(REPLICA, name, folder / SPEC_JSON, folder / REPLICA_LOG, environment)
         child.silence_s = max(self.plan.silence_timeout_s, SILENCE_S)
         return child
 
@@ -229,7 +230,8 @@ class Fleet:
         assert given_up.result is not None
         self._watch.view.say(f"{given_up.test.name}: abandoned: {reason}")
         living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]
-        release(self._watch.children.context, living, lambda: self._watch.turn("freeing replicas"))
+        children = self._watch.children
+        release(children.context, living, lambda: self._watch.turn("freeing replicas"), children.keys)
         return given_up.result
 
     def break_off(self, error: BaseException | None) -> None:

@@ -104,6 +104,7 @@ class Measurement:
             replicas=[child.ready.endpoint for child in self._replicas if child.ready is not None],
             folder=str(self._folder.path.resolve()),
             test=self.test,
+            keys=self._children.keys and self._children.keys.for_client(),
         )
         path = self._folder.path / SPEC_JSON
         write_spec(spec, path)

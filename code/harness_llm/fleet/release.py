@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from harness_llm.errors import ReplicaLost
+from harness_llm.transport.keys import Keys, secure_client
 from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.wire import PROTOCOL_VERSION, Close, Open, encode
 
@@ -16,7 +17,10 @@ _LINGER_MS = 1000
 
 
 def release(
-    context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str], turn: Callable[[], None]
+    context: zmq.Context[zmq.Socket[bytes]],
+    endpoints: Sequence[str],
+    turn: Callable[[], None],
+    keys: Keys | None = None,
 ) -> None:
     """Open a session with each replica, which ends the one before it, and close it.
 
@@ -26,6 +30,7 @@ def release(
         context: ZeroMQ context.
         endpoints: The replicas' data endpoints.
         turn: Called while it waits; takes its time, as a poll does, and watches the children.
+        keys: What it shows the replicas; None on Unix sockets.
 
     Raises:
         ReplicaLost: One did not answer.
@@ -36,6 +41,7 @@ def release(
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.IDENTITY, f"{session}/hear".encode())
         socket.setsockopt(zmq.LINGER, 0)
+        secure_client(socket, keys)
         socket.connect(endpoint)
         socket.send(encode(Open(PROTOCOL_VERSION, session)))
         sockets.append(socket)

@@ -23,7 +23,8 @@ class Watch:
 
     Args:
         view: Where to show how it goes.
-        port: First TCP port on 127.0.0.1: control takes it, replicas listen above it. None uses Unix sockets.
+        interface: Address or name of the network interface to listen on; None uses Unix sockets.
+        port: First TCP port there: control takes it, replicas listen above it. None takes free ones.
         launcher: Starts the children; None for this host's.
 
     Attributes:
@@ -31,9 +32,16 @@ class Watch:
         children: The children.
     """
 
-    def __init__(self, view: View, *, port: int | None = None, launcher: Launcher | None = None) -> None:
+    def __init__(
+        self,
+        view: View,
+        *,
+        interface: str | None = None,
+        port: int | None = None,
+        launcher: Launcher | None = None,
+    ) -> None:
         self.view = view
-        self.children = Children(port, launcher)
+        self.children = Children(interface, port, launcher)
         self._fleets: list[Fleet] = []
         self._told = 0
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import zmq
 
-from harness_llm import errors
+from harness_llm import ending, errors
 from harness_llm.errors import EngineError, HarnessError
 from harness_llm.launch.cause import MemoryKills, explained
 from harness_llm.launch.child import Child, Loss
@@ -20,6 +20,7 @@ from harness_llm.launch.launcher import Launcher, end_all
 from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlServer
+from harness_llm.transport.keys import admitting, make_keys
 from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.wire import Failed, Progress, ReplicaFailed, ReplicaGone, Shutdown
 
@@ -30,20 +31,26 @@ class Children:
     """Starts, hears, watches and ends child processes; all are gone when the `with` block ends.
 
     Args:
-        port: First TCP port on 127.0.0.1, for the control plane; children listen above it. None uses Unix
-            sockets.
+        interface: Address or name of the network interface to listen on, with keys made for this command;
+            None uses Unix sockets.
+        port: First TCP port there, for the control plane; children listen above it. None takes free ones.
         launcher: Starts them; None for this host's.
 
     Attributes:
         launcher: Starts them.
         clock: The clock by which silence is judged.
         losses: Children that are gone and that the run did without.
+        keys: What children show one another; None on Unix sockets.
     """
 
-    def __init__(self, port: int | None = None, launcher: Launcher | None = None) -> None:
+    def __init__(
+        self, interface: str | None = None, port: int | None = None, launcher: Launcher | None = None
+    ) -> None:
         self.launcher: Launcher = LocalLauncher() if launcher is None else launcher
         self.clock = ListeningClock()
         self.losses: list[Loss] = []
+        self.keys = None if interface is None else make_keys()
+        self._interface = interface
         self._port = port
         self._children: dict[str, Child] = {}
         self._names: set[str] = set()
@@ -53,12 +60,15 @@ class Children:
     def __enter__(self) -> Self:
         self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._admitting = admitting(self.context, self.keys)
+        self._admitting.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end(*self._children.values())
         if self._control is not None:
             self._control.close()
+        self._admitting.__exit__(None, None, None)
         self.context.destroy(linger=0)
         shutil.rmtree(self._sockets, ignore_errors=True)
 
@@ -74,10 +84,10 @@ class Children:
             HostError: The port is in use.
         """
         if self._control is None:
-            endpoint = (
-                f"ipc://{self._sockets}/control" if self._port is None else f"tcp://127.0.0.1:{self._port}"
-            )
-            self._control = ControlServer(self.context, endpoint)
+            endpoint = f"ipc://{self._sockets}/control"
+            if self._interface is not None:
+                endpoint = f"tcp://{self._interface}:{self._port or '*'}"
+            self._control = ControlServer(self.context, endpoint, self.keys)
         return self._control.endpoint
 
     def place_to_listen(self, more: int) -> str:
@@ -86,10 +96,12 @@ class Children:
         Args:
             more: How many children that listen will be started beside those that live.
         """
-        if self._port is None:
+        if self._interface is None:
             return f"ipc://{self._sockets}"
+        if self._port is None:
+            return f"tcp://{self._interface}:*"
         listening = sum(child.ready is not None and bool(child.ready.endpoint) for child in self)
-        return f"tcp://127.0.0.1:{self._port + 1}-{self._port + listening + more}"
+        return f"tcp://{self._interface}:{self._port + 1}-{self._port + listening + more}"
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or with a number behind it where a child of this command has or had that name.
@@ -140,6 +152,7 @@ class Children:
         Raises:
             RunBroken: An essential child died, fell silent or gave up.
         """
+        ending.check()
         self._hear(_POLL_MS)
         self.clock.look()
         for child in self:
@@ -149,10 +162,8 @@ class Children:
         if self._control is None:  # nobody was started who could speak
             time.sleep(timeout_ms / 1000)
             return
-        for name, message in self._control.receive(timeout_ms):
-            child = self._children.get(name)
-            if child is None:
-                continue
+        for name, message in self._control.receive(timeout_ms, self._children):
+            child = self._children[name]
             child.heard_s, child.has_spoken = self.clock.look(), True
             if isinstance(message, Failed):
                 self._lose(child, _error_of(message, child))

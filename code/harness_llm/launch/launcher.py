@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from harness_llm import ending
 from harness_llm.launch.role import Role
 
 _POLL_S = 0.05
@@ -106,7 +107,11 @@ def end_all(handles: Iterable[Handle], grace_s: float) -> None:
                 if handle.exit_reason() is None:
                     handle.signal(number)
         deadline = time.monotonic() + grace_s
-        while time.monotonic() < deadline and any(handle.exit_reason() is None for handle in handles):
+        while (
+            time.monotonic() < deadline
+            and not ending.is_hurried()
+            and any(handle.exit_reason() is None for handle in handles)
+        ):
             time.sleep(_POLL_S)
     for handle in handles:
         handle.signal(signal.SIGKILL)  # also for engine processes whose replica is gone

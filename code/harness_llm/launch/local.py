@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,15 @@ from pathlib import Path
 import psutil
 
 import harness_llm
+from harness_llm import secret_values
 from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import PARENT_VARIABLE
 
 _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
 _LOG_BYTES = 1 << 20
+_NEXT_LINES_S, _LAST_LINES_S = 0.05, 0.5  # the writer of a log is behind by microseconds
+_PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,14 @@ class LocalHandle:
         role: What it is.
         log: File with its stdout and stderr.
         process: The process.
+        writer: Writes its log where that must be looked through for secrets; else the process does itself.
     """
 
     name: str
     role: Role
     log: Path
     process: subprocess.Popen[bytes]
+    writer: threading.Thread | None = None
 
     @property
     def process_id(self) -> int:
@@ -61,6 +68,8 @@ class LocalHandle:
 
     def log_text(self, start: int) -> str:
         """Its log from byte `start` on; of a long one the first and the last MiB."""
+        if self.writer is not None:  # a grandchild may keep it waiting
+            self.writer.join(_NEXT_LINES_S if self.process.poll() is None else _LAST_LINES_S)
         try:
             with self.log.open("rb") as file:
                 file.seek(start)
@@ -110,6 +119,24 @@ class LocalHandle:
         return True
 
 
+def _write_masked(process: subprocess.Popen[bytes], log: Path) -> threading.Thread:
+    """Write what a process says to its log, without secrets, as long as anybody can say something."""
+    assert process.stdout is not None
+    pipe = process.stdout
+    with contextlib.suppress(OSError):  # room for what it says while this process is held up
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def copy() -> None:
+        with pipe, log.open("ab", buffering=0) as output:
+            for line in pipe:
+                with contextlib.suppress(OSError):  # a full disk must not stop the child
+                    output.write(secret_values.masked(line.decode(errors="replace")).encode())
+
+    thread = threading.Thread(target=copy, name=f"log-{process.pid}", daemon=True)
+    thread.start()
+    return thread
+
+
 def child_environment(added: Mapping[str, str]) -> dict[str, str]:
     """This process's environment and `added`, with this package on the path of `python -m`."""
     path = os.pathsep.join(filter(None, [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
@@ -126,17 +153,19 @@ class LocalLauncher:
         self, role: Role, name: str, spec: Path, log: Path, environment: Mapping[str, str]
     ) -> LocalHandle:
         """Start `python -m role.module spec`; see `Launcher.start`."""
+        secret_values.know_environment(environment)
+        is_masked = secret_values.any_known()
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", role.module, str(spec)],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE if is_masked else output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={**child_environment(environment), PARENT_VARIABLE: str(os.getpid())},
             )
         self._own.add(process.pid)
-        return LocalHandle(name, role, log, process)
+        return LocalHandle(name, role, log, process, _write_masked(process, log) if is_masked else None)
 
     def strangers(self, role: Role) -> list[int]:
         """Process ids of everybody else's `python -m role.module` that this process may see."""

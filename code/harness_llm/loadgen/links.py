@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from harness_llm.errors import ProtocolError, ReplicaLost
+from harness_llm.transport.keys import secure_client
 from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.numbering import MessageCounter
 from harness_llm.transport.wire import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from harness_llm.core import Request
+    from harness_llm.transport.keys import Keys
 
 
 WELCOME_TIMEOUT_S = 70.0
@@ -49,6 +51,7 @@ class ReplicaLink:
         session: Name of this session, unique among the replica's sessions.
         silence_s: A process silent for this long is lost, seconds; a replica sends Events every second, if
             only empty ones.
+        keys: What it shows the replica; None on Unix sockets.
         welcome_timeout_s: How long `open` waits for the replica's answer, seconds.
         clock: Tells how long somebody has listened, seconds: who was held up himself takes nobody for silent.
     """
@@ -61,14 +64,15 @@ class ReplicaLink:
         session: str,
         silence_s: float,
         *,
+        keys: Keys | None = None,
         welcome_timeout_s: float = WELCOME_TIMEOUT_S,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.index = index
         self.name = f"replica {index}"
         self._session = session
-        self._ask = self._connect(context, endpoint, f"{session}/ask")
-        self.hear = self._connect(context, endpoint, f"{session}/hear")
+        self._ask = self._connect(context, endpoint, f"{session}/ask", keys)
+        self.hear = self._connect(context, endpoint, f"{session}/hear", keys)
         self._heard = MessageCounter(self.name)
         self._asked = 0
         self._clock = clock = clock or ListeningClock().look
@@ -79,12 +83,15 @@ class ReplicaLink:
         self.max_concurrent = 0
 
     @staticmethod
-    def _connect(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: str) -> zmq.Socket[bytes]:
+    def _connect(
+        context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: str, keys: Keys | None
+    ) -> zmq.Socket[bytes]:
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.IDENTITY, identity.encode())
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
+        secure_client(socket, keys)
         socket.connect(endpoint)
         return socket
 

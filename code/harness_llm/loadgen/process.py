@@ -61,6 +61,7 @@ class _Test:
             self._heartbeat,
             on_shutdown=lambda: os._exit(_EXIT_FAILED),
             on_replica_gone=self._note_gone,
+            keys=spec.keys,
         )
         self._gone: dict[int, str] = {}
         self._context = context
@@ -86,7 +87,7 @@ class _Test:
         fields = lib.settings_fields(settings)
         session = f"{spec.name}-{os.getpid()}"
         links = [
-            ReplicaLink(self._context, index, endpoint, session, test.silence_timeout_s)
+            ReplicaLink(self._context, index, endpoint, session, test.silence_timeout_s, keys=spec.keys)
             for index, endpoint in enumerate(spec.replicas)
         ]
         for link in links:

@@ -13,6 +13,7 @@ from harness_llm import rules
 from harness_llm.core import NANOSECONDS_PER_MS
 from harness_llm.package.layout import Place
 from harness_llm.results.finished import FinishedRun, FinishedScenario
+from harness_llm.secret_values import masked_document
 from harness_llm.system import Measurements
 
 _SECTION = re.compile(r"^<!-- calibration: (.+) -->$", re.MULTILINE)
@@ -79,7 +80,9 @@ def readme(
     """README.md of one result: what it is, how it was made, how to make it again."""
     record = run.record
     config = (
-        yaml.safe_dump(folder.config, sort_keys=False, allow_unicode=True).strip() if folder.config else ""
+        yaml.safe_dump(masked_document(folder.config), sort_keys=False, allow_unicode=True).strip()
+        if folder.config
+        else ""
     )
     parts = [
         f"# {marks.label(f'{place.benchmark}, {folder.scenario}, {place.system}')}",

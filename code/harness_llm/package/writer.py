@@ -17,6 +17,7 @@ from harness_llm.package.layout import Place
 from harness_llm.package.source_code import write_source
 from harness_llm.results.finished import FinishedRun, FinishedScenario
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON, USER_CONF
+from harness_llm.secret_values import masked, masked_document
 from harness_llm.system import HostFacts, SystemFile, describe, validate
 from harness_llm.system.network_path import bandwidth_document
 
@@ -67,7 +68,7 @@ class Writer:
         conf = _present(folder.path / "performance" / USER_CONF).read_bytes()
         (documents / USER_CONF).write_bytes(self._notes().encode() + conf)
         text = readme(folder, self._run, place, source, self._marks, self._admission.round)
-        (documents / "README.md").write_text(text, encoding="utf-8")
+        (documents / "README.md").write_text(masked(text), encoding="utf-8")
         fields = measurements(folder, self._stated.measurements, self._marks)
         _write_json(self._top / place.measurements, fields)
 
@@ -238,4 +239,6 @@ def _text(path: Path) -> str:
 
 
 def _write_json(path: Path, content: Mapping[str, str]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(masked_document(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )

@@ -21,6 +21,7 @@ import zmq
 from harness_llm.engines import make_engine
 from harness_llm.replica.server import Server
 from harness_llm.transport.control import ControlClient, bind_within, die_with_parent
+from harness_llm.transport.keys import admitting, secure_server
 from harness_llm.transport.spec import ReplicaSpec, read_spec
 from harness_llm.transport.wire import PROTOCOL_VERSION, Ready, Stage
 
@@ -56,14 +57,15 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
     socket = context.socket(zmq.ROUTER)
     for option in (zmq.SNDHWM, zmq.RCVHWM, zmq.LINGER):
         socket.setsockopt(option, 0)
+    secure_server(socket, spec.keys)
     engine = make_engine(spec.engine, spec.engine_arguments)
     server = Server(engine, socket)
 
     def stop_soon() -> None:
         loop.call_soon_threadsafe(stop.set)
 
-    control = ControlClient(context, spec.control, spec.name, server.heartbeat, stop_soon)
-    with control:
+    control = ControlClient(context, spec.control, spec.name, server.heartbeat, stop_soon, spec.keys)
+    with control, admitting(context, spec.keys):
         try:
             endpoint = bind_within(socket, spec.listen)
             control.send(Stage("loading the model"))

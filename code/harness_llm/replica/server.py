@@ -49,6 +49,7 @@ class Server:
         self._engine = engine
         self._socket = socket
         self._sessions: dict[str, Session] = {}
+        self._names: set[str] = set()  # of all sessions there were; what comes from others is dropped
         self._owners: dict[int, tuple[Session, int]] = {}
         self._next_id = 0
         self._dirty: list[Session] = []
@@ -145,21 +146,29 @@ class Server:
     def _drain(self) -> None:
         for _ in range(_DRAIN_LIMIT):
             try:
-                peer, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._handle(peer, frame)
+            self._handle(peer, b"".join(frames))
         self._loop.call_soon(self._drain)
 
     def _handle(self, peer: bytes, frame: bytes) -> None:
-        message = decode_data(frame)
-        name = peer.decode().rpartition("/")[0]
+        name = peer.decode(errors="replace").rpartition("/")[0]
+        try:
+            message = decode_data(frame)
+        except ProtocolError:
+            if name not in self._names:
+                return
+            raise
+        if name not in self._names and not isinstance(message, Open):
+            return
         match message:
             case Submit() if name in self._sessions:
                 session = self._sessions[name]
                 session.count_submit(message.seq)
                 self._engine.submit([self._own(session, request) for request in message.requests])
             case Open():
+                self._names.add(name)
                 self._start(self._begin(name, peer, message.session))
             case Close():  # a session that a later Open has ended is no more: its Close may come late
                 if (ended := self._sessions.pop(name, None)) is not None:

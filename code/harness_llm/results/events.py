@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness_llm.core import EventStatus
 from harness_llm.errors import BROKEN_INPUT
+from harness_llm.files import open_regular
 from harness_llm.logs.source import LogError, file_problem
 
 EVENT_FIELDS = (
@@ -35,7 +36,7 @@ def read_events(path: Path) -> npt.NDArray[np.void]:
         OSError: It cannot be read.
         ValueError: It is no events file.
     """
-    with path.open("rb") as file:  # not np.load, which would try archives and pickles too
+    with open_regular(path) as file:  # not np.load, which would try archives and pickles too
         rows = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
     if rows.dtype != EVENT_DTYPE or rows.ndim != 1:
         raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness_llm import rules
+from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS, EngineKind
 from harness_llm.errors import FolderError
+from harness_llm.files import read_text
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.paths import (
@@ -151,10 +151,10 @@ def _complete_test(folder: Path) -> TestRecord:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = parse(read_text(path), str(path))[0].plain()
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, UnreadableError) as error:
         raise FolderError(f"{path}: cannot be read: {error}") from error
     found = found if isinstance(found, dict) else {}
     if not isinstance(found.get("llm_config") or {}, dict):

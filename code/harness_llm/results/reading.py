@@ -11,6 +11,7 @@ from harness_llm.errors import FolderError
 from harness_llm.files import write_atomically
 from harness_llm.logs.source import read_text
 from harness_llm.results.records import FORMAT, Record
+from harness_llm.secret_values import masked_document
 
 _Kind = TypeVar("_Kind", bound=Record)
 
@@ -28,8 +29,9 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def as_json(document: object) -> bytes:
-    """Indented JSON with a line end; what JSON has no form for becomes text."""
-    return msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2) + b"\n"
+    """Indented JSON with a line end, without secrets; what JSON has no form for becomes text."""
+    plain = masked_document(msgspec.to_builtins(document, enc_hook=str))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n"
 
 
 def read_record(path: Path, kind: type[_Kind], remedy: str = _REMEDY) -> _Kind:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import harness_llm
+from harness_llm import ending
 from harness_llm.config.load import dump_config
 from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, HostError
@@ -37,7 +38,7 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
         FolderError: The folder is in use, finished, or of another run.
         RunBroken: The run cannot go on; run.json says why.
     """
-    with RunFolder(output) as folder:
+    with ending.clean_up(), RunFolder(output) as folder:
         _check_state(folder, prepared, resume=resume)
         source = provenance.git_state(Path(harness_llm.__file__).parent)
         if note := _note_on_source(folder, source):
@@ -60,7 +61,8 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
                 if result.text:
                     view.say(f"{result.test}: {result.text}")
 
-            with Watch(view, port=prepared.configs[0].harness_config.port) as watch:
+            harness = prepared.configs[0].harness_config
+            with Watch(view, interface=harness.interface, port=harness.port) as watch:
                 try:
                     measure_groups(watch, folder, prepared.groups, follow_up)
                 finally:

@@ -32,6 +32,7 @@ _NOT_MEASURED = {
     "silence_timeout_s",
     "stall_timeout_s",
     "on_replica_failure",
+    "interface",
     "port",
 }
 

@@ -12,9 +12,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness_llm.errors import ConfigError
+from harness_llm.files import read_text
 from harness_llm.system.detected import NOT_STATED, detected
 from harness_llm.system.facts import HostFacts
 from harness_llm.system.fields import FIELD_NAMES, FIELDS, OPTIONAL_FIELDS
+
+_LARGEST_BYTES = 1_000_000
 
 
 class Measurements(BaseModel):
@@ -73,12 +76,12 @@ def read_system_file(path: Path) -> SystemFile:
     """
     try:
         # BaseLoader leaves every scalar as the text that was written: `retraining: No` is no boolean here.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        content = yaml.load(read_text(path, _LARGEST_BYTES), Loader=yaml.BaseLoader)
         found = SystemFile.model_validate(content or {})
     except FileNotFoundError as error:
         remedy = f"Write one with `harness-llm system --template {path}`."
         raise ConfigError(f"{path}: no such system file", remedy) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -12,17 +13,27 @@ from typing import TYPE_CHECKING, Self
 import zmq
 
 from harness_llm.errors import HarnessError, HostError
+from harness_llm.transport.keys import secure_client, secure_server
 from harness_llm.transport.wire import Failed, ReplicaGone, Shutdown, decode_control, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
+    from harness_llm.transport.keys import Keys
     from harness_llm.transport.wire import ControlMessage, Heartbeat
 
 
 PARENT_VARIABLE = "HARNESS_LLM_PARENT"
 """Environment variable with the process id of whoever started this child."""
 
+_REMEDIES = {
+    errno.EADDRINUSE: "Another process holds it: end that one, or choose another harness_config.port.",
+    errno.EADDRNOTAVAIL: "Name an interface of this host in harness_config.interface; see `ip address`.",
+    errno.ENODEV: "Name an interface of this host in harness_config.interface; see `ip address`.",
+    errno.ENAMETOOLONG: "Set TMPDIR to a folder with a shorter path: a socket's has room for 107 characters.",
+    errno.EMFILE: "Too many files are open: raise the limit, e.g. `ulimit -n 4096`.",
+    errno.ENOSPC: "Free space there, or set TMPDIR to another folder.",
+}
 _HEARTBEAT_S = 1.0
 _PARENT_POLL_S = 0.5
 
@@ -36,10 +47,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise HostError(
-            f"cannot listen on {endpoint}: {error}",
-            "Another process holds it: end that one, or choose another harness_config.port.",
-        ) from error
+        raise HostError(f"cannot listen on {endpoint}: {error}", _REMEDIES.get(error.errno, "")) from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
@@ -92,31 +100,42 @@ class ControlServer:
     Args:
         context: ZeroMQ context.
         endpoint: Where to listen, e.g. `ipc:///…/control` or `tcp://127.0.0.1:*`.
+        keys: Who is answered; None for everybody who can connect.
 
     Raises:
         HostError: The endpoint cannot be bound.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, keys: Keys | None = None
+    ) -> None:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
+        secure_server(self._socket, keys)
         try:
             self.endpoint = bind(self._socket, endpoint)
         except HostError:
             self._socket.close()
             raise
 
-    def receive(self, timeout_ms: int) -> Iterator[tuple[str, ControlMessage]]:
-        """Wait up to `timeout_ms` for a message, then yield (child name, message) until none is left."""
+    def receive(self, timeout_ms: int, known: Container[str]) -> Iterator[tuple[str, ControlMessage]]:
+        """Wait up to `timeout_ms` for a message, then yield (child name, message) until none is left.
+
+        What comes from anybody but the `known` is dropped and not decoded.
+
+        Raises:
+            ProtocolError: A known child sent what is no message.
+        """
         if not self._socket.poll(timeout_ms):
             return
         while True:
             try:
-                name, frame = self._socket.recv_multipart(zmq.NOBLOCK)
+                peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            yield name.decode(), decode_control(frame)
+            if (name := peer.decode(errors="replace")) in known:
+                yield name, decode_control(b"".join(frames))
 
     def tell(self, name: str, message: Shutdown | ReplicaGone) -> None:
         """Tell a child something; one that is gone or has not spoken yet does not hear, which is no error."""
@@ -139,6 +158,7 @@ class ControlClient:
         heartbeat: Called once a second, on a thread of its own, for what to send.
         on_shutdown: Called, from that thread, when the supervisor says stop.
         on_replica_gone: Called, from that thread, when the supervisor says that a replica has ended.
+        keys: What it shows the supervisor; None on a Unix socket.
     """
 
     def __init__(
@@ -149,10 +169,12 @@ class ControlClient:
         heartbeat: Callable[[], Heartbeat],
         on_shutdown: Callable[[], object],
         on_replica_gone: Callable[[ReplicaGone], object] = lambda _: None,
+        keys: Keys | None = None,
     ) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
         self._socket.setsockopt(zmq.LINGER, 2000)
+        secure_client(self._socket, keys)
         self._socket.connect(endpoint)
         self._lock = threading.Lock()
         self._heartbeat = heartbeat

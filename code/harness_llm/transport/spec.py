@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from harness_llm.core import Mode, Scenario  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ConfigError
+from harness_llm.secret_values import hidden, revealed
+from harness_llm.transport.keys import Keys  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SECRETS_VARIABLE = "HARNESS_LLM_SECRETS"
+"""Environment variable of a child with the secrets of its spec, JSON."""
 
 
 class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,6 +85,7 @@ class LoadgenSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         replicas: Data endpoints, by replica number.
         folder: Where user.conf, LoadGen's logs and the events file go.
         test: What it runs.
+        keys: What it shows whom it connects to; None on Unix sockets.
     """
 
     name: str
@@ -84,6 +93,7 @@ class LoadgenSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: list[str]
     folder: str
     test: LoadgenTest
+    keys: Keys | None = None
 
 
 class ReplicaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +105,9 @@ class ReplicaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         listen: Where it may listen for loadgen processes, as `control.bind_within` takes it; its Ready says
             where it does.
         engine: The engine's kind, e.g. `vllm`.
-        engine_arguments: The engine's own arguments, as they were given.
+        engine_arguments: The engine's own arguments, as they were given; secrets in them are left out of the
+            file.
+        keys: Who may connect to it, and what it shows the supervisor; None on Unix sockets.
     """
 
     name: str
@@ -103,23 +115,39 @@ class ReplicaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str
     engine: str
     engine_arguments: dict[str, Any]
+    keys: Keys | None = None
 
 
 _Spec = TypeVar("_Spec", LoadgenSpec, ReplicaSpec)
 
 
-def write_spec(spec: LoadgenSpec | ReplicaSpec, path: Path) -> None:
-    """Write a spec as readable JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
+def write_spec(spec: LoadgenSpec | ReplicaSpec, path: Path) -> dict[str, str]:
+    """Write a spec as readable JSON, for its owner alone.
+
+    Returns:
+        Variables for the child's environment: the secrets that the file does not hold.
+    """
+    secrets: dict[str, str] = {}
+    if isinstance(spec, ReplicaSpec):
+        arguments, secrets = hidden(spec.engine_arguments)
+        spec = msgspec.structs.replace(spec, engine_arguments=arguments)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2) + b"\n")
+    return {SECRETS_VARIABLE: json.dumps(secrets)} if secrets else {}
 
 
 def read_spec(kind: type[_Spec], path: Path) -> _Spec:
     """Read a spec back.
 
     Raises:
-        ConfigError: The file is missing or is no such spec.
+        ConfigError: The file is missing or is no such spec, or a secret of it is not in the environment.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
+        spec = msgspec.json.decode(path.read_bytes(), type=kind)
+        if isinstance(spec, ReplicaSpec):
+            secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
+            spec = msgspec.structs.replace(spec, engine_arguments=revealed(spec.engine_arguments, secrets))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a {kind.__name__}: {error}") from error
+    return spec

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness_llm.terminal import shown
 from harness_llm.views.progress import TestProgress
 
 _PLAIN_INTERVAL_S = 8.0  # between lines on a running test
@@ -44,7 +45,7 @@ def make_view(marker: str, *, quiet: bool = False) -> View:
         marker: Shown wherever a number is: `unofficial`, `simulated, not a result`, or empty.
         quiet: Write to stderr, because stdout is for `--json`.
     """
-    console = Console(stderr=quiet, highlight=False)
+    console = Console(stderr=quiet, highlight=False, markup=False, emoji=False)
     return RichView(console, marker) if console.is_terminal else PlainView(marker, quiet=quiet)
 
 
@@ -127,7 +128,7 @@ class PlainView:
         elapsed = _duration(self._last - self._started)
         # Whoever listened may be gone (a closed pipe, a full disk): no reason to lose a measurement.
         with contextlib.suppress(OSError):
-            self._out.write(f"[{elapsed:>6}] {line}\n")
+            self._out.write(shown(f"[{elapsed:>6}] {line}") + "\n")
             self._out.flush()
 
 
@@ -143,7 +144,8 @@ class RichView:
 
     def say(self, line: str) -> None:
         """Print it above the table."""
-        self._live.console.print(Text(f"[{_duration(time.monotonic() - self._started):>6}] {line}"))
+        elapsed = _duration(time.monotonic() - self._started)
+        self._live.console.print(Text(shown(f"[{elapsed:>6}] {line}")))
 
     def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
         """Draw the state."""
@@ -151,7 +153,7 @@ class RichView:
         if now - self._drawn < 0.5:
             return
         self._drawn = now
-        head = Text(f"{_duration(now - self._started):>7}  {stage}", style="bold")
+        head = Text(shown(f"{_duration(now - self._started):>7}  {stage}"), style="bold")
         self._live.update(Group(head, *map(self._table, running)))
 
     def close(self) -> None:
@@ -159,7 +161,8 @@ class RichView:
         self._live.stop()
 
     def _table(self, progress: TestProgress) -> Table:
-        table = Table(title=f"{progress.test.name}  {self._marker}", title_justify="left", show_header=False)
+        title = shown(f"{progress.test.name}  {self._marker}")
+        table = Table(title=title, title_justify="left", show_header=False)
         total = f" of {progress.test.expected:,}" if progress.test.expected else ""
         table.add_row("samples", f"{progress.issued:,} issued, {progress.done:,}{total} done")
         table.add_row("tokens/s", f"{progress.tokens_per_s:,.1f}")

@@ -19,6 +19,7 @@ from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, Verdict
 from harness_llm.results.run_folder import TestFolder
+from harness_llm.terminal import shown
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ class RunSummary:
         """For `--json`."""
         document = asdict(self)
         document["valid"] = self.is_valid
-        for row, shown in zip(self.scenarios, document["scenarios"], strict=True):
-            shown["valid"] = row.is_valid
+        for row, entry in zip(self.scenarios, document["scenarios"], strict=True):
+            entry["valid"] = row.is_valid
         return document
 
     def reasons(self) -> list[str]:
@@ -104,7 +105,7 @@ class RunSummary:
     def table(self) -> Table:
         """For people; `reasons` says why a verdict is INVALID."""
         title = f"{self.benchmark}" + (f" ({self.marker})" if self.marker else "")
-        table = Table(title=title, title_justify="left")
+        table = Table(title=shown(title), title_justify="left")
         table.add_column("scenario")
         for heading in ("samples", "tokens/s", "TTFT p99", "TPOT p99"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -112,13 +113,13 @@ class RunSummary:
         table.add_column("verdict")
         for row in self.scenarios:
             table.add_row(
-                row.scenario,
+                shown(row.scenario),
                 _number(row.samples, ",d"),
                 _rate(row),
                 _number(row.ttft_p99_ms, ",.1f", " ms"),
                 _number(row.tpot_p99_ms, ",.1f", " ms"),
                 _accuracy(row),
-                ("VALID" if row.is_valid else "INVALID") + (f"\n{self.marker}" if self.marker else ""),
+                ("VALID" if row.is_valid else "INVALID") + (f"\n{shown(self.marker)}" if self.marker else ""),
             )
         return table
 
@@ -244,6 +245,6 @@ def _accuracy(row: ScenarioSummary) -> str:
     if not row.accuracy:
         return "-"
     return "\n".join(
-        f"{name} {score:.2f}" + (f" ({row.gates[name]:.2f})" if name in row.gates else "")
+        shown(f"{name} {score:.2f}") + (f" ({row.gates[name]:.2f})" if name in row.gates else "")
         for name, score in row.accuracy.items()
     )

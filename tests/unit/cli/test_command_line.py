@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm import cli
 from harness_llm.engines import vllm_arguments
 
 if TYPE_CHECKING:
@@ -121,14 +119,3 @@ def test_an_argument_that_vllm_lacks_is_said_before_anything_is_started(
     code, _, err = command("prepare", *arguments)
     assert code == 2
     assert "which is not installed" in err
-
-
-def test_a_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nohup ignores the end of the terminal."""
-    set_for = []
-    monkeypatch.setattr(signal, "signal", lambda number, _: set_for.append(number))
-    monkeypatch.setattr(
-        signal, "getsignal", lambda number: signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL
-    )
-    cli._end_in_good_order()
-    assert set_for == [signal.SIGTERM]

@@ -16,7 +16,6 @@ def test_an_error_of_the_program_itself_is_no_invalid_result(
         raise KeyError("a bug")
 
     monkeypatch.setattr(cli, "app", app)
-    monkeypatch.setattr(cli, "_end_in_good_order", lambda: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 3

@@ -258,13 +258,16 @@ def test_an_own_control_endpoint_serves_a_command_and_says_where_others_may_list
         first = children.control
         assert children.control == first and first.startswith("ipc://")
         assert children.place_to_listen(3) == first.rpartition("/")[0]
-    with Children(port=5000) as children:
+    with Children("127.0.0.1", 5000) as children:
         children._control = None
         assert children.place_to_listen(3) == "tcp://127.0.0.1:5001-5003"
+    with Children("127.0.0.1") as children:
+        assert children.keys is not None and children.control.startswith("tcp://127.0.0.1:")
+        assert children.place_to_listen(3) == "tcp://127.0.0.1:*"
 
 
 def test_a_second_fleet_listens_beside_the_first(world: _World) -> None:
-    world.children._port = 5000
+    world.children._interface, world.children._port = "127.0.0.1", 5000
     for number, endpoint in enumerate(("tcp://127.0.0.1:5001", "tcp://127.0.0.1:5002", "")):
         child = world.start(REPLICA, f"r{number}")
         world.say(child.name, Ready(PROTOCOL_VERSION, endpoint, {}))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from harness_llm import secret_values
 from harness_llm.launch import launcher
 from harness_llm.launch.cause import log_tail
 from harness_llm.launch.launcher import end_all
@@ -145,3 +146,22 @@ def test_the_log_tail_is_short_and_a_missing_log_is_no_error(tmp_path: Path) -> 
     assert max(map(len, tail)) <= 300
     child.log.unlink()
     assert log_tail(child) == ""
+
+
+def test_a_child_that_was_given_a_secret_writes_none_to_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tells_all.py").write_text(
+        "import os, sys\nprint('before', os.environ['MY_TOKEN'], 'after', flush=True)\n"
+        "sys.stderr.write('Authorization: Bearer abcdefgh12345\\n' + 'last words')\n"
+    )
+    monkeypatch.setattr(secret_values, "_known", set())
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    child = LocalLauncher().start(
+        Role("teller", "tells_all"), "teller", tmp_path, tmp_path / "log", {"MY_TOKEN": "open-sesame"}
+    )
+    assert child.wait(20)
+    assert "last words" in log_tail(child)
+    assert (tmp_path / "log").read_text() == (
+        "before <secret> after\nAuthorization: Bearer <secret>\nlast words"
+    )

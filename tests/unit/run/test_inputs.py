@@ -24,7 +24,7 @@ from harness_llm.run.prepare import prepare
             "harness_config.dataset.seed differs between Offline .0. and Server .4.",
         ),
         ({"scenario": "Server", "max_tokens": 9}, "harness_config.max_tokens differs"),
-        ({"scenario": "Server", "port": 5000}, "harness_config.port differs"),
+        ({"scenario": "Server", "interface": "127.0.0.1"}, "harness_config.interface differs"),
         ({"scenario": "Server", "tests": TEST07}, "harness_config.tests.TEST07 differs"),
     ],
 )

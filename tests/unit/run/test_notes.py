@@ -89,8 +89,8 @@ def test_samples_for_a_test_that_the_benchmark_does_not_have_are_refused(setup: 
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"port": 65534, "replicas": 2}, "port: 65534 leaves no port for every replica"),
-        ({"port": 65535}, "port: 65535 leaves no port for every replica"),
+        ({"interface": "lo", "port": 65534, "replicas": 2}, "port: 65534 leaves no port for every replica"),
+        ({"interface": "lo", "port": 65535}, "port: 65535 leaves no port for every replica"),
         ({"scenario": "Server", "offline_backlog": 3}, "offline_backlog: does nothing in scenario Server"),
         (
             {"min_tokens": 7, "tests": {"accuracy": {**TEST07["TEST07"], "max_tokens": 6}}},
@@ -103,7 +103,7 @@ def test_what_cannot_be_meant_is_refused_as_it_is_read(
 ) -> None:
     with pytest.raises(ConfigError, match=named):
         setup.config(**{"scenario": "Offline"} | given)
-    assert setup.config("Offline", port=65533, replicas=2).harness_config.port == 65533
+    assert setup.config("Offline", interface="lo", port=65533, replicas=2).harness_config.port == 65533
 
 
 def test_devices_are_counted_before_the_start(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_the_fingerprint_changes_with_whatever_decides_the_result(setup: Setup) 
 def test_a_run_can_go_on_with_more_patience_or_another_port(setup: Setup) -> None:
     """The remedy that an engine's late start is answered with must not cost what was measured."""
     first = setup.prepared().fingerprint
-    waits = {"engine_start_timeout_s": 9.0, "silence_timeout_s": 7.0, "port": 2048}
+    waits = {"engine_start_timeout_s": 9.0, "silence_timeout_s": 7.0, "interface": "lo", "port": 2048}
     assert setup.prepared(**waits).fingerprint == first
 
 

@@ -29,7 +29,7 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 def _hear(server: ControlServer, wanted: type, seconds: float = 5) -> tuple[str, object]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for name, message in server.receive(100):
+        for name, message in server.receive(100, {"r", "replica-0"}):
             if isinstance(message, wanted):
                 return name, message
     raise AssertionError(f"no {wanted.__name__} within {seconds} s")

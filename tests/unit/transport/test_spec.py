@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,22 @@ def test_samples_are_a_file_wherever_the_process_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert TEST.with_samples(Path("run/samples.npz")).samples == str(tmp_path / "run/samples.npz")
+
+
+def test_secrets_are_in_the_child_s_environment_and_not_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "hf_" + "q" * 30
+    arguments = {"model": "/m", "hf_token": "plain-words", "deep": [{"url": f"https://u:{token}@host"}]}
+    spec = ReplicaSpec("replica-0", "ipc:///c", "ipc:///d", "vllm", arguments)
+    path = tmp_path / "spec.json"
+    path.write_text("an earlier one, which anybody could read")
+    variables = write_spec(spec, path)
+    assert "plain-words" not in path.read_text() and token not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(ConfigError, match="stands for a secret"):
+        read_spec(ReplicaSpec, path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert read_spec(ReplicaSpec, path) == spec
+    assert write_spec(ReplicaSpec("r", "c", "d", "vllm", {"model": "/m"}), path) == {}
