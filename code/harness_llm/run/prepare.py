@@ -33,6 +33,7 @@ _NOT_MEASURED = {
     "stall_timeout_s",
     "on_replica_failure",
     "port",
+    "early_end",
 }
 
 
