@@ -9,7 +9,7 @@ from harness_llm.cli import app
 PROMISED = {
     "fetch": {"--model", "--dataset", "--revision", "--endpoint", "--uri", "--verify", "--json"},
     "prepare": {"--config", "-c", "--set", "--test", "--json"},
-    "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--json"},
+    "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--json"},
     "score": {"--test", "--from", "--json"},
     "show": {"--json"},
     "check": {"--round", "--division", "--failures", "--all", "--json"},

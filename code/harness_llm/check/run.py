@@ -20,6 +20,7 @@ from harness_llm.results.finished import engine_record
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
+from harness_llm.results.verdict import judge
 
 
 def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
@@ -141,6 +142,15 @@ def _test_checks(case: Case) -> Iterator[Check]:
                 "no replica lost" if is_kept else "answers that begin with the first token that was reported",
                 remedy="" if is_kept else "Run the test again.",
                 path=path,
+            )
+        if record is not None and record.state == "complete":
+            yield case.check(
+                "test.verdict",
+                not (wrong := judge(folder, record).mismeasured),
+                "; ".join(wrong) or "LoadGen's figures and the harness's own agree",
+                "figures and answers that the harness's own events bear out",
+                remedy="Run the test again.",
+                path=folder,
             )
         config = config_file(case.root, case.scenario)
         if name == Mode.PERFORMANCE.folder and record is not None:

@@ -37,10 +37,20 @@ def run_verb(
             "the same configuration under results/, or begin a new one.",
         ),
     ] = False,
+    no_early_end: Annotated[
+        bool,
+        typer.Option(
+            "--no-early-end",
+            help="Measure on where the run cannot be VALID any more; short for "
+            "--set harness_config.early_end=false.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure: every scenario and test given, then scores, then the verdict."""
-    folder = measure(read_configs(config, overrides), test or (), output, resume=resume, quiet=as_json)
+    set_too = ["harness_config.early_end=false"] if no_early_end else []
+    configs = read_configs(config, [*(overrides or ()), *set_too])
+    folder = measure(configs, test or (), output, resume=resume, quiet=as_json)
     if code := show_run(folder, as_json=as_json):
         raise typer.Exit(code)
 

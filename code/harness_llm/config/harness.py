@@ -106,6 +106,8 @@ class HarnessConfig(_Strict):
             what is in flight and how fast the replica has been (docs/replica-failures.md).
         on_replica_failure: What the loss of a replica means: `fail` ends the run; with `redispatch` its
             unfinished samples go to the other replicas. None: `redispatch` in accuracy tests, else `fail`.
+        early_end: End a run as soon as it cannot be VALID any more, e.g. because more samples are over a
+            latency limit than early stopping lets pass; `--no-early-end` sets it to false.
         offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
             many again as it works on at once.
     """
@@ -128,6 +130,7 @@ class HarnessConfig(_Strict):
     silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
     stall_timeout_s: Annotated[float, Field(ge=2)] | None = None
     on_replica_failure: Literal["fail", "redispatch"] | None = None
+    early_end: bool = True
     offline_backlog: PositiveInt | None = None
 
     @model_validator(mode="after")
@@ -222,6 +225,13 @@ class RunConfig(_Strict):
     def checkpoint(self) -> Checkpoint | None:
         """What lies in that folder, or None where there is none to ask."""
         return None if self.model_path is None else Checkpoint(self.model_path)
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end an answer: the engine's own, else those of the checkpoint; empty if nobody says."""
+        if self.engine.end_tokens is not None:
+            return self.engine.end_tokens
+        return frozenset() if self.checkpoint is None else self.checkpoint.end_tokens
 
     @property
     def engine(self) -> EngineKind:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import EngineError
 from harness_llm.files import write_atomically
 from harness_llm.fleet.loading import SILENCE_S, Loading
 from harness_llm.fleet.measurement import Measurement, TestResult
+from harness_llm.fleet.preflight import Question, preflight, told
 from harness_llm.fleet.release import release
 from harness_llm.fleet.roles import REPLICA
 from harness_llm.launch.child import Child
 from harness_llm.launch.open_files import require_open_files
-from harness_llm.results.paths import FACTS_JSON, REPLICA_LOG, SPEC_JSON
+from harness_llm.results.paths import FACTS_JSON, PREFLIGHT_NPY, REPLICA_LOG, SPEC_JSON
 from harness_llm.results.reading import as_json
+from harness_llm.results.records import PreflightRecord
 from harness_llm.transport.spec import LoadgenTest, ReplicaSpec, write_spec
 from harness_llm.views.progress import TestProgress
 
@@ -49,12 +52,14 @@ class FleetPlan:
         start_timeout_s: Longest time until all are ready, seconds.
         silence_timeout_s: A replica that is silent for longer between its tests is lost, seconds; while it
             loads, it may be for `loading.SILENCE_S`, too.
+        end_tokens: Tokens that end an answer; empty where nobody says.
     """
 
     name: str
     replicas: tuple[ReplicaPlan, ...]
     start_timeout_s: float = 1800.0
     silence_timeout_s: float = 8.0
+    end_tokens: frozenset[int] = frozenset()
 
 
 class Fleet:
@@ -64,19 +69,23 @@ class Fleet:
         watch: Who watches its processes.
         plan: What to load.
         folder: Where each replica's files go, by its number.
+        samples: Sample table of which a few are asked of each replica when it is loaded; None asks nothing.
 
     Attributes:
         plan: What is loaded.
+        preflight: What came of that; None where nothing was asked.
         replicas: The replicas' processes, by number; empty while nothing is loaded.
         running: The test that runs now.
     """
 
-    def __init__(self, watch: Watch, plan: FleetPlan, folder: Path) -> None:
+    def __init__(self, watch: Watch, plan: FleetPlan, folder: Path, samples: Path | None = None) -> None:
         self.plan = plan
+        self.preflight: PreflightRecord | None = None
         self.replicas: list[Child] = []
         self.running: Measurement | None = None
         self._watch = watch
         self._folder = folder
+        self._samples = samples
 
     def __enter__(self) -> Self:
         try:
@@ -118,6 +127,23 @@ class Fleet:
             self.replicas.append(self._start(number, replica, listen))
         self._wait_until_ready(began)
         self._tell(watch.children.clock.now_s - began)
+        self._preflight(self.replicas)
+
+    def _preflight(self, replicas: Sequence[Child]) -> None:
+        """Ask these replicas what a test will ask them, and look at the answers; see `preflight`."""
+        if self._samples is None:
+            return
+        watch, names = self._watch, [child.name for child in replicas]
+        endpoints = [child.ready.endpoint for child in replicas if child.ready is not None]
+        question = Question.of(SampleTable.load(self._samples), self.plan.end_tokens)
+
+        def work() -> None:
+            events, silence_s = self._folder / PREFLIGHT_NPY, self.plan.silence_timeout_s
+            self.preflight = preflight(endpoints, names, question, events, silence_s)
+
+        watch.beside(work, "asking each replica a few samples")
+        assert self.preflight is not None
+        watch.view.say(told(self.preflight))
 
     def _unload(self) -> None:
         self._watch.children.end(*self.replicas)
@@ -149,6 +175,7 @@ class Fleet:
         for number in lost:
             self.replicas[number] = self._start(number, self.plan.replicas[number], listen)
         self._wait_until_ready(began)
+        self._preflight([self.replicas[number] for number in lost])
 
     def _wait_until_ready(self, began_s: float) -> None:
         clock = self._watch.children.clock

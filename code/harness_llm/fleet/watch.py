@@ -52,14 +52,16 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self.children.__exit__()
 
-    def fleet(self, plan: FleetPlan, folder: Path) -> Fleet:
+    def fleet(self, plan: FleetPlan, folder: Path, samples: Path | None = None) -> Fleet:
         """A fleet to load with `with`; several may be loaded at once.
 
         Args:
             plan: What to load.
             folder: Where each replica's files go, by its number.
+            samples: Sample table of which a few are asked of each replica when it is loaded, so that a
+                replica whose answers LoadGen would count wrongly is never measured; None asks nothing.
         """
-        fleet = Fleet(self, plan, folder)
+        fleet = Fleet(self, plan, folder, samples)
         self._fleets.append(fleet)
         return fleet
 

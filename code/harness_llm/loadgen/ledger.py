@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
+
 
 _ROW = len(EVENT_FIELDS)
 _SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS = range(_ROW)
@@ -106,6 +108,10 @@ class Ledger:
             block[:, _STATUS] = EventStatus.ISSUED
         self.issued = first + count
         return range(first, self.issued)
+
+    def events(self, start: int) -> npt.NDArray[np.void]:
+        """The rows of all queries from ordinal `start` on; a view, to be let go before the next issue."""
+        return np.frombuffer(self._map, EVENT_DTYPE, self.issued - start, _HEADER_BYTES + start * _ROW * 8)
 
     def loadgen_ids(self, ordinals: Sequence[int]) -> list[int]:
         """LoadGen's own ids of queries."""

@@ -13,27 +13,31 @@ import re
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import zmq
 
-from harness_llm.core import Scenario
+from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ProtocolError
 from harness_llm.loadgen import lib
+from harness_llm.loadgen.clock import ClockWatch
+from harness_llm.loadgen.late import LateWatch, ServerPlan
 from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
 from harness_llm.results.paths import AUDIT_CONF, EVENTS_NPY, USER_CONF
+from harness_llm.results.verdict import told_steps
 from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.spec import LoadgenSpec, read_spec
 from harness_llm.transport.wire import Done, Heartbeat, Progress, ReplicaFailed, ReplicaGone, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from harness_llm.errors import HarnessError
     from harness_llm.loadgen.router import Router
@@ -65,6 +69,7 @@ class _Test:
         )
         self._gone: dict[int, str] = {}
         self._context = context
+        self._clocks = ClockWatch()
         self._ledger: Ledger | None = None
 
     def run(self) -> None:
@@ -102,10 +107,12 @@ class _Test:
             on_fatal=self._fatal,
             on_lost=self._go_on_without if test.on_replica_failure == "redispatch" else None,
             gone=self._gone,
+            limits=self._limits(fields, len(table)),
         )
         sut.start()
         self._control.send(Stage("LoadGen runs"))
         stop_progress = self._report_progress(sut, ledger)
+        self._clocks = ClockWatch()
         started = time.monotonic()
         lib.run_test(
             settings,
@@ -122,7 +129,7 @@ class _Test:
         for link in links:
             if link.index not in lost:
                 link.close()
-        self._send_progress(sut, ledger)
+        self._send_progress(sut, ledger, "")
         ledger.close()
         if ledger.finished != ledger.issued:
             raise ProtocolError(f"LoadGen ended with {ledger.finished} of {ledger.issued} queries complete")
@@ -134,6 +141,8 @@ class _Test:
             "loadgen_version": lib.version(),
             "peak_rss_bytes": _peak_rss_bytes(),
             "survived": [msgspec.to_builtins(failure) for failure in sut.survived],
+            "clock_steps_s": self._clocks.steps_s,
+            "answers": [asdict(seen) for seen in sut.answers.seen],
         }
 
     def _note_gone(self, message: ReplicaGone) -> None:
@@ -142,6 +151,13 @@ class _Test:
     def _go_on_without(self, replica: int, error: HarnessError) -> None:
         _log.warning("goes on without replica %d: %s", replica, error.message)
         self._control.send(ReplicaFailed(replica, type(error).__name__, error.message, error.remedy))
+
+    def _limits(self, settings: Mapping[str, Any], samples: int) -> LateWatch | None:
+        test = self._spec.test
+        if not test.early_end or test.mode is not Mode.PERFORMANCE or test.audit_conf is not None:
+            return None
+        plan = ServerPlan.of(settings, samples) if test.scenario.is_timed_per_token else None
+        return None if plan is None else LateWatch(plan)
 
     def _router(self, links: list[ReplicaLink]) -> Router:
         if self._spec.test.scenario is not Scenario.OFFLINE:
@@ -165,16 +181,24 @@ class _Test:
         ledger = self._ledger
         return Heartbeat() if ledger is None else Heartbeat(ledger.issued - ledger.finished)
 
-    def _send_progress(self, sut: Sut, ledger: Ledger) -> None:
+    def _send_progress(self, sut: Sut, ledger: Ledger, lost: str) -> None:
+        self._clocks.compare()
         ttft, tpot = sut.take_latencies()
-        self._control.send(Progress(ledger.issued, ledger.finished, ledger.tokens, ttft, tpot))
+        self._control.send(Progress(ledger.issued, ledger.finished, ledger.tokens, ttft, tpot, lost))
+
+    def _lost(self, sut: Sut) -> str:
+        """Why the test is better ended now; empty where it is not."""
+        if not self._spec.test.early_end:
+            return ""
+        steps = self._clocks.steps_s if self._spec.test.mode is Mode.PERFORMANCE else []
+        return told_steps(steps) or sut.lost()
 
     def _report_progress(self, sut: Sut, ledger: Ledger) -> Callable[[], None]:
         stopped = threading.Event()
 
         def loop() -> None:
             while not stopped.wait(_PROGRESS_S):
-                self._send_progress(sut, ledger)
+                self._send_progress(sut, ledger, self._lost(sut))
 
         thread = threading.Thread(target=loop, name="progress", daemon=True)
         thread.start()

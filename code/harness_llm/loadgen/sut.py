@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from harness_llm.core import Request
 from harness_llm.errors import EngineError, ProtocolError, ReplicaLost
+from harness_llm.loadgen.answers import AnswerWatch
 from harness_llm.results.records import SurvivedFailure
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness_llm.datasets.table import SampleTable
     from harness_llm.errors import HarnessError
+    from harness_llm.loadgen.late import LateWatch
     from harness_llm.loadgen.ledger import Ledger
     from harness_llm.loadgen.router import Assignment, Router
     from harness_llm.transport.wire import Events
@@ -77,9 +79,11 @@ class Sut:
         on_lost: Called with a replica, and why, that the test goes on without; None where its loss ends the
             test.
         gone: Replicas that have ended, and why; others add to it at any time.
+        limits: Counts samples over the limits; None where nothing judges them.
 
     Attributes:
         survived: The replicas that the test went on without.
+        answers: What was seen of the answers.
     """
 
     def __init__(
@@ -94,7 +98,9 @@ class Sut:
         on_fatal: Callable[[BaseException], None],
         on_lost: Callable[[int, HarnessError], None] | None = None,
         gone: Mapping[int, str] | None = None,
+        limits: LateWatch | None = None,
     ) -> None:
+        self.answers = AnswerWatch(len(links))
         self._table = table
         self._links = tuple(links)
         self._router = router
@@ -105,7 +111,7 @@ class Sut:
         self._on_lost = on_lost
         self._gone = {} if gone is None else gone
         self._living = dict(enumerate(links))
-        self._first: dict[int, int] = {}  # first tokens of unfinished queries, where they may be due again
+        self._first: dict[int, int] = {}  # first tokens of unfinished queries, as their replica reported them
         self.survived: list[SurvivedFailure] = []
         self._lock = threading.Lock()
         self._prompts = [table.prompt(sample).tobytes() for sample in range(len(table))]
@@ -113,6 +119,8 @@ class Sut:
         self._costs = (table.prompt_lengths + table.max_tokens).tolist()
         self._min_tokens = table.min_tokens.tolist()
         self._max_tokens = table.max_tokens.tolist()
+        self._limits = limits
+        self._lost = ""
         self._ttft = array("f")
         self._tpot = array("f")
         self._stopping = threading.Event()
@@ -147,6 +155,15 @@ class Sut:
             ttft, self._ttft = self._ttft, array("f")
             tpot, self._tpot = self._tpot, array("f")
         return ttft.tobytes(), tpot.tobytes()
+
+    def lost(self) -> str:
+        """Why the test cannot be VALID any more, a sentence without its end; empty while it can."""
+        if not self._lost and self._limits is not None:
+            with self._lock:  # no event is recorded between the clock and the look
+                self._lost = self._limits.why_lost(
+                    self._ledger.events(self._limits.settled), time.monotonic_ns()
+                )
+        return self._lost
 
     def _send(self, assignments: Sequence[Assignment]) -> None:
         for replica, ordinals in assignments:
@@ -239,24 +256,23 @@ class Sut:
         """
         if replica not in self._living:
             return
-        now = time.monotonic_ns()
         if events.first_ids and self._reports_first_tokens:
-            self._begin(replica, events, now)
+            self._begin(replica, events)
         if events.finished_ids:
-            self._finish(replica, events, now)
+            self._finish(replica, events)
         if events.failures:
             self._fail(replica, events)
 
-    def _begin(self, replica: int, events: Events, now: int) -> None:
+    def _begin(self, replica: int, events: Events) -> None:
         ids, tokens = events.first_ids, events.first_tokens
         with self._lock:
+            now = time.monotonic_ns()  # under the lock, as everything that `lost` sees
             waits = [self._ledger.record_first_token(ordinal, replica, now) for ordinal in ids]
             if None in waits:  # a first token is reported once, whoever repeats it
                 new = [place for place, wait in enumerate(waits) if wait is not None]
                 self._compare([(i, t) for i, t, wait in zip(ids, tokens, waits, strict=True) if wait is None])
                 ids, tokens = [ids[place] for place in new], [tokens[place] for place in new]
-            if self._on_lost is not None:
-                self._first.update(zip(ids, tokens, strict=True))
+            self._first.update(zip(events.first_ids, events.first_tokens, strict=True))
             self._ttft.extend(wait / 1e9 for wait in waits if wait is not None)
             loadgen_ids = self._ledger.loadgen_ids(ids)
         if ids:
@@ -269,19 +285,32 @@ class Sut:
             last = self.survived[-1]
             self.survived[-1] = replace(last, changed_first_tokens=last.changed_first_tokens + changed)
 
-    def _finish(self, replica: int, events: Events, now: int) -> None:
+    def _finish(self, replica: int, events: Events) -> None:
         ledger = self._ledger
         with self._lock:
+            now = time.monotonic_ns()
             for ordinal, answer in zip(events.finished_ids, events.finished_tokens, strict=True):
                 per_token = ledger.record_finish(
                     ordinal, replica, len(answer) // 4, now, self._reports_first_tokens
                 )
-                self._first.pop(ordinal, None)
                 if per_token is not None:
                     self._tpot.append(per_token / 1e9)
+                self._look_at(replica, ordinal, answer)
             loadgen_ids = ledger.loadgen_ids(events.finished_ids)
             self._send(self._router.release(replica, events.finished_ids))
         self._reporter.complete_samples(loadgen_ids, events.finished_tokens)
+
+    def _look_at(self, replica: int, ordinal: int, answer: bytes) -> None:
+        sample = self._ledger.sample(ordinal)
+        fault = self.answers.add(
+            replica,
+            answer,
+            self._min_tokens[sample],
+            self._max_tokens[sample],
+            self._first.pop(ordinal, None),
+        )
+        if fault and not self._lost:
+            self._lost = f"replica {replica}, sample {sample}: {fault}"
 
     def _fail(self, replica: int, events: Events) -> None:
         with self._lock:

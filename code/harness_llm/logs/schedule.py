@@ -48,3 +48,30 @@ def arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int6
     arrivals = np.zeros(count, np.int64)
     np.cumsum((gaps * NANOSECONDS_PER_SECOND).astype(np.int64), out=arrivals[1:])
     return arrivals
+
+
+def server_query_count(
+    seed: int, target_qps: float, *, min_queries: int, min_duration_ns: int, whole_sets_of: int | None
+) -> int:
+    """How many queries LoadGen makes for a Server performance test, before it issues the first.
+
+    It makes them until both minima are met by the schedule; with `sample_concatenate_permutation` whole sets
+    of samples (mlcommons/inference @b66003e1 loadgen/loadgen.cc lines 297-413). It issues no more than these.
+
+    Args:
+        seed: `schedule_rng_seed`.
+        target_qps: `server_target_qps`.
+        min_queries: `min_query_count`.
+        min_duration_ns: `min_duration_ms`, ns.
+        whole_sets_of: Samples that are loaded, where queries come in whole sets of them; else None.
+    """
+    block = whole_sets_of or 1
+    likely = max(min_queries, min_duration_ns / NANOSECONDS_PER_SECOND * target_qps)
+    guess = math.ceil(likely + 6 * math.sqrt(likely) + block + 1)
+    while True:
+        arrivals = arrivals_ns(seed, target_qps, guess)
+        if arrivals[-1] >= min_duration_ns:
+            last = int(np.searchsorted(arrivals, min_duration_ns, "left"))
+            by_duration = last + 1 if min_duration_ns else 0
+            return math.ceil(max(min_queries, by_duration) / block) * block
+        guess *= 2

@@ -44,7 +44,8 @@ def admit(
 
     Raises:
         ConfigError: The benchmark does not fit the round, the division or `maps_to`.
-        FolderError: Closed was asked for, and the run is simulated, unofficial, invalid or incomplete.
+        FolderError: A figure is not that of what happened. Or closed was asked for, and the run is
+            simulated, unofficial, invalid or incomplete.
     """
     official = rules.lookup(benchmark, round_name)
     _check_rename(run.record.benchmark, benchmark)
@@ -54,6 +55,7 @@ def admit(
         raise ConfigError(f"division {division!r} is not known", "Give closed or open.")
     if maps_to is not None:
         _check_mapping(run, benchmark, round_name, maps_to)
+    _check_measured(run)
     data = run.record.dataset
     other_data = official is not None and not official.can_be_data_set(data.name, data.samples)
     marks = Marks(
@@ -74,6 +76,17 @@ def admit(
     if official is not None and division == "closed":
         warnings += _missing_scenarios(run, official)
     return Admission(benchmark, round_name, division, official, maps_to, marks, tuple(warnings))
+
+
+def _check_measured(run: FinishedRun) -> None:
+    """Refuse what LoadGen measured wrongly: in a tree, which has no events, nobody would see it."""
+    for folder in run.scenarios:
+        for test, verdict in folder.verdicts.items():
+            if verdict.mismeasured:
+                raise FolderError(
+                    f"{folder.path / test}: {'; '.join(verdict.mismeasured)}",
+                    "No division takes figures that were not measured; run the test again.",
+                )
 
 
 def _check_rename(ran: str, benchmark: str) -> None:
@@ -165,11 +178,7 @@ def _check_mapping(run: FinishedRun, benchmark: str, round_name: str, maps_to: s
 def _flaws(folder: FinishedScenario, round_name: str) -> list[str]:
     """What makes a result no valid one of a round."""
     detail, accuracy = folder.detail, folder.accuracy
-    found = [f"{detail.path.name}: {problem}" for problem in detail.problems[:1]]
-    if detail.is_valid is not True:
-        found.append(f"LoadGen's verdict is {'INVALID' if detail.is_valid is False else 'missing'}")
-    if detail.error_lines:
-        found.append(f"LoadGen logged {detail.error_lines} errors, the first: {detail.errors[0].text}")
+    found = [f"{test}: {why}" for test, verdict in folder.verdicts.items() for why in verdict.reasons]
     seeds = rules.round_seeds(round_name).as_settings()
     wrong = [name for name, seed in seeds.items() if detail.integer(f"effective_{name}") != seed]
     if wrong:

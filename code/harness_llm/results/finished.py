@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness_llm.results.paths import (
 )
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, EngineRecord, RunRecord, TestRecord
+from harness_llm.results.verdict import TestVerdict, judge
 
 _REMEDY = "A result needs a complete performance and accuracy test of each scenario."
 
@@ -42,6 +44,7 @@ class FinishedScenario:
         engine_kind: Its kind of engine.
         accuracy: The scored accuracy test; None only for a simulated run, whose answers cannot be scored.
         compliance: Names of the compliance tests that were run and are complete.
+        verdicts: By the name of each test, `performance`, `accuracy` or `TEST06`.
     """
 
     path: Path
@@ -52,6 +55,7 @@ class FinishedScenario:
     engine_kind: type[EngineKind]
     accuracy: AccuracyRecord | None
     compliance: tuple[str, ...]
+    verdicts: Mapping[str, TestVerdict]
 
     @cached_property
     def detail(self) -> DetailLog:
@@ -102,8 +106,8 @@ def _scenario(run: Path, scenario: Scenario, is_simulated: bool) -> FinishedScen
     folder = run / scenario
     tests = {mode: _complete_test(folder / mode.folder) for mode in Mode}
     compliance = [path.name for path in sorted(folder.iterdir()) if path.name in rules.table().tests]
-    for test in compliance:
-        _complete_test(folder / test)
+    records = {mode.folder: tests[mode] for mode in Mode}
+    records |= {test: _complete_test(folder / test) for test in compliance}
     scored = folder / Mode.ACCURACY.folder / ACCURACY_JSON
     is_unscored = is_simulated and not scored.exists()
     performance = tests[Mode.PERFORMANCE]
@@ -117,6 +121,7 @@ def _scenario(run: Path, scenario: Scenario, is_simulated: bool) -> FinishedScen
         engine_kind=_engine_kind(engine, is_simulated),
         accuracy=None if is_unscored else read_record(scored, AccuracyRecord, _REMEDY),
         compliance=tuple(compliance),
+        verdicts={test: judge(folder / test, found) for test, found in records.items()},
     )
 
 

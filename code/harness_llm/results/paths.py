@@ -6,6 +6,7 @@
       run.json                        what ran, where, from which commit, how far it came
       config/<Scenario>.yaml          the resolved configuration
       samples.npz, samples_<test>.npz the sample tables
+      replicas/<group>/preflight.npy  events of the samples that were asked before the first test
       replicas/<group>/<n>/           spec.json, facts.json, log.txt
       <Scenario>/<test>/              test.json, user.conf, audit.config, spec.json, LoadGen's logs,
                                       events.npy, loadgen.log, accuracy.txt and accuracy.json
@@ -26,6 +27,7 @@ FACTS_JSON = "facts.json"
 REPLICA_LOG = "log.txt"
 LOADGEN_LOG = "loadgen.log"
 EVENTS_NPY = "events.npy"
+PREFLIGHT_NPY = "preflight.npy"
 USER_CONF = "user.conf"
 AUDIT_CONF = "audit.config"
 ACCURACY_TXT = "accuracy.txt"

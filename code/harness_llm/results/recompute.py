@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness_llm.core import NANOSECONDS_PER_MS
 from harness_llm.logs.early_stopping import max_over_limit
 from harness_llm.logs.schedule import arrivals_ns
 
@@ -70,6 +71,24 @@ def _count(values: Integers, limit_ns: int) -> LimitCount:
     return LimitCount(int((values > limit_ns).sum()), max_over_limit(len(values)), percentile(values, 0.99))
 
 
+def beyond_doubt_ns(limit_ns: int) -> int:
+    """Above this a latency is over its limit by LoadGen's clock, too, ns.
+
+    LoadGen notes a token a little later than the harness does, by what the harness does in between.
+    """
+    return limit_ns + limit_ns // 50 + 2 * NANOSECONDS_PER_MS
+
+
+def start_ns(events: npt.NDArray[Any], arrivals: Integers) -> int:
+    """Latest time at which the test can have begun: no query was issued before it was due.
+
+    Args:
+        events: Rows of an event file.
+        arrivals: When each of them was due, ns after the start.
+    """
+    return int((events["issued_ns"] - arrivals).min())
+
+
 def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> ServerLatencies:
     """Latencies from the scheduled times, as LoadGen measures them.
 
@@ -82,9 +101,12 @@ def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> 
         target_qps: `effective_target_qps`.
     """
     arrivals = arrivals_ns(seed, target_qps, len(events))
-    start = int((events["issued_ns"] - arrivals).min())
-    due = arrivals + start
-    ttft = events["first_token_ns"] - due
-    latency = events["finished_ns"] - due
-    steps = np.maximum(events["tokens"] - 1, 1)
-    return ServerLatencies(ttft, (latency - ttft) // steps, latency)
+    due = arrivals + start_ns(events, arrivals)
+    return ServerLatencies(events["first_token_ns"] - due, tpot_ns(events), events["finished_ns"] - due)
+
+
+def tpot_ns(events: npt.NDArray[Any]) -> Integers:
+    """Time for each token after the first, mean of a sample, ns."""
+    spent: Integers = events["finished_ns"] - events["first_token_ns"]
+    steps: Integers = np.maximum(events["tokens"] - 1, 1)
+    return spent // steps

@@ -65,6 +65,24 @@ class DatasetRecord(Record, frozen=True, kw_only=True):
         return cls(name="unknown", samples=-1, digest="unknown")
 
 
+class PreflightRecord(Record, frozen=True, kw_only=True):
+    """What was asked of the replicas of one group before the first test on them.
+
+    Attributes:
+        replicas: How many replicas were asked.
+        samples: The samples that each was asked, by their indices.
+        tokens: Tokens of all answers.
+        seconds: How long it took.
+        differ_in_a_batch: By replica, samples with another answer in a batch than alone.
+    """
+
+    replicas: int
+    samples: tuple[int, ...]
+    tokens: int
+    seconds: float
+    differ_in_a_batch: tuple[int, ...]
+
+
 class RunRecord(Record, frozen=True, kw_only=True):
     """run.json.
 
@@ -89,6 +107,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
         tests: Names of the tests, e.g. `Offline/performance`.
         fingerprint: Equal for runs that may continue one another.
         losses: Child processes that were lost and that the run went on without, replicas among them.
+        preflights: By group of replicas, what was asked of it before its first test, when it was loaded last.
     """
 
     format: int = FORMAT
@@ -111,6 +130,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     tests: tuple[str, ...]
     fingerprint: str = ""
     losses: tuple[LossRecord, ...] = ()
+    preflights: dict[str, PreflightRecord] = {}
 
     @classmethod
     def blank(cls) -> Self:
@@ -192,6 +212,24 @@ class LossRecord(Record, frozen=True, kw_only=True):
         return cls(name="unknown", kind="unknown", reason="unknown")
 
 
+class AnswerRecord(Record, frozen=True, kw_only=True):
+    """What was seen of one replica's answers in one test.
+
+    Attributes:
+        answers: How many.
+        one_token_id: Those that are one token id again and again.
+        other_first_token: Those that begin with another token than was reported first.
+        odd_length: Those that are no whole tokens.
+        are_alike: Whether all are the same.
+    """
+
+    answers: int
+    one_token_id: int
+    other_first_token: int
+    odd_length: int
+    are_alike: bool
+
+
 class LoadgenReport(Record, frozen=True, kw_only=True):
     """What a loadgen process says of a test that LoadGen ended; None before that.
 
@@ -203,6 +241,8 @@ class LoadgenReport(Record, frozen=True, kw_only=True):
         loadgen_version: LoadGen's version.
         peak_rss_bytes: Most memory that the process held; None also where the kernel does not say.
         survived: Replicas that were lost meanwhile, their samples redispatched.
+        clock_steps_s: Steps of the system clock meanwhile, seconds; negative where it went back.
+        answers: What was seen of the answers, by replica; empty in records of earlier versions.
     """
 
     seconds: float | None = None
@@ -227,6 +267,9 @@ class LoadgenReport(Record, frozen=True, kw_only=True):
             + (f", {changed} of them with another first token than was reported" if changed else "")
             + f" ({lost})"
         )
+
+    clock_steps_s: tuple[float, ...] = ()
+    answers: tuple[AnswerRecord, ...] = ()
 
 
 class TestRecord(LoadgenReport, frozen=True, kw_only=True):

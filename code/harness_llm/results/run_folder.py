@@ -19,6 +19,7 @@ from harness_llm.results.records import (
     DatasetRecord,
     LoadgenReport,
     LossRecord,
+    PreflightRecord,
     RunRecord,
     State,
     TestRecord,
@@ -51,10 +52,20 @@ class RunFolder(HeldFolder):
         if earlier is not None:
             resumed = (*earlier.resumed_utc, utc_now())
             record = replace(
-                record, started_utc=earlier.started_utc, resumed_utc=resumed, losses=earlier.losses
+                record,
+                started_utc=earlier.started_utc,
+                resumed_utc=resumed,
+                losses=earlier.losses,
+                preflights=earlier.preflights,
             )
         self._begun = record
         write_record(self.record_path, record)
+
+    def preflighted(self, group: str, found: PreflightRecord) -> None:
+        """Record what was asked of a group of replicas before the first test on them."""
+        assert self._begun is not None
+        self._begun = replace(self._begun, preflights={**self._begun.preflights, group: found})
+        write_record(self.record_path, self._begun)
 
     def finish(self, state: State, reason: str = "") -> None:
         """Record how the run ended; nothing where it was never begun."""

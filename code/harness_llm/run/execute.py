@@ -28,6 +28,8 @@ from harness_llm.views.live import View
 def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> None:
     """Measure into a run folder, and score or verify each test that LoadGen ended.
 
+    A run that cannot be VALID any more is given up; run.json and the test's test.json say why.
+
     Args:
         prepared: From `prepare`.
         output: The run folder; new, or with `resume` one of the same run that did not finish.
@@ -64,7 +66,7 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
             harness = prepared.configs[0].harness_config
             with Watch(view, interface=harness.interface, port=harness.port) as watch:
                 try:
-                    measure_groups(watch, folder, prepared.groups, follow_up)
+                    given_up = measure_groups(watch, folder, prepared.groups, follow_up)
                 finally:
                     losses = watch.children.losses
                     folder.lost(LossRecord(name=it.name, kind=it.kind, reason=it.reason) for it in losses)
@@ -82,7 +84,7 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
         except BaseException:
             folder.finish("interrupted", "stopped from outside")
             raise
-        folder.finish("complete")
+        folder.finish("abandoned" if given_up else "complete", given_up)
 
 
 def _finish_broken(folder: RunFolder, reason: str) -> None:

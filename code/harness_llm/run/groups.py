@@ -54,12 +54,13 @@ def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
         ),
         start_timeout_s=max(harness.engine_start_timeout_s for harness in harnesses),
         silence_timeout_s=max(harness.silence_timeout_s for harness in harnesses),
+        end_tokens=first.end_tokens,
     )
 
 
 def measure_groups(
     watch: Watch, folder: RunFolder, groups: Sequence[TestGroup], after_test: Callable[[Path], None]
-) -> None:
+) -> str:
     """Run every test that is not complete yet, and follow up on each that was not followed up.
 
     Args:
@@ -69,24 +70,34 @@ def measure_groups(
         after_test: Called once with the folder of each test that LoadGen ended by itself, on a thread of
             its own, so that the children are watched meanwhile.
 
+    Returns:
+        Why the run was given up before its last test; empty if it was not.
+
     Raises:
         RunBroken: A child died, fell silent or gave up; the test says so in its test.json.
     """
     for group in groups:
         with ExitStack() as loaded:
-            fleet = watch.fleet(group.fleet, folder.group(group.fleet.name))
+            samples = folder.path / group.tests[0].samples
+            fleet = watch.fleet(group.fleet, folder.group(group.fleet.name), samples)
             if not all(folder.test(test.name).is_complete for test in group.tests):
                 loaded.enter_context(fleet)
+                assert fleet.preflight is not None
+                folder.preflighted(group.fleet.name, fleet.preflight)
             for test in group.tests:
                 files = folder.test(test.name)
                 if not files.is_complete:
-                    fleet.measure(test.with_samples(folder.path / test.samples), files.path)
+                    asked = test.with_samples(folder.path / test.samples)
+                    result = fleet.measure(asked, files.path, lambda progress: progress.lost)
+                    if result.state == "abandoned":
+                        return f"{test.name}: {result.reason}"
                 if test is group.tests[-1]:  # what follows needs no engine, and must not fail with one
                     loaded.close()
                 if not files.is_followed_up:
                     stage = f"{test.name}: {describe_follow_up(test)}"
                     watch.beside(lambda path=files.path: after_test(path), stage)  # type: ignore[misc]
                     files.followed_up()
+    return ""
 
 
 def describe_follow_up(test: LoadgenTest) -> str:

@@ -59,6 +59,7 @@ def plan_test(
         silence_timeout_s=harness.silence_timeout_s,
         stall_timeout_s=harness.stall_timeout_s,
         on_replica_failure=harness.on_replica_failure or ("redispatch" if test == "accuracy" else "fail"),
+        early_end=harness.early_end,
     )
     if test == "accuracy":
         asked = samples if official is None else min(samples, official.samples.accuracy)

@@ -34,6 +34,7 @@ _NOT_MEASURED = {
     "on_replica_failure",
     "interface",
     "port",
+    "early_end",
 }
 
 

@@ -188,7 +188,7 @@ def _verify(test: _FinishedTest, audit_test: AuditTest) -> ScoreResult:
             why = _MADE_UP
         else:
             value = _audit_score(test, audit_test.metric)
-    evidence = Evidence(test.log, test.record.scenario, _end_tokens(test.config), value, why)
+    evidence = Evidence(test.log, test.record.scenario, test.config.end_tokens, value, why)
     found = audit_test.verify(evidence)
     found.write(test.folder)
     TestFolder(test.folder).verified(found.verdict)
@@ -202,10 +202,3 @@ def _audit_score(test: _FinishedTest, name: str) -> float | None:
     metric.check(table)
     answers = every_answer(test.log, len(table))
     return metric.score(answers, table, Tokenizer(test.config.model_path)).values.get(name)
-
-
-def _end_tokens(config: RunConfig) -> frozenset[int]:
-    """End-of-sequence tokens: the engine's own, else those of the checkpoint."""
-    if config.engine.end_tokens is not None:
-        return config.engine.end_tokens
-    return frozenset() if config.checkpoint is None else config.checkpoint.end_tokens

@@ -42,6 +42,7 @@ class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stall_timeout_s: A replica that has work and generates nothing for longer is lost, and a test in which
             nothing is asked, begun or answered for longer is ended, seconds; None: derived (fleet/pace.py).
         on_replica_failure: Whether the loss of a replica ends the test, or its samples go to the others.
+        early_end: Whether its process says, as soon as it knows, that the test cannot be VALID any more.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     silence_timeout_s: float = 8.0
     stall_timeout_s: float | None = None
     on_replica_failure: Literal["fail", "redispatch"] = "fail"
+    early_end: bool = False
 
     def with_samples(self, file: Path) -> LoadgenTest:
         """The same test on the samples in `file`."""

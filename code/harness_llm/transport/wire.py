@@ -143,6 +143,7 @@ class Progress(_Message, frozen=True):
         tokens: Output tokens complete.
         ttft: float32 seconds from issue to first token, packed.
         tpot: float32 seconds for each further token, packed.
+        lost: Why the test cannot be VALID any more; empty while it can.
     """
 
     issued: int
@@ -150,6 +151,7 @@ class Progress(_Message, frozen=True):
     tokens: int
     ttft: bytes
     tpot: bytes
+    lost: str = ""
 
 
 class ReplicaFailed(_Message, frozen=True):

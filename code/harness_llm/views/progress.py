@@ -57,6 +57,7 @@ class TestProgress:
         tpot: Times for each further token, seconds.
         started: When it began, monotonic seconds.
         last_change: When anything last happened, monotonic seconds.
+        lost: Why it cannot be VALID any more; empty while it can.
     """
 
     __test__ = False  # no pytest class
@@ -70,6 +71,7 @@ class TestProgress:
     tpot: Percentiles = field(default_factory=Percentiles)
     started: float = field(default_factory=time.monotonic)
     last_change: float = field(default_factory=time.monotonic)
+    lost: str = ""
 
     def update(self, message: Progress) -> bool:
         """Take in what the loadgen process says; whether anything happened since it last spoke."""
@@ -79,6 +81,7 @@ class TestProgress:
         self.issued, self.done, self.tokens = message.issued, message.done, message.tokens
         self.ttft.extend(message.ttft)
         self.tpot.extend(message.tpot)
+        self.lost = self.lost or message.lost
         return is_news
 
     @property

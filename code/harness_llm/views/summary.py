@@ -11,14 +11,14 @@ from rich.table import Table
 from harness_llm.core import NANOSECONDS_PER_MS, EventStatus
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.source import DETAIL_LOG, SUMMARY_LOG
-from harness_llm.logs.summary import SummaryLog
+from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.events import sound_events
 from harness_llm.results.held import is_in_use
 from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, Verdict
 from harness_llm.results.run_folder import TestFolder
+from harness_llm.results.verdict import judge
 from harness_llm.terminal import shown
 
 
@@ -164,8 +164,10 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
             notes.append(f"{test}: {record.survival}")
         if record.state != "complete":
             reasons.append(f"{test}: {record.state} {record.reason}".strip())
-        elif test == "performance":
-            found |= _performance(folder.path, record, reasons)
+            continue
+        reasons += [f"{test}: {reason}" for reason in judge(folder.path, record).reasons]
+        if test == "performance":
+            found |= _performance(folder.path, record)
         elif test == "accuracy":
             found |= _accuracy_test(folder.path, reasons)
         else:
@@ -173,14 +175,8 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
     return ScenarioSummary(scenario=scenario, reasons=tuple(reasons), notes=tuple(notes), **found)
 
 
-def _performance(folder: Path, record: TestRecord, reasons: list[str]) -> dict[str, Any]:
+def _performance(folder: Path, record: TestRecord) -> dict[str, Any]:
     log = DetailLog.read(folder / DETAIL_LOG)
-    reasons += [f"performance: {problem.reason}" for problem in log.problems]
-    if log.is_valid is not True:
-        told = SummaryLog.read(folder / SUMMARY_LOG).reasons
-        reasons.append("LoadGen says INVALID: " + ("; ".join(told) or "no reason given"))
-    if log.error_lines:
-        reasons.append(f"performance: {log.error_lines} LoadGen errors, first: {log.errors[0].text}")
     is_timed = record.scenario.is_timed_per_token
     return {
         "samples": record.samples,
@@ -210,9 +206,6 @@ def _rate_of_events(path: Path, log: DetailLog) -> float | None:
 
 
 def _accuracy_test(folder: Path, reasons: list[str]) -> dict[str, Any]:
-    log = DetailLog.read(folder / DETAIL_LOG)
-    if log.error_lines:
-        reasons.append(f"accuracy: {log.error_lines} LoadGen errors, first: {log.errors[0].text}")
     if not (folder / ACCURACY_JSON).exists():
         return {}
     scored = read_record(folder / ACCURACY_JSON, AccuracyRecord)

@@ -16,6 +16,7 @@ from harness_llm.config.load import load_config
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import FolderError, HarnessError, HostError, LoadgenLost, ReplicaLost
 from harness_llm.fleet.watch import Watch
+from harness_llm.results.finished import FinishedRun
 from harness_llm.results.paths import RUN_JSON
 from harness_llm.results.reading import read_record, write_record
 from harness_llm.results.records import RunRecord
@@ -39,8 +40,9 @@ class _FakeMeasuring:
     """Stands in for `measure_groups`."""
 
     error: BaseException | None = None
+    given_up = ""
 
-    def __call__(self, watch: Watch, folder: Any, groups: Sequence[TestGroup], after_test: Any) -> None:
+    def __call__(self, watch: Watch, folder: Any, groups: Sequence[TestGroup], after_test: Any) -> str:
         assert isinstance(watch, Watch)
         if self.error is not None:
             raise self.error
@@ -48,6 +50,7 @@ class _FakeMeasuring:
             for test in group.tests:
                 begin_test(folder.test(test.name))
                 after_test(folder.test(test.name).path)
+        return self.given_up
 
 
 @pytest.fixture
@@ -86,6 +89,19 @@ def test_a_run_that_ends_is_complete_and_closed(setup: Setup, measuring: _FakeMe
         with pytest.raises(FolderError, match="finished run"):
             _execute(prepared, output, resume=resume)
     assert find_unfinished(prepared, setup.folder) is None
+
+
+def test_a_run_that_is_given_up_is_not_complete_and_can_go_on(
+    setup: Setup, measuring: _FakeMeasuring
+) -> None:
+    output, prepared = setup.folder / "run", setup.prepared()
+    measuring.given_up = "Server/performance: 8 of 7"
+    _execute(prepared, output)
+    record = read_run(output)
+    assert (record.state, record.reason) == ("abandoned", "Server/performance: 8 of 7")
+    with pytest.raises(FolderError, match="abandoned"):
+        FinishedRun.read(output)
+    assert find_unfinished(prepared, setup.folder) == output
 
 
 @pytest.mark.parametrize(

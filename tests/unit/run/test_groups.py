@@ -16,15 +16,20 @@ from own_benchmark import CONF, Setup
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError
-from harness_llm.results.records import RunRecord
+from harness_llm.results.records import PreflightRecord, RunRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups
 from harness_llm.run.prepare import prepare
 from harness_llm.transport.spec import LoadgenTest
+from harness_llm.transport.wire import Progress
+from harness_llm.views.progress import TestProgress
 
 
 class _Fleet:
-    """Measures at once."""
+    """Measures at once, or gives the test up that is called `lost`."""
+
+    lost = ""
+    preflight = PreflightRecord(replicas=1, samples=(0,), tokens=2, seconds=0.1, differ_in_a_batch=(0,))
 
     def __init__(self, done: list[str], name: str) -> None:
         self._done, self._name = done, name
@@ -36,12 +41,20 @@ class _Fleet:
     def __exit__(self, *_: object) -> None:
         self._done.append(f"unload {self._name}")
 
-    def measure(self, test: LoadgenTest, folder: Path) -> None:
+    def measure(
+        self, test: LoadgenTest, folder: Path, give_up: Callable[[TestProgress], str]
+    ) -> SimpleNamespace:
+        progress = TestProgress(test)
+        progress.update(Progress(0, 0, 0, b"", b"", "8 of 7" if test.name == self.lost else ""))
         self._done.append(f"{test.name} on {Path(test.samples).name}")
         assert Path(test.samples).is_absolute()
         files = RunFolder(folder.parents[1]).test(test.name)
         begin_test(files)
+        if reason := give_up(progress):
+            files.abandoned(reason)
+            return SimpleNamespace(state="abandoned", reason=reason)
         files.complete({})
+        return SimpleNamespace(state="complete")
 
 
 class _Watch:
@@ -49,7 +62,8 @@ class _Watch:
         self.done: list[str] = []
         self.folders: set[Path] = set()
 
-    def fleet(self, plan: Any, folder: Path) -> _Fleet:
+    def fleet(self, plan: Any, folder: Path, samples: Path) -> _Fleet:
+        assert samples.name == "samples.npz"
         self.folders.add(folder)
         return _Fleet(self.done, plan.name)
 
@@ -63,6 +77,10 @@ def _measure(folder: Path, groups: tuple[TestGroup, ...], after: Callable[[Path]
     with RunFolder(folder) as run:
         run.begin(RunRecord.blank())
         measure_groups(watch, run, groups, after)
+        record = run.record()
+        assert record is not None
+        loaded = {line[5:] for line in watch.done if line.startswith("load ")}
+        assert loaded <= set(record.preflights)
     assert watch.folders == {folder / "replicas" / group.fleet.name for group in groups}
     return list(watch.done)
 
@@ -165,3 +183,15 @@ def test_a_disk_must_hold_all_results(
         check_disk(tmp_path, 2, 10**6, 10**9)
     assert str(tmp_path) in caught.value.message
     assert "--output" in caught.value.remedy
+
+
+def test_a_test_that_is_given_up_ends_the_run(
+    tmp_path: Path, groups: tuple[TestGroup, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Fleet, "lost", "Offline/performance")
+    watch: Any = _Watch()
+    with RunFolder(tmp_path / "run") as run:
+        run.begin(RunRecord.blank())
+        reason = measure_groups(watch, run, groups, lambda _: None)
+    assert reason == "Offline/performance: 8 of 7"
+    assert watch.done == ["load Offline", "Offline/performance on samples.npz", "unload Offline"]

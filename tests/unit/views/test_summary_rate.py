@@ -86,7 +86,9 @@ def test_loadgens_samples_are_still_held_against_the_events(run: Path) -> None:
     rows = events(place)
     rows["issued_ns"] -= 10_000_000_000
     np.save(place / "events.npy", rows)
-    assert {check.name for check in check_run(run).failures} == {"events.tokens"}
+    assert {check.name for check in check_run(run).failures} == {"events.tokens", "test.verdict"}
+    (reason,) = row(run).reasons
+    assert "0.500 s and 128.0 samples/s, the harness 10.5" in reason
 
 
 def test_a_run_without_either_rate_fails(run: Path) -> None:
