@@ -12,6 +12,7 @@ PROMISED = {
     "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--json"},
     "score": {"--test", "--from", "--json"},
     "show": {"--json"},
+    "report": {"--output", "-o", "--charts", "--json"},
     "check": {"--round", "--division", "--failures", "--all", "--json"},
     "package": {
         "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",

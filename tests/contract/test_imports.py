@@ -27,7 +27,7 @@ LAYERS = (
     {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},
     {"check", "fleet", "quantize"},
-    {"package"},
+    {"package", "report"},
     {"run"},
     {"cli", "testing"},
     {"__main__"},

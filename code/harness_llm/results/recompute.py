@@ -70,6 +70,12 @@ def _count(values: Integers, limit_ns: int) -> LimitCount:
     return LimitCount(int((values > limit_ns).sum()), max_over_limit(len(values)), percentile(values, 0.99))
 
 
+def due_ns(events: npt.NDArray[Any], seed: int, target_qps: float) -> Integers:
+    """When each query of a Server run was due, on the events' clock; see `server_latencies`."""
+    arrivals = arrivals_ns(seed, target_qps, len(events))
+    return arrivals + int((events["issued_ns"] - arrivals).min())
+
+
 def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> ServerLatencies:
     """Latencies from the scheduled times, as LoadGen measures them.
 
@@ -81,9 +87,7 @@ def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> 
         seed: `effective_schedule_rng_seed`.
         target_qps: `effective_target_qps`.
     """
-    arrivals = arrivals_ns(seed, target_qps, len(events))
-    start = int((events["issued_ns"] - arrivals).min())
-    due = arrivals + start
+    due = due_ns(events, seed, target_qps)
     ttft = events["first_token_ns"] - due
     latency = events["finished_ns"] - due
     steps = np.maximum(events["tokens"] - 1, 1)
