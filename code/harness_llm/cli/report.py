@@ -12,11 +12,17 @@ from harness_llm.cli.output import print_json, print_text
 
 
 def report_verb(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, as `run` printed them.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("report.html"),
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, as `run` printed them.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
+        "report.html"
+    ),
     charts: Annotated[
         Path | None,
-        typer.Option(help="Folder for each chart as PNG and SVG; without it there are none.", show_default=False),
+        typer.Option(
+            help="Folder for each chart as PNG and SVG; without it there are none.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -31,6 +31,7 @@ _REPLICA_BINS = 150
 _TAIL_POINTS = 300
 _CELLS = (60, 30)  # of a histogram in two dimensions
 _BARS = 50
+_LEAST_SPREAD = 2  # tokens between the shortest and the longest answer, for a chart by their lengths
 _MEAN_S = 10.0
 _WIDE = 8.0  # times the median: a latency that reaches so far gets a logarithmic axis
 
@@ -41,7 +42,11 @@ def charts(measured: Measured) -> dict[str, Spec]:
     found = {"time": _time(measured)}
     if measured.is_timed:
         ttft, tpot = samples.ttft_ms, samples.tpot_ms
-        by_arrival, by_prompt, by_answer = "TTFT, ms, by arrival", "TTFT, ms, by prompt", "TPOT, ms, by answer"
+        by_arrival, by_prompt, by_answer = (
+            "TTFT, ms, by arrival",
+            "TTFT, ms, by prompt",
+            "TPOT, ms, by answer",
+        )
         found["ttft_distribution"] = _tail("TTFT", ttft, limits.get("TTFT"))
         found["tpot_distribution"] = _tail("TPOT", tpot, limits.get("TPOT"))
         found["ttft_by_arrival"] = _cells(by_arrival, samples.arrival_s, "time, s", ttft, limits.get("TTFT"))
@@ -51,6 +56,8 @@ def charts(measured: Measured) -> dict[str, Spec]:
         by_order, by_answer = "Answered after, s, by order of issue", "Answered after, s, by answer"
         found["finish_by_order"] = _cells(by_order, samples.query, "number of the query", samples.finished_s)
         found["finish_by_answer"] = _cells(by_answer, samples.tokens, "tokens", samples.finished_s)
+    if np.ptp(samples.tokens[samples.is_finished]) < _LEAST_SPREAD:
+        found = {name: made for name, made in found.items() if not name.endswith("_by_answer")}
     found["lengths"] = _lengths(measured)
     if len(measured.replicas) > 1:
         found["replicas"] = _replicas(measured)
@@ -87,7 +94,7 @@ def _rate(measured: Measured, x: Spec) -> Spec:
     layers = [
         layer(fine, x=x, y=axis_y("rate"), tooltip=told),
         layer({"type": "line", "color": BLUE, "strokeWidth": 2}, x=x, y=axis_y("mean")),
-        stall_bars(measured.stalls, x),
+        *stall_bars(measured.stalls, x),
     ]
     note = f"grey: per {curve.edges_s[1]:.3g} s; blue: mean over {_MEAN_S:g} s"
     return chart("Tokens/s (drag to choose a stretch)", 110, layers, note=note, values=values)
@@ -103,7 +110,7 @@ def _queue(measured: Measured, x: Spec) -> Spec:
     layers = [
         layer(waiting, x=x, y=axis_y("running"), y2=field("unfinished"), tooltip=told),
         layer(busy, x=x, y=axis_y("running"), tooltip=told),
-        stall_bars(measured.stalls, x),
+        *stall_bars(measured.stalls, x),
     ]
     note = "blue: generating; orange: waiting" + ("" if measured.is_timed else "; estimated from the ends")
     values = rows(t=middles, unfinished=open_, running=running)
@@ -121,7 +128,7 @@ def _band(measured: Measured, name: str, latencies: Floats, x: Spec) -> Spec:
         layer(bars, x=x, y=axis_y("low", **scale), y2=field("high"), tooltip=told),
         layer({"type": "line", "color": BLUE, "strokeWidth": 1.5}, x=x, y=axis_y("median", **scale)),
         layer(dots, x=x, y=axis_y("high", **scale), tooltip=told),
-        stall_bars(measured.stalls, x),
+        *stall_bars(measured.stalls, x),
     ]
     note = "line: median; bars: least to most; dots: most"
     if limit is not None:
@@ -156,10 +163,15 @@ def _tail(name: str, latencies: Floats, limit: float | None) -> Spec:
     x = axis_x("latency", f"{name}, ms", **_scale(latencies, limit))
     y = axis_y("share", "~%", type="log", nice=False)
     line = {"type": "line", "interpolate": "step-after", "color": BLUE, "strokeWidth": 2}
-    told = [*tips(latency="ms"), {"field": "share", "type": "quantitative", "format": ".3~%", "title": "share"}]
+    told = [
+        *tips(latency="ms"),
+        {"field": "share", "type": "quantitative", "format": ".3~%", "title": "share"},
+    ]
     layers = [
         layer({"type": "rule", "color": GREY, "strokeDash": [2, 2]}, [{"share": 0.01}], y=y),
-        layer(line, rows(latency=ordered[count - ranks], share=ranks / max(1, count)), x=x, y=y, tooltip=told),
+        layer(
+            line, rows(latency=ordered[count - ranks], share=ranks / max(1, count)), x=x, y=y, tooltip=told
+        ),
     ]
     note = "grey: 1 %, where p99 is read"
     if limit is not None:
@@ -168,9 +180,7 @@ def _tail(name: str, latencies: Floats, limit: float | None) -> Spec:
     return chart(f"Share of samples with a longer {name}", 170, layers, note=note)
 
 
-def _cells(
-    title: str, x: Floats | Integers, x_title: str, y: Floats, limit: float | None = None
-) -> Spec:
+def _cells(title: str, x: Floats | Integers, x_title: str, y: Floats, limit: float | None = None) -> Spec:
     """A histogram in two dimensions."""
     known = np.isfinite(y) & (y > 0)
     x, y = np.asarray(x, np.float64)[known], y[known]
@@ -187,7 +197,13 @@ def _cells(
         "field": "samples",
         "type": "quantitative",
         "scale": {"type": "log", "range": ["#c6dbef", "#08306b"]},
-        "legend": {"title": "samples", "titleOrient": "left", "gradientLength": 100, "gradientThickness": 8, "tickCount": 3},
+        "legend": {
+            "title": "samples",
+            "titleOrient": "left",
+            "gradientLength": 100,
+            "gradientThickness": 8,
+            "tickCount": 3,
+        },
     }
     cells = layer(
         {"type": "rect"},
@@ -210,12 +226,13 @@ def _lengths(measured: Measured) -> Spec:
 
 
 def _bars(title: str, lengths: Integers, colour: str) -> Spec:
-    spread = int(np.ptp(lengths)) if len(lengths) else 0
-    counts, bounds = np.histogram(lengths, bins=min(_BARS, max(1, spread)))
+    low, high = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
+    width = max(1, -(-(high + 1 - low) // _BARS))
+    counts, bounds = np.histogram(lengths, np.arange(low, high + 1 + width, width))
     bars = layer(
         {"type": "rect", "color": colour},
         rows(low=bounds[:-1], high=bounds[1:], samples=counts, none=np.zeros(len(counts))),
-        x=axis_x("low", "tokens"), x2=field("high"), y=axis_y("samples"), y2=field("none"),
+        x=axis_x("low", "tokens", zero=False) | {"axis": {"grid": False, "tickMinStep": 1}}, x2=field("high"), y=axis_y("samples"), y2=field("none"),
         tooltip=tips(low="from", high="to", samples="samples"),
     )  # fmt: skip
     return chart(title, 80, [bars])

@@ -172,5 +172,15 @@ def _slowest(measured: Measured) -> list[dict[str, float]]:
         found = np.nanmax(np.where(np.isnan(shares), -np.inf, shares), axis=0)
     places = np.argsort(-found, kind="stable")[: min(_SLOWEST, int(np.isfinite(found).sum()))]
     chosen = samples[places].columns()
-    names = ("query", "sample", "replica", "arrival_s", "ttft_ms", "tpot_ms", "latency_ms", "prompt_tokens", "tokens")
+    names = (
+        "query",
+        "sample",
+        "replica",
+        "arrival_s",
+        "ttft_ms",
+        "tpot_ms",
+        "latency_ms",
+        "prompt_tokens",
+        "tokens",
+    )
     return [{name: chosen[name][place].item() for name in names} for place in range(len(places))]

@@ -86,7 +86,9 @@ def begins_s(rows: SampleRows, places: int | None) -> Floats:
         (those,) = np.nonzero(unknown & (rows.replica == replica))
         freed = np.sort(rows.finished_s[those])
         begins[those[:places]] = rows.issued_s[those[:places]]
-        begins[those[places:]] = np.maximum(freed[: max(0, len(those) - places)], rows.issued_s[those[places:]])
+        begins[those[places:]] = np.maximum(
+            freed[: max(0, len(those) - places)], rows.issued_s[those[places:]]
+        )
     return np.minimum(begins, np.where(unknown, rows.finished_s, np.inf))
 
 

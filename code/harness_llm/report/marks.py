@@ -44,9 +44,10 @@ def axis_x(field: str, title: str, **scale: Any) -> Spec:
     return {**_quantity(field, title, {"nice": False, **scale}), "axis": {"grid": False}}
 
 
-def axis_y(field: str, form: str = ",~g", **scale: Any) -> Spec:
+def axis_y(field: str, form: str | None = None, **scale: Any) -> Spec:
     """A vertical axis without a title, which the chart's own title says."""
-    axis = {"minExtent": _AXIS_PIXELS, "maxExtent": _AXIS_PIXELS, "tickCount": 4, "format": form}
+    axis: Spec = {"minExtent": _AXIS_PIXELS, "maxExtent": _AXIS_PIXELS, "tickCount": 4}
+    axis |= {} if form is None else {"format": form}
     return {**_quantity(field, None, scale), "axis": axis}
 
 
@@ -71,14 +72,17 @@ def limit_rule(value: float, **axis: Spec) -> Spec:
     return layer(mark, [{name: value}], **axis, tooltip=tips(**{name: "limit"}))
 
 
-def stall_bars(stalls: Sequence[Stall], x: Spec) -> Spec:
-    """Grey bars over the times in which replicas stood still."""
+def stall_bars(stalls: Sequence[Stall], x: Spec) -> list[Spec]:
+    """Grey bars over the times in which replicas stood still; no layer where they never did."""
     values = [{"t": stall.start_s, "until": stall.end_s, "seconds": stall.seconds} for stall in stalls]
     mark = {"type": "rect", "color": GREY, "opacity": 0.35}
-    return layer(mark, values, x=x, x2=field("until"), tooltip=tips(t="stood still from, s", seconds="for, s"))
+    told = tips(t="stood still from, s", seconds="for, s")
+    return [layer(mark, values, x=x, x2=field("until"), tooltip=told)] if values else []
 
 
-def chart(title: str, height: int, layers: Sequence[Spec], *, note: str = "", values: Rows | None = None) -> Spec:
+def chart(
+    title: str, height: int, layers: Sequence[Spec], *, note: str = "", values: Rows | None = None
+) -> Spec:
     """A chart of layers, with its title and a note on how to read it above its left edge."""
     heading = {"text": title, **({"subtitle": note} if note else {})}
     data = {} if values is None else {"data": {"values": values}}

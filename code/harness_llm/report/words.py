@@ -10,6 +10,9 @@ from harness_llm.report.phases import Phase, Stall
 
 _MUCH = 0.03  # of the tokens: a part that costs so much is worth a word on what to do
 _MOST_STALLS = 8
+_SETTLED_SHARE = 0.2  # of the arrivals' time, after which as many should be answered as come
+_KEEPS_UP = 0.95
+_LEAST_CAME = 100
 _TO_DO = {
     "ramp": "A longer test (min_duration) makes its share smaller.",
     "steady": "Look at the chart for where the rate fell.",
@@ -26,7 +29,26 @@ def clock(seconds: float) -> str:
 
 def findings(measured: Measured) -> list[str]:
     """What a reader should know of where the time went, most telling first."""
-    return [*_stalls(measured), *map(_episode, episodes(measured)), *_costs(measured.phases)]
+    return [
+        *_stalls(measured),
+        *_behind(measured),
+        *map(_episode, episodes(measured)),
+        *_costs(measured.phases),
+    ]
+
+
+def _behind(measured: Measured) -> Iterator[str]:
+    """Whether samples came faster than they were answered, once the first of them had been."""
+    last = float(measured.rows.arrival_s[-1])
+    since = last * _SETTLED_SHARE
+    came = int((measured.rows.arrival_s >= since).sum())
+    left = int(((measured.rows.finished_s >= since) & (measured.rows.finished_s <= last)).sum())
+    if measured.is_timed and came >= _LEAST_CAME and left < _KEEPS_UP * came:
+        seconds = last - since
+        yield (
+            f"The engine fell behind: from {clock(since)} to {clock(last)} {came / seconds:,.2f} samples/s came "
+            f"and {left / seconds:,.2f} were answered. Lower target_qps, or make the system faster."
+        )
 
 
 def _stalls(measured: Measured) -> Iterator[str]:
@@ -53,11 +75,15 @@ def _who(stall: Stall, measured: Measured) -> str:
 
 
 def _episode(episode: Episode) -> str:
-    counts = " and ".join(f"{count:,} over the limit of {name}" for name, count in episode.over.items() if count)
+    counts = " and ".join(
+        f"{count:,} over the limit of {name}" for name, count in episode.over.items() if count
+    )
     when = clock(episode.start_s)
     if episode.end_s - episode.start_s >= 1:
         when += f" to {clock(episode.end_s)}"
-    why = [f"replicas stood still for {sum(s.seconds for s in episode.stalls):.1f} s"] if episode.stalls else []
+    why = (
+        [f"replicas stood still for {sum(s.seconds for s in episode.stalls):.1f} s"] if episode.stalls else []
+    )
     if episode.is_busier:
         why.append(f"samples came {episode.arrivals:.1f} times as fast as over the whole test")
     if episode.is_fuller:
@@ -72,7 +98,7 @@ def _costs(parts: tuple[Phase, ...]) -> Iterator[str]:
     for part in parts:
         if part.cost >= _MUCH:
             yield (
-                f"The {part.name} part lost {part.cost:.1%} of the tokens that the usual rate would have "
+                f"The {part.name} part lost {part.cost * 100:.1f} % of the tokens that the usual rate would have "
                 f"made. {_TO_DO[part.name]}"
             )
 
@@ -81,4 +107,4 @@ def room(found: Room) -> str:
     """How a test stands against a limit."""
     if found.allowed < 0:
         return f"{found.over:,} over; too few samples to judge by"
-    return f"{found.over:,} of {found.allowed:,} allowed over"
+    return f"{found.over:,} over, {found.allowed:,} allowed"
