@@ -13,6 +13,8 @@ PROMISED = {
     "score": {"--test", "--from", "--json"},
     "show": {"--json"},
     "report": {"--output", "-o", "--charts", "--json"},
+    "compare": {"--pairs", "--paired", "--set", "--output", "--force", "--json"},
+    "export": {"--parquet", "--json"},
     "check": {"--round", "--division", "--failures", "--all", "--json"},
     "package": {
         "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",

@@ -26,7 +26,7 @@ LAYERS = (
     {"config"},
     {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "views"},
-    {"check", "fleet", "quantize"},
+    {"check", "compare", "fleet", "quantize"},
     {"package", "report"},
     {"run"},
     {"cli", "testing"},

@@ -12,6 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.table import Table
 
 EXIT_INVALID = 1
 EXIT_BROKEN = 3
@@ -27,6 +28,11 @@ def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document."""
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def print_table(table: Table) -> None:
+    """Write a table, as wide as the terminal."""
+    Console(highlight=False, width=_WIDTH if not sys.stdout.isatty() else None).print(table)
 
 
 def log_progress() -> None:
@@ -55,7 +61,7 @@ def show_run(folder: Path, *, as_json: bool = False) -> int:
     if as_json:
         print_json({**summary.to_json(), "run": str(folder)})
     else:
-        Console(highlight=False, width=_WIDTH if not sys.stdout.isatty() else None).print(summary.table())
+        print_table(summary.table())
         for reason in summary.reasons():
             print_text(f"  {reason}")
         print_text(f"run folder: {folder}")

@@ -24,7 +24,8 @@ from harness_llm.report.marks import (
     whole,
 )
 from harness_llm.report.measured import Measured
-from harness_llm.results.sample_rows import Floats, Integers
+from harness_llm.results.recompute import Integers
+from harness_llm.results.sample_rows import Floats
 
 _MOST_REPLICAS = 16  # with a panel of their own
 _REPLICA_BINS = 150
@@ -120,7 +121,7 @@ def _queue(measured: Measured, x: Spec) -> Spec:
 def _band(measured: Measured, name: str, latencies: Floats, x: Spec) -> Spec:
     found = band(measured.rows.arrival_s, latencies, measured.edges_s)
     limit = measured.limits_ms.get(name)
-    scale = {"type": "log", "nice": False} if _is_wide(latencies, limit) else {}
+    scale: Spec = {"type": "log", "nice": False} if _is_wide(latencies, limit) else {}
     told = tips(t="arrival, s", samples="samples", median="median, ms", p99="p99, ms", high="most, ms")
     bars = {"type": "rule", "color": BLUE, "opacity": 0.35, "strokeWidth": 1.5}
     dots = {"type": "point", "color": ORANGE, "filled": True, "size": 9, "opacity": 0.9}

@@ -1,4 +1,4 @@
-"""A test as curves over its time: tokens/s, samples in the engine and before it, latencies by time of arrival.
+"""A test as curves over its time: tokens/s, samples in flight, latencies by time of arrival.
 
 Everything is reduced to at most `MOST_BINS` points before it is drawn; each keeps its minimum and maximum, so
 that no single sample is lost.
@@ -89,7 +89,8 @@ def begins_s(rows: SampleRows, places: int | None) -> Floats:
         begins[those[places:]] = np.maximum(
             freed[: max(0, len(those) - places)], rows.issued_s[those[places:]]
         )
-    return np.minimum(begins, np.where(unknown, rows.finished_s, np.inf))
+    begun: Floats = np.minimum(begins, np.where(unknown, rows.finished_s, np.inf))
+    return begun
 
 
 def token_rate(rows: SampleRows, begins: Floats, edges_s: Floats) -> Curve:

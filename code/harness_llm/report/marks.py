@@ -1,14 +1,15 @@
-"""Pieces that charts are made of, as Vega-Lite has them: rows of data, axes, layers that look alike everywhere."""
+"""Pieces that charts are made of, as Vega-Lite has them: rows, axes, layers that look alike everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from harness_llm.report.phases import Stall
-from harness_llm.results.sample_rows import Floats, Integers
+from harness_llm.results.recompute import Integers
+from harness_llm.results.sample_rows import Floats
 
 WIDTH = 760
 """Of a chart that stands alone, pixels; on the page it is as wide as the page lets it be."""

@@ -15,8 +15,8 @@ from harness_llm.report import curves
 from harness_llm.report.curves import Curve
 from harness_llm.report.phases import Phase, Stall, phases, stalls
 from harness_llm.results.finished import engine_record
-from harness_llm.results.reading import read_record
 from harness_llm.results.paths import TEST_JSON
+from harness_llm.results.reading import read_record
 from harness_llm.results.records import EngineRecord, TestRecord
 from harness_llm.results.sample_rows import Floats, SampleRows, read_sample_rows
 

@@ -46,8 +46,8 @@ def _behind(measured: Measured) -> Iterator[str]:
     if measured.is_timed and came >= _LEAST_CAME and left < _KEEPS_UP * came:
         seconds = last - since
         yield (
-            f"The engine fell behind: from {clock(since)} to {clock(last)} {came / seconds:,.2f} samples/s came "
-            f"and {left / seconds:,.2f} were answered. Lower target_qps, or make the system faster."
+            f"The engine fell behind: from {clock(since)} to {clock(last)} {came / seconds:,.2f} samples/s "
+            f"came and {left / seconds:,.2f} were answered. Lower target_qps, or make the system faster."
         )
 
 
@@ -75,15 +75,13 @@ def _who(stall: Stall, measured: Measured) -> str:
 
 
 def _episode(episode: Episode) -> str:
-    counts = " and ".join(
-        f"{count:,} over the limit of {name}" for name, count in episode.over.items() if count
-    )
+    over = [f"{count:,} over the limit of {name}" for name, count in episode.over.items() if count]
+    counts = " and ".join(over)
     when = clock(episode.start_s)
     if episode.end_s - episode.start_s >= 1:
         when += f" to {clock(episode.end_s)}"
-    why = (
-        [f"replicas stood still for {sum(s.seconds for s in episode.stalls):.1f} s"] if episode.stalls else []
-    )
+    still = sum(stall.seconds for stall in episode.stalls)
+    why = [f"replicas stood still for {still:.1f} s"] if still else []
     if episode.is_busier:
         why.append(f"samples came {episode.arrivals:.1f} times as fast as over the whole test")
     if episode.is_fuller:
@@ -98,8 +96,8 @@ def _costs(parts: tuple[Phase, ...]) -> Iterator[str]:
     for part in parts:
         if part.cost >= _MUCH:
             yield (
-                f"The {part.name} part lost {part.cost * 100:.1f} % of the tokens that the usual rate would have "
-                f"made. {_TO_DO[part.name]}"
+                f"The {part.name} part lost {part.cost * 100:.1f} % of the tokens that the usual rate would "
+                f"have made. {_TO_DO[part.name]}"
             )
 
 

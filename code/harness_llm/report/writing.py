@@ -77,7 +77,9 @@ def render(contents: Sequence[RunContent]) -> str:
         charts=specs,
         documents=[{**run.summary.to_json(), "run": str(run.path)} for run in contents],
         # A script ends where the page says so: of these two the first would end it, the second hide its end.
-        library=vl_convert.javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--"),
+        library=vl_convert.javascript_bundle(None)
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--"),
     )
 
 

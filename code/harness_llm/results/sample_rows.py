@@ -1,4 +1,4 @@
-"""The samples of one test as columns: when each was due, begun and finished, and how fast; for charts and tables."""
+"""The samples of one test as columns: when each was due, begun and finished, and how fast."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class SampleRows:
         status: `EventStatus`.
         prompt_tokens: Tokens of the prompt.
         tokens: Tokens of the answer.
-        arrival_s: When LoadGen's schedule says that the query was due, seconds; when it was issued, in Offline
-            and where the log that gives seed and rate is missing.
+        arrival_s: When LoadGen's schedule says that the query was due, seconds; when it was issued, in
+            Offline and where the log that gives seed and rate is missing.
         issued_s: When LoadGen issued it, seconds.
         first_token_s: When its first token came, seconds; NaN in Offline, which does not ask for it.
         finished_s: When its last token came, seconds.
@@ -74,7 +74,8 @@ class SampleRows:
     @property
     def is_finished(self) -> npt.NDArray[np.bool_]:
         """Whether each was answered."""
-        return self.status == EventStatus.FINISHED
+        finished: npt.NDArray[np.bool_] = self.status == EventStatus.FINISHED
+        return finished
 
 
 def read_sample_rows(test: Path, record: TestRecord, detail: DetailLog | None = None) -> SampleRows:
