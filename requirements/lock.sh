@@ -18,8 +18,8 @@ fi
 lock() {
     local name=$1
     shift
-    uv pip compile pyproject.toml --extra "$name" --extra quantize --extra parquet --extra docker --extra test \
-        --override requirements/overrides.txt --excludes "requirements/excludes_$name.txt" \
+    uv pip compile pyproject.toml --extra "$name" --extra quantize --extra parquet --extra report --extra docker \
+        --extra test --override requirements/overrides.txt --excludes "requirements/excludes_$name.txt" \
         --universal --python-version 3.11 --no-annotate --no-emit-index-url --no-emit-find-links \
         --custom-compile-command "bash requirements/lock.sh" --output-file "requirements/$name.txt" --quiet "$@"
     echo "requirements/$name.txt: $(grep -c '==' "requirements/$name.txt") packages"

@@ -12,6 +12,9 @@ PROMISED = {
     "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--json"},
     "score": {"--test", "--from", "--json"},
     "show": {"--json"},
+    "report": {"--output", "-o", "--charts", "--json"},
+    "compare": {"--pairs", "--paired", "--set", "--output", "--force", "--json"},
+    "export": {"--parquet", "--json"},
     "check": {"--round", "--division", "--failures", "--all", "--json"},
     "package": {
         "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",

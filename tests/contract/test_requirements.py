@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("quantize", "docker", "parquet", "test")
+EXTRAS = ("quantize", "docker", "parquet", "report", "test")
 LOCKS = {"cpu": ("cpu", *EXTRAS), "cuda": ("cuda", *EXTRAS)}
 # What a Python with torch and vLLM for ROCm holds anyway: vLLM itself asks for them.
 WITH_VLLM = {"huggingface-hub", "numpy", "requests", "torch", "transformers", "urllib3"}

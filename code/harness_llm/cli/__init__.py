@@ -17,11 +17,14 @@ import typer
 
 from harness_llm import secret_values, terminal
 from harness_llm.cli.check import check_verb
+from harness_llm.cli.compare import compare_verb
+from harness_llm.cli.export import export_verb
 from harness_llm.cli.fetch import fetch_verb
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.quantize import quantize_verb
 from harness_llm.cli.reference import reference_verb
+from harness_llm.cli.report import report_verb
 from harness_llm.cli.run import run_verb
 from harness_llm.cli.score import score_verb
 from harness_llm.cli.show import show_verb
@@ -48,6 +51,9 @@ app.command("prepare", short_help="Read and check all that a run needs; start no
 app.command("run", short_help="Measure and score, then give the verdict.")(run_verb)
 app.command("score", short_help="Score or verify a finished run again.")(score_verb)
 app.command("show", short_help="Show the results of a run folder.")(show_verb)
+app.command("report", short_help="Write one page about runs, with charts.")(report_verb)
+app.command("compare", short_help="Say what differs between runs beyond chance.")(compare_verb)
+app.command("export", short_help="Write the samples of a run as Parquet.")(export_verb)
 app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
 app.command("package", short_help="Write results into a submission tree.")(package_verb)
 app.command("quantize", short_help="Make an FP8 checkpoint that vLLM serves.")(quantize_verb)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,3 +86,26 @@ def existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder", "Give a folder that `harness-llm` printed.")
     return folder
+
+
+_PACKAGES = {"vl_convert": "vl-convert-python"}
+"""Packages whose name is not that of their module."""
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Refuse to begin without what an optional extra installs.
+
+    Args:
+        extra: Its name in pyproject.toml.
+        modules: What must be importable.
+
+    Raises:
+        ConfigError: A module is not there.
+    """
+    missing = [_PACKAGES.get(name, name) for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " ".join(missing)
+        raise ConfigError(
+            f"not installed: {', '.join(missing)}, of the optional extra {extra!r}",
+            f"Install it: {sys.executable} -m pip install {names}",
+        )

@@ -15,6 +15,7 @@ from harness_llm.secret_values import masked
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.table import Table
 
 EXIT_INVALID = 1
 EXIT_BROKEN = 3
@@ -29,6 +30,12 @@ def print_text(text: str) -> None:
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document."""
     sys.stdout.write(masked(json.dumps(document, indent=2, default=str)) + "\n")
+
+
+def print_table(table: Table) -> None:
+    """Write a table, as wide as the terminal."""
+    width = None if sys.stdout.isatty() else _WIDTH
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
 def log_progress() -> None:
@@ -57,8 +64,7 @@ def show_run(folder: Path, *, as_json: bool = False) -> int:
     if as_json:
         print_json({**summary.to_json(), "run": str(folder)})
     else:
-        width = None if sys.stdout.isatty() else _WIDTH
-        Console(highlight=False, markup=False, emoji=False, width=width).print(summary.table())
+        print_table(summary.table())
         for reason in summary.reasons():
             print_text(f"  {reason}")
         for note in summary.notes():

@@ -89,6 +89,12 @@ def start_ns(events: npt.NDArray[Any], arrivals: Integers) -> int:
     return int((events["issued_ns"] - arrivals).min())
 
 
+def due_ns(events: npt.NDArray[Any], seed: int, target_qps: float) -> Integers:
+    """When each query of a Server run was due, on the events' clock; see `server_latencies`."""
+    arrivals = arrivals_ns(seed, target_qps, len(events))
+    return arrivals + start_ns(events, arrivals)
+
+
 def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> ServerLatencies:
     """Latencies from the scheduled times, as LoadGen measures them.
 
@@ -100,8 +106,7 @@ def server_latencies(events: npt.NDArray[Any], seed: int, target_qps: float) -> 
         seed: `effective_schedule_rng_seed`.
         target_qps: `effective_target_qps`.
     """
-    arrivals = arrivals_ns(seed, target_qps, len(events))
-    due = arrivals + start_ns(events, arrivals)
+    due = due_ns(events, seed, target_qps)
     return ServerLatencies(events["first_token_ns"] - due, tpot_ns(events), events["finished_ns"] - due)
 
 

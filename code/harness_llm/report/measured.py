@@ -1,0 +1,104 @@
+"""What a performance test left, read once and prepared for charts and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from harness_llm.core import NANOSECONDS_PER_MS, Scenario
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.report import curves
+from harness_llm.report.curves import Curve
+from harness_llm.report.phases import Phase, Stall, phases, stalls
+from harness_llm.results.finished import engine_record
+from harness_llm.results.paths import TEST_JSON
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import EngineRecord, TestRecord
+from harness_llm.results.sample_rows import Floats, SampleRows, read_sample_rows
+
+_LIMITS = {"TTFT": "requested_server_ttft_latency", "TPOT": "requested_server_tpot_latency"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One performance test.
+
+    Attributes:
+        folder: Its folder.
+        record: Its test.json.
+        detail: LoadGen's detail log.
+        engine: What the first of its replicas said of itself.
+        rows: Its samples.
+    """
+
+    folder: Path
+    record: TestRecord
+    detail: DetailLog
+    engine: EngineRecord
+    rows: SampleRows
+
+    @classmethod
+    def read(cls, folder: Path) -> Measured:
+        """Read a test of a run folder, also one that broke.
+
+        Raises:
+            FolderError: It has no record, or no samples.
+        """
+        record, detail = read_record(folder / TEST_JSON, TestRecord), DetailLog.read(folder / DETAIL_LOG)
+        engine = engine_record(folder.parent.parent, record.engines)
+        return cls(folder, record, detail, engine, read_sample_rows(folder, record, detail))
+
+    @property
+    def scenario(self) -> Scenario:
+        """Its scenario."""
+        return self.record.scenario
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether first tokens were asked for."""
+        return self.scenario.is_timed_per_token
+
+    @property
+    def limits_ms(self) -> dict[str, float]:
+        """The limits that LoadGen judged by, by `TTFT` and `TPOT`, ms; empty where it judged none."""
+        found = {name: self.detail.integer(key) for name, key in _LIMITS.items()}
+        return {name: limit / NANOSECONDS_PER_MS for name, limit in found.items() if limit and self.is_timed}
+
+    @cached_property
+    def seconds(self) -> float:
+        """Time of the last thing that happened, seconds."""
+        return curves.duration_s(self.rows)
+
+    @cached_property
+    def edges_s(self) -> Floats:
+        """Edges of the bins of time that charts have."""
+        return curves.edges(self.seconds)
+
+    @cached_property
+    def begins_s(self) -> Floats:
+        """When the engine began to generate each answer; see `curves.begins_s`."""
+        return curves.begins_s(self.rows, self.engine.max_concurrent)
+
+    @cached_property
+    def rate(self) -> Curve:
+        """Tokens/s over time."""
+        return curves.token_rate(self.rows, self.begins_s, self.edges_s)
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """Ramp, steady part and tail."""
+        return phases(self.rate)
+
+    @cached_property
+    def stalls(self) -> tuple[Stall, ...]:
+        """When replicas stood still."""
+        return stalls(self.rows, self.begins_s)
+
+    @cached_property
+    def replicas(self) -> tuple[int, ...]:
+        """Numbers of the replicas that answered."""
+        return tuple(int(number) for number in np.unique(self.rows.replica[self.rows.is_finished]))
