@@ -12,6 +12,7 @@ from pathlib import Path
 
 PREFIX = ":::MLLOG "
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])|(?<=[A-Za-z:T-])\d+(?=\D|$)")
+_LABELLED = re.compile(r'(?:^|[,{ ])\s*["\']?([A-Za-z][\w .()-]*?)["\']?\s*[:=]\s*("?[^,:=]*)')
 _HEX = re.compile(r"[0-9A-Fa-f]{8,}")
 _LONGEST = 60  # characters of a value whose every number is a place of its own
 
@@ -22,7 +23,7 @@ class Number:
 
     Attributes:
         path: The file, relative to the tree.
-        key: What it is, as the list of places without effect names it: `mlperf_log_detail.txt:result_validity`.
+        key: What it is: `accuracy/mlperf_log_detail.txt:effective_scenario`.
         start: Where it stands in the file, characters.
         text: As it is written.
     """
@@ -33,11 +34,20 @@ class Number:
     text: str
 
 
+def place_of(path: Path) -> str:
+    """Where a file stands in its result, as `TEST06/accuracy/x.json`; its name alone elsewhere."""
+    for scenario in ("Offline", "Server", "Interactive"):
+        if scenario in path.parts:
+            return "/".join(path.parts[path.parts.index(scenario) + 1 :])
+    return path.name
+
+
 def numbers(tree: Path, path: Path) -> list[Number]:
     """Every number of a text file; of a long list, some."""
     name, text = str(path.relative_to(tree)), path.read_text(errors="surrogateescape")
+    place = place_of(path)
     found = _detail(text) if path.name == "mlperf_log_detail.txt" else _lines(path.name, text)
-    return [Number(name, f"{path.name}:{key}", start, word) for key, start, word in found]
+    return [Number(name, f"{place}:{key}", start, word) for key, start, word in found]
 
 
 def _detail(text: str) -> Iterator[tuple[str, int, str]]:
@@ -57,9 +67,11 @@ def _lines(name: str, text: str) -> Iterator[tuple[str, int, str]]:
     """Of each line: the numbers after its label; of an accuracy log also some digits of the answers."""
     at = 0
     for line in text.splitlines(keepends=True):
-        for found in re.finditer(r'(?:^|[,{ ])\s*["\']?([A-Za-z][\w .()-]*?)["\']?\s*[:=]\s*("?[^,:=]*)', line):
+        half = "half " if name.endswith("accuracy.json") and not re.match(r"\{.*\},?$", line) else ""
+        for found in _LABELLED.finditer(line):
             yield from (
-                (found[1].strip(), at + found.start(2) + start, word) for start, word in _words(found[2])
+                (half + found[1].strip(), at + found.start(2) + start, word)
+                for start, word in _words(found[2])
             )
         at += len(line)
     if name.endswith((".md", ".py")):
@@ -72,7 +84,9 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
     found += [(one.start(), one[0]) for one in _NUMBER.finditer(text)]
     if not found:
         found = [(one.start(), one[0][:8]) for one in _HEX.finditer(text)]
-    yield from found if len(text) <= _LONGEST else (found[0], found[len(found) // 2], found[-1]) if found else ()
+    if found and len(text) > _LONGEST:
+        found = [found[0], found[len(found) // 2], found[-1]]
+    yield from found
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class Places:
         for number in (each for some in self.by_key.values() for each in some):
             if number.path.endswith("_summary.txt"):
                 summaries.setdefault(number.path, []).append(number)
-            elif number.key.startswith("mlperf_log_detail.txt:result_"):
+            elif "mlperf_log_detail.txt:result_" in number.key:
                 logs.append(number)
         return [
             (number, other)

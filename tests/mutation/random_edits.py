@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mutation.places import Number, Places
+from mutation.places import Number, Places, place_of
 
 CHANGES = ("up", "down", "double", "half", "ten times", "negative", "zero", "first digit", "last digit")
 FILE_CHANGES = ("remove", "empty", "cut", "drop a line", "repeat a line", "swap lines")
@@ -80,7 +80,9 @@ def number_edit(places: Places, number: Number, how: str) -> Edit | None:
         return None
     path = places.tree / number.path
     return Edit(
-        number.key, f"{number.path}: {number.key} {number.text} -> {new}", {path: _with(path, [(number, new)])}
+        number.key,
+        f"{number.path}: {number.key} {number.text} -> {new}",
+        {path: _with(path, [(number, new)])},
     )
 
 
@@ -109,7 +111,7 @@ def file_edit(path: Path, how: str, at: float) -> Edit | None:
     before = path.read_bytes()
     lines = before.splitlines(keepends=True)
     line = min(int(at * len(lines)), len(lines) - 1) if lines else 0
-    key = f"{how}:{path.name}"
+    key = f"{how}:{place_of(path)}"
     after: bytes | None = None
     if how == "empty":
         after = b""
@@ -144,4 +146,4 @@ def pair_edit(pair: tuple[Path, Path], how: str) -> Edit:
     content: dict[Path, bytes | None] = {other: one.read_bytes()}
     if how == "swap":
         content[one] = other.read_bytes()
-    return Edit(f"{how}:{one.name}", f"{how} {one} to {other}", content)
+    return Edit(f"{how}:{place_of(one)}:{place_of(other)}", f"{how} {one} to {other}", content)
