@@ -17,11 +17,11 @@ from harness_llm.files import file_digest
 from harness_llm.logs.draws import Draw
 from harness_llm.logs.source import SUMMARY_LOG, read_text
 from harness_llm.logs.summary import SummaryLog
+from harness_llm.results.accuracy_txt import HASH_LINE
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
 _TRUNCATE = f"{INFERENCE} tools/submission/truncate_accuracy_log.py"
-_HASH = re.compile(r"^hash=([\w\d]+)\r?$", re.MULTILINE)
 
 
 def _whole(case: Case) -> Iterator[Check]:
@@ -132,7 +132,7 @@ def _hash(case: Case) -> Iterator[Check]:
         return
     path = case.accuracy / ACCURACY_TXT
     text, _ = read_text(path)
-    found = _HASH.findall(text)
+    found = HASH_LINE.findall(text)
     good = len(found) == 1 and re.fullmatch(r"[0-9a-f]{64}", found[0]) is not None and int(found[0], 16) != 0
     wanted = "one line hash=<SHA-256 of the whole accuracy log>"
     log = case.accuracy_log

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness_llm.check.case import Case
+from harness_llm.check.figures import measured_checks
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
 from harness_llm.check.model import Check
+from harness_llm.check.outcome import outcome_checks
 from harness_llm.check.replay import replay_checks
 from harness_llm.check.ties import tie_checks
 from harness_llm.compliance import AuditTest
@@ -46,6 +49,10 @@ def audit_log_checks(case: Case, test: AuditTest, detail: DetailLog) -> Iterator
     yield from replay_checks(case, area, detail)
     if case.detail.values:
         yield from tie_checks(case, area, detail, is_same_data=test.asks_the_benchmarks_data)
+    # The figures of the run itself, by the checks of a performance run.
+    own = replace(case, performance=detail.path.parent)
+    for check in (*measured_checks(own), *outcome_checks(own)):
+        yield replace(check, name=f"{area}-{check.name.partition('.')[2]}")
     summary = detail.path.with_name(SUMMARY_LOG)
     if file_problem(summary) is None or case.layout == "tree":
         yield from summary_checks(case, area, SummaryLog.read(summary), detail)

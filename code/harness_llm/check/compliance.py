@@ -129,13 +129,15 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
             False if case.layout == "run" or case.division != "open" else None,
             "are missing",
             "LoadGen's accuracy log of the run",
-            source=f"{INFERENCE} compliance/{test.name}/run_verification.py",
+            source=f"{INFERENCE} compliance/{test.name}/run_verification.py, main; "
+            f"{INFERENCE} compliance/TEST07/README.md, Part IV",
             remedy=f"Put the accuracy log of the {test.name} run here; its verification copies it.",
             path=folder,
         )
         return
     log = AccuracyLog.read(path)
     yield from drawn_check(case, f"compliance.{test.name}", log, _draws(case, test, log))
+    yield from _all_answered(case, test, log)
     found = test.recheck(path, case.scenario, case.end_tokens)
     # A tree may have been verified by the official script, which accepts what the remarks say.
     remarks = found.remarks if case.layout == "tree" else ()
@@ -148,6 +150,27 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
         source=found.source,
         remedy=f"Correct what is named, run {test.name} again and verify it.",
         path=path,
+    )
+
+
+def _all_answered(case: Case, test: AuditTest, log: AccuracyLog) -> Iterator[Check]:
+    """LoadGen logs every answer of a run that is no longer than what it was asked to sample."""
+    detail = case.test_details.get(test.name)
+    if detail is None or log.is_truncated:
+        return
+    offline = case.scenario is Scenario.OFFLINE
+    issued = detail.integer("generated_samples_per_query" if offline else "generated_query_count")
+    sampled = detail.integer("effective_accuracy_log_sampling_target")
+    if issued is None or sampled is None or issued > sampled:
+        return
+    yield case.check(
+        f"compliance.{test.name}-answered-samples",
+        log.entries == issued,
+        f"{log.entries} answers",
+        f"an answer to each of {issued} samples",
+        source=f"{INFERENCE} loadgen/loadgen.cc lines 460-480",
+        remedy=f"Put the whole accuracy log of the {test.name} run here.",
+        path=log.path,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from harness_llm.core import Scenario
 from harness_llm.files import file_digest
 from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
-from harness_llm.logs.source import ACCURACY_LOG, SUMMARY_LOG, file_problem
+from harness_llm.logs.source import ACCURACY_LOG, SUMMARY_LOG, file_problem, read_text
+from harness_llm.results.accuracy_txt import HASH_LINE
+from harness_llm.results.paths import ACCURACY_TXT
 
 _LEAST_NS = 10_000_000  # a measured time of 8 digits or more
 _SHARED = 3  # so many equal measured times of two logs are no chance
@@ -34,6 +36,7 @@ class Fingerprint:
         digest: Of the bytes; empty where equal bytes say nothing.
         times: Measured times of many digits: latencies in ns, and when lines were logged.
         is_certain: Whether no other run can have the same bytes.
+        names_whole: Of cut answers: the hash of the whole log that accuracy.txt names, and their own digest.
     """
 
     path: str
@@ -42,6 +45,7 @@ class Fingerprint:
     digest: str
     times: frozenset[tuple[str, float]] = frozenset()
     is_certain: bool = True
+    names_whole: str = ""
 
 
 def fingerprints(case: Case) -> Iterator[Fingerprint]:
@@ -52,6 +56,10 @@ def fingerprints(case: Case) -> Iterator[Fingerprint]:
             yield _fingerprint(case, test, detail.path, times=_times(detail))
         if "result_validity" in detail.values:  # else the summary is a few lines, the same everywhere
             yield _fingerprint(case, test, detail.path.with_name(SUMMARY_LOG))
+    hashes = HASH_LINE.findall(read_text(case.accuracy / ACCURACY_TXT)[0])
+    if case.accuracy_log.entries and len(hashes) == 1:
+        cut = _fingerprint(case, "accuracy", case.accuracy_log.path)
+        yield replace(cut, digest="", names_whole=f"{hashes[0]} {cut.digest}")
     if case.is_simulated or case.scenario is Scenario.OFFLINE:  # answers in the order of the samples
         return
     answers = {"accuracy": case.accuracy_log}
@@ -104,6 +112,7 @@ def copy_checks(prints: Iterable[Fingerprint]) -> Iterator[Check]:
     for name, copies, word, required in (
         ("distinct-files", copied, False, "a run of its own for each log"),
         ("distinct-runs", _same_times(known), False, "measured times of its own for each run"),
+        ("distinct-hashes", _same_hash(known), False, "for each log of answers its own hash"),
         (
             "distinct-answers",
             [same for same in equal if same not in certain],
@@ -132,6 +141,16 @@ def _equal(prints: Iterable[Fingerprint]) -> list[list[Fingerprint]]:
         if one.digest:
             same[one.digest].append(one)
     return [found for found in same.values() if len({(one.run, one.division) for one in found}) > 1]
+
+
+def _same_hash(prints: Iterable[Fingerprint]) -> list[list[Fingerprint]]:
+    """Different cut logs whose whole logs would have one hash: accuracy.txt was copied."""
+    named: dict[str, dict[str, Fingerprint]] = defaultdict(dict)
+    for one in prints:
+        if one.names_whole:
+            whole, _, cut = one.names_whole.partition(" ")
+            named[whole].setdefault(cut, one)
+    return [list(same.values()) for same in named.values() if len(same) > 1]
 
 
 def _same_times(prints: Iterable[Fingerprint]) -> list[tuple[Fingerprint, Fingerprint]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from harness_llm.check.case import Case
 from harness_llm.check.model import INFERENCE, Check, check_name
-from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 from harness_llm.logs.summary import SummaryLog
 
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
@@ -160,4 +159,4 @@ def _says(text: str, value: Any) -> bool:
         return True
     found = _number(text)
     is_rate = isinstance(value, float) or "." in text or "e" in text
-    return found is not None and is_rate and math.isclose(found, value, rel_tol=2e-5, abs_tol=0.01)
+    return found is not None and is_rate and abs(found - value) <= SIX_DIGITS * abs(value) / 2 + 0.0051

@@ -170,10 +170,11 @@ def _token_rates(case: Case) -> Iterator[str]:
         made = tokens / (mean * count)
         if not math.isclose(made, over_latency, rel_tol=_RATES):
             yield f"result_token_throughput {over_latency} instead of {made:.6g}"
-    issued = detail.number("result_token_throughput_with_loadgen_overhead")
-    sent = detail.integer("generated_query_duration")
-    if issued and sent is not None and not 0 < tokens / issued <= done * (1 + _RATES) + 0.05:
-        yield f"last query issued at {tokens / issued:.3f} s, answered at {done:.3f} s"
+    issued, due = detail.number("result_token_throughput_with_loadgen_overhead"), _last_due(detail, count)
+    if issued is not None and due is not None:
+        at = tokens / issued if issued > 0 else math.inf
+        if not due * (1 - _RATES) <= at <= done * (1 + _RATES):
+            yield f"last query due at {due:.3f} s, issued at {at:.3f} s, answered at {done:.3f} s"
     parts = [detail.integer(key) for key in ("result_mean_latency_ns", "result_first_token_mean_latency_ns")]
     ends = [detail.integer(f"result_time_to_output_token_{end}") for end in ("min", "max")]
     if None not in (*parts, *ends) and parts[0] is not None and parts[1] is not None:
@@ -187,13 +188,19 @@ def _token_rates(case: Case) -> Iterator[str]:
 
 def _scheduled_rate(detail: DetailLog, count: int, done: float) -> Iterator[str]:
     """The rate at which queries were due follows from the schedule; the last is answered after it is due."""
-    seed, asked = detail.integer("effective_schedule_rng_seed"), detail.number("effective_target_qps")
-    found = detail.number("result_scheduled_samples_per_sec")
-    if seed is None or asked is None or not is_real_rate(asked) or found is None:
+    last, found = _last_due(detail, count), detail.number("result_scheduled_samples_per_sec")
+    if last is None or found is None:
         return
-    last = int(arrivals_ns(seed & (2**64 - 1), asked, count)[-1]) / NANOSECONDS_PER_SECOND
     made = (count - 1) / last if last else math.inf
     if not math.isclose(found, made, rel_tol=2 * SIX_DIGITS):
         yield f"result_scheduled_samples_per_sec {found} instead of {made:.6g}"
     if done < last * (1 - _RATES):
         yield f"the last query, due at {last:.3f} s, was answered at {done:.3f} s"
+
+
+def _last_due(detail: DetailLog, count: int) -> float | None:
+    """When the last query of Server was due, s after the start."""
+    seed, rate = detail.integer("effective_schedule_rng_seed"), detail.number("effective_target_qps")
+    if seed is None or rate is None or not is_real_rate(rate):
+        return None
+    return int(arrivals_ns(seed & (2**64 - 1), rate, count)[-1]) / NANOSECONDS_PER_SECOND

@@ -82,6 +82,7 @@ def _official_scores(case: Case, scores: dict[str, float]) -> Iterator[Check]:
             remedy="Use a more accurate checkpoint or number format; open takes any accuracy.",
             path=path,
         )
+    yield from _possible(case, scores)
     window = case.rules.length
     found = scores.get(window.metric)
     if found is None and window.low is None:
@@ -95,6 +96,28 @@ def _official_scores(case: Case, scores: dict[str, float]) -> Iterator[Check]:
         source=window.source,
         remedy="Check end-of-sequence handling and output limits; answers are too long or too short.",
         path=path,
+    )
+
+
+def _possible(case: Case, scores: dict[str, float]) -> Iterator[Check]:
+    """Shares in percent are at most 100, and no n-gram or sequence is found more often than its words."""
+    assert case.rules is not None
+    shares = {row.metric: scores[row.metric] for row in case.rules.accuracy if row.metric in scores}
+    wrong = [f"{name} {value}" for name, value in shares.items() if not 0 <= value <= 100]
+    words = shares.get("rouge1", 100.0)
+    wrong += [
+        f"{name} {value} above rouge1 {words}"
+        for name, value in shares.items()
+        if name.startswith("rouge") and value > words
+    ]
+    yield case.check(
+        "accuracy.possible",
+        not wrong,
+        "; ".join(wrong) or "possible",
+        "scores in percent, and rouge1 the highest of its kind",
+        source=case.rules.scoring.script,
+        remedy=_how_to_score(case),
+        path=case.accuracy / ACCURACY_TXT,
     )
 
 

@@ -14,6 +14,9 @@ _SCORE = re.compile(
     r"'(?P<name>\w+)':(?P<gap>\s*)(?P<wrap>np\.\w+\()?'?"
     r"(?P<number>[-+]?\d[\d.]*(?:[eE][-+]?\d+)?)'?(?P<end>[,}\s])?"
 )
+HASH_LINE = re.compile(r"^hash=([\w\d]+)\r?$", re.MULTILINE)
+"""The line that truncate_accuracy_log.py adds: the SHA-256 of the whole accuracy log."""
+
 _WRAPPED = re.compile(r"'(\w+)':\s*np\.\w+\(")
 _OFFICIAL_NUMBER = re.compile(r"\d[\d.]*")
 
