@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ STARTING_CHECKPOINT = "starting_checkpoint.json"
 """In a quantized checkpoint's folder: `{"model_digest": ...}` of the checkpoint that it was made from."""
 
 _CHUNK = 1 << 20
+_LARGEST_DESCRIPTION = 64 << 20  # bytes; a larger file holds weights
 _AGAIN = "Download the model again."
 
 
@@ -137,6 +139,33 @@ class Checkpoint:
                 file.seek(max(0, size - _CHUNK))
                 state.update(file.read(_CHUNK))
         return state.hexdigest()
+
+    def content(self) -> dict[str, str]:
+        """Each file, by its path in the folder, and what it is known by, within milliseconds.
+
+        Of safetensors that is size, time of change and the digest of its header; of other weights size and
+        time; of the rest the digest.
+        """
+        found: dict[str, str] = {}
+        for path in sorted(self.path.rglob("*")):
+            name = str(path.relative_to(self.path))
+            if any(part.startswith(".") for part in path.relative_to(self.path).parts) or not path.is_file():
+                continue
+            status = path.stat()
+            found[name] = f"{status.st_size} bytes"
+            if path.suffix == ".safetensors" or status.st_size > _LARGEST_DESCRIPTION:
+                found[name] += (
+                    f", changed {datetime.fromtimestamp(status.st_mtime, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+                )
+            if path.suffix == ".safetensors":
+                with open_regular(path) as file:
+                    length = int.from_bytes(file.read(8), "little")
+                    found[name] += (
+                        f", header {hashlib.sha256(file.read(min(length, _CHUNK))).hexdigest()[:16]}"
+                    )
+            elif status.st_size <= _LARGEST_DESCRIPTION:
+                found[name] += f", {hashlib.sha256(read_regular(path)).hexdigest()[:16]}"
+        return found
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name

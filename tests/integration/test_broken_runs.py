@@ -134,7 +134,7 @@ def test_an_interrupted_run_goes_on_where_it_was(new_run: Callable[..., Run]) ->
     run.user_conf = quick + "# other\n"
     code, errors = run.complete("--resume")
     assert code == 2, errors
-    assert "had another configuration" in errors
+    assert "the run in it is another one:\n  user.conf: was" in errors
 
     run.user_conf = quick
     code, errors = run.complete("--resume")

@@ -54,6 +54,7 @@ class EngineKind(BaseModel):
         packages: Distributions of which a run records the version, where they are installed.
         environment: Variables for a replica's process, below those that the user sets.
         end_tokens: Tokens that end its answers; None where they are the checkpoint's.
+        resolved_keys: Dotted keys of its facts' `resolved` that decide what is measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -73,6 +74,7 @@ class EngineKind(BaseModel):
     packages: ClassVar[tuple[str, ...]] = ()
     environment: ClassVar[Mapping[str, str]] = {}
     end_tokens: ClassVar[frozenset[int] | None] = None
+    resolved_keys: ClassVar[tuple[str, ...]] = ()
 
     kind: str
 
@@ -92,6 +94,18 @@ class EngineKind(BaseModel):
         """The weights of a run that has ended, by its llm_config and by what its engine said of itself."""
         del arguments, facts
         return Weights("not stated")
+
+    @classmethod
+    def identity(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What an engine said of itself that must be equal for two tests to be of one run.
+
+        Not all that it said: an engine also tells of free memory, ports and the names of caches.
+        """
+        names = ("name", "version", "max_sequence_tokens", "max_concurrent")
+        return {
+            **{name: facts.get(name) for name in names},
+            **{key: _below(facts.get("resolved"), key.split(".")) for key in cls.resolved_keys},
+        }
 
     def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
         """Refuse, within milliseconds, what the engine would refuse after a start of minutes.
@@ -156,3 +170,9 @@ class EngineKind(BaseModel):
         if isinstance(asked, int):
             return asked
         return None if checkpoint is None else checkpoint.max_positions
+
+
+def _below(document: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document

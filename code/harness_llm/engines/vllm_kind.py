@@ -17,6 +17,24 @@ from harness_llm.errors import ConfigError
 _SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 _SAMPLING = "override_generation_config"
 
+_RESOLVED = {
+    "model_config": (
+        "dtype", "quantization", "max_model_len", "seed", "enforce_eager", "disable_cascade_attn",
+    ),
+    "cache_config": ("block_size", "cache_dtype", "enable_prefix_caching", "gpu_memory_utilization"),
+    "scheduler_config": (
+        "max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "async_scheduling", "policy",
+    ),
+    "parallel_config": (
+        "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "enable_expert_parallel",
+        "disable_custom_all_reduce", "all2all_backend",
+    ),
+    "attention_config": ("backend",),
+    "compilation_config": ("mode", "cudagraph_mode", "max_cudagraph_capture_size"),
+    "kernel_config": ("moe_backend", "linear_backend"),
+}  # fmt: skip
+"""What of its resolved configuration decides speed or answers; the rest tells of ports, caches, memory."""
+
 
 class Vllm(EngineKind):
     """vLLM, in the replica's process; `llm_config` holds its engine arguments.
@@ -37,6 +55,10 @@ class Vllm(EngineKind):
     environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
 
     kind: Literal["vllm"] = "vllm"
+    resolved_keys: ClassVar[tuple[str, ...]] = tuple(
+        f"config.{part}.{key}" for part, keys in _RESOLVED.items() for key in keys
+    )
+
     devices_per_replica: PositiveInt | None = None
 
     @classmethod

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -21,8 +20,9 @@ from harness_llm.launch.local import LocalLauncher
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlServer
 from harness_llm.transport.keys import admitting, make_keys
+from harness_llm.transport.leftovers import note_segments, socket_folder
 from harness_llm.transport.listening import ListeningClock
-from harness_llm.transport.wire import Failed, Progress, ReplicaFailed, ReplicaGone, Shutdown
+from harness_llm.transport.wire import Failed, Progress, Ready, ReplicaFailed, ReplicaGone, Shutdown
 
 _POLL_MS = 200
 
@@ -58,19 +58,18 @@ class Children:
         self._kills = MemoryKills()
 
     def __enter__(self) -> Self:
-        self._sockets = Path(tempfile.mkdtemp(prefix="harness-llm-"))
+        self._held = ExitStack()
+        self._sockets = self._held.enter_context(socket_folder())
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._admitting = admitting(self.context, self.keys)
-        self._admitting.__enter__()
+        self._held.callback(self.context.destroy, linger=0)
+        self._held.enter_context(admitting(self.context, self.keys))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end(*self._children.values())
         if self._control is not None:
             self._control.close()
-        self._admitting.__exit__(None, None, None)
-        self.context.destroy(linger=0)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        self._held.close()
 
     def __iter__(self) -> Iterator[Child]:
         """The living children, in the order of their start."""
@@ -169,6 +168,8 @@ class Children:
                 self._lose(child, _error_of(message, child))
             else:
                 child.take(message)
+            if isinstance(message, Ready):
+                note_segments(self._sockets, child.handle.process_id)
 
     def _check(self, child: Child) -> None:
         if not self._is_needed(child):

@@ -20,6 +20,7 @@ from harness_llm import secret_values
 from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import PARENT_VARIABLE
+from harness_llm.transport.leftovers import kill_group
 
 _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
 _LOG_BYTES = 1 << 20
@@ -107,6 +108,9 @@ class LocalHandle:
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the process and everything that it started."""
+        if number == signal.SIGKILL:
+            kill_group(self.process.pid)
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 

@@ -64,7 +64,7 @@ async def _run(spec: ReplicaSpec, context: zmq.Context[zmq.Socket[bytes]]) -> in
     def stop_soon() -> None:
         loop.call_soon_threadsafe(stop.set)
 
-    control = ControlClient(context, spec.control, spec.name, server.heartbeat, stop_soon, spec.keys)
+    control = ControlClient(context, spec.control, spec.name, server.heartbeat, stop_soon, keys=spec.keys)
     with control, admitting(context, spec.keys):
         try:
             endpoint = bind_within(socket, spec.listen)

@@ -106,6 +106,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
         test_datasets: Samples of the tests that have their own, e.g. of `TEST07`.
         tests: Names of the tests, e.g. `Offline/performance`.
         fingerprint: Equal for runs that may continue one another.
+        identity: What the fingerprint is of, by name; empty in records of earlier versions.
         losses: Child processes that were lost and that the run went on without, replicas among them.
         preflights: By group of replicas, what was asked of it before its first test, when it was loaded last.
     """
@@ -129,6 +130,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     test_datasets: dict[str, DatasetRecord] = {}
     tests: tuple[str, ...]
     fingerprint: str = ""
+    identity: dict[str, str] = {}
     losses: tuple[LossRecord, ...] = ()
     preflights: dict[str, PreflightRecord] = {}
 

@@ -17,6 +17,7 @@ from harness_llm.results.reading import read_record
 from harness_llm.results.records import DatasetRecord, LossRecord, RunRecord, SourceRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
+from harness_llm.run.identity import differences
 from harness_llm.run.prepare import Prepared
 from harness_llm.run.samples import samples_file
 from harness_llm.run.score import score
@@ -133,9 +134,11 @@ def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None
             "Continue it with --resume, or choose a new folder with --output.",
         )
     if record.fingerprint != prepared.fingerprint:
+        found = differences(record.identity, prepared.identity) if record.identity else []
         raise FolderError(
-            f"{folder.path}: the run in it had another configuration, data set, user.conf or package version",
-            "Use the same ones to continue it, or choose a new folder with --output.",
+            f"{folder.path}: the run in it is another one:\n  "
+            + ("\n  ".join(found) or "an earlier version of harness-llm began it"),
+            "Make these as they were to continue it, or choose a new folder with --output.",
         )
 
 
@@ -169,6 +172,7 @@ def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitS
         test_datasets={name: _described(prepared, name) for name in prepared.own_tables},
         tests=tuple(test.name for test in prepared.tests),
         fingerprint=prepared.fingerprint,
+        identity=prepared.identity,
     )
     folder.begin(record)
     for config in prepared.configs:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from harness_llm.config.harness import RunConfig
 from harness_llm.core import Mode
+from harness_llm.engines import KINDS
 from harness_llm.errors import HostError
 from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import replica_environments
 from harness_llm.results.run_folder import RunFolder
+from harness_llm.run.identity import EngineFactsBefore
 from harness_llm.transport.spec import LoadgenTest
 
 _BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
@@ -76,14 +78,22 @@ def measure_groups(
     Raises:
         RunBroken: A child died, fell silent or gave up; the test says so in its test.json.
     """
+
+    def is_complete(test: LoadgenTest) -> bool:
+        return folder.test(test.name).is_complete
+
     for group in groups:
         with ExitStack() as loaded:
             samples = folder.path / group.tests[0].samples
-            fleet = watch.fleet(group.fleet, folder.group(group.fleet.name), samples)
-            if not all(folder.test(test.name).is_complete for test in group.tests):
+            fleet_folder = folder.group(group.fleet.name)
+            fleet = watch.fleet(group.fleet, fleet_folder, samples)
+            if not all(map(is_complete, group.tests)):
+                before = EngineFactsBefore(fleet_folder) if any(map(is_complete, group.tests)) else None
                 loaded.enter_context(fleet)
                 assert fleet.preflight is not None
                 folder.preflighted(group.fleet.name, fleet.preflight)
+                if before is not None:
+                    before.require(KINDS[group.fleet.replicas[0].engine], fleet.facts)
             for test in group.tests:
                 files = folder.test(test.name)
                 if not files.is_complete:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +12,7 @@ from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
 from harness_llm.datasets.table import SampleTable
 from harness_llm.run.groups import TestGroup, plan_fleet
+from harness_llm.run.identity import digest, identity
 from harness_llm.run.inputs import (
     check_decoding,
     check_loadgen,
@@ -24,18 +23,7 @@ from harness_llm.run.inputs import (
 from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
 from harness_llm.run.samples import load_tables, samples_file
-from harness_llm.system import provenance
 from harness_llm.transport.spec import LoadgenTest
-
-_NOT_MEASURED = {
-    "engine_start_timeout_s",
-    "silence_timeout_s",
-    "stall_timeout_s",
-    "on_replica_failure",
-    "interface",
-    "port",
-    "early_end",
-}
 
 
 @dataclass(frozen=True)
@@ -80,23 +68,14 @@ class Prepared:
         return "; ".join(dict.fromkeys(filter(None, marks)))
 
     @cached_property
+    def identity(self) -> dict[str, str]:
+        """Everything that decides what is measured, by name."""
+        return identity(self.configs, self.user_conf, self.table, self.own_tables)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides what is measured: two runs with one can be joined.
-
-        Versions of the engine and of what it stands on belong to it: half a run of each is a run of neither.
-
-        How long to wait for an engine and where processes meet decide nothing, so that a run that ended for
-        one of those can go on with another.
-        """
-        state = hashlib.sha256(self.table.digest.encode())
-        for name, table in sorted(self.own_tables.items()):
-            state.update(f"{name} {table.digest}".encode())
-        for config in self.configs:
-            deciding = config.model_dump(mode="json", exclude={"harness_config": _NOT_MEASURED})
-            state.update(json.dumps(deciding, sort_keys=True).encode())
-        state.update(self.user_conf.path.read_bytes())
-        state.update(json.dumps(provenance.packages(), sort_keys=True).encode())
-        return state.hexdigest()
+        """Equal for two runs that can be joined."""
+        return digest(self.identity)
 
 
 def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepared:

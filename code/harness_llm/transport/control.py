@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -14,6 +13,7 @@ import zmq
 
 from harness_llm.errors import HarnessError, HostError
 from harness_llm.transport.keys import secure_client, secure_server
+from harness_llm.transport.leftovers import kill_group
 from harness_llm.transport.wire import Failed, ReplicaGone, Shutdown, decode_control, encode
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def die_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_PARENT_POLL_S)
-        os.killpg(0, signal.SIGKILL)
+        kill_group(os.getpgrp())
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 

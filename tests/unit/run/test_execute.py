@@ -129,7 +129,7 @@ def test_a_run_that_ends_early_says_why_and_can_go_on(
     measuring.error = None
     with pytest.raises(FolderError, match="--resume"):
         _execute(prepared, output)
-    with pytest.raises(FolderError, match="another configuration"):
+    with pytest.raises(FolderError, match="the run in it is another one"):
         _execute(setup.prepared(dataset=synthetic(seed=3)), output, resume=True)
     assert read_run(output).state == state
     _execute(prepared, output, resume=True)

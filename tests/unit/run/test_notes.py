@@ -115,8 +115,8 @@ def test_devices_are_counted_before_the_start(setup: Setup, monkeypatch: pytest.
     monkeypatch.setattr(devices.accelerators, "read", lambda: SimpleNamespace(accelerators=()))
     with pytest.raises(ConfigError, match="asks for 2 devices a replica, this host has no GPU"):
         prepare([setup.config("Offline", model, **given, engine=asked)], ["performance"])
-    with pytest.raises(ConfigError, match="9999 replicas on"):
-        prepare([setup.config("Offline", model, **given, engine="vllm", replicas=9999)], ["performance"])
+    with pytest.raises(ConfigError, match="4000 replicas on"):
+        prepare([setup.config("Offline", model, **given, engine="vllm", replicas=4000)], ["performance"])
 
 
 def test_a_loadgen_that_does_not_load_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
