@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness_llm import rules
 from harness_llm.benchmark import facts_of
-from harness_llm.check.model import Check
+from harness_llm.check.model import Check, judged
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Mode, Scenario
@@ -18,6 +18,12 @@ from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, LogError, read_text
 from harness_llm.logs.summary import SummaryLog
+
+_LOGGED = {"max_duration": "max_duration_ms"}  # where the log has another name than user.conf
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def relative(path: Path, root: Path) -> str:
@@ -122,6 +128,27 @@ class Case:
             rules.expand_source(source),
             remedy if passed is False else "",
             shown,
+        )
+
+    def judged(self, finding: rules.Finding, path: Path, *, is_note: bool = False) -> Check:
+        """What a rule says of this case; see `model.judged`."""
+        return judged(finding, relative(path, self.root), is_note=is_note)
+
+    @cached_property
+    def logged(self) -> rules.Settings:
+        """What LoadGen logged of the settings of the performance run."""
+        detail = self.detail
+        left = {key: detail.value(f"effective_{_LOGGED.get(key, key)}") for key in rules.NOT_OF_PERFORMANCE}
+        return rules.Settings(
+            min_duration_ms=detail.integer("effective_min_duration_ms"),
+            loaded_samples=detail.integer("effective_performance_sample_count"),
+            samples_per_query=detail.integer("effective_samples_per_query"),
+            equal_issue=_flag(detail.value("effective_sample_concatenate_permutation")),
+            token_latencies=_flag(detail.value("requested_use_token_latencies")),
+            percentile=detail.number("effective_target_latency_percentile"),
+            ttft_ns=detail.integer("requested_server_ttft_latency"),
+            tpot_ns=detail.integer("requested_server_tpot_latency"),
+            left_over={key: value for key, value in left.items() if value not in (0, False, None)},
         )
 
     @cached_property

@@ -71,31 +71,14 @@ def _over_for(needed: int) -> int | None:
 
 
 def _setting(case: Case) -> Iterator[Check]:
-    limits = case.limits_ns
     if not case.scenario.is_timed_per_token:
         return
-    detail = case.detail
-    found = tuple(detail.integer(f"requested_server_{kind}_latency") for kind in ("ttft", "tpot"))
-    wanted = "limits of TTFT and TPOT" if limits is None else _in_ms(limits)
-    fits = limits is not None and None not in found and found == limits
-    if case.division == "open" and not case.is_strict:
-        fits_or_open: bool | None = True if fits else None  # open may state other limits
-    else:
-        fits_or_open = fits
-    yield case.check(
-        "latency.limits",
-        fits_or_open,
-        _in_ms(found),
-        f"{wanted} for {case.scenario}",
-        source=case.limits_source,
-        remedy=f"Run {case.scenario} under the model name {case.loadgen_model}.",
-        path=detail.path,
+    finding = rules.latency_limits(
+        case.limits_ns, case.limits_source, case.scenario, case.loadgen_model, case.logged
     )
-
-
-def _in_ms(pair: tuple[int | None, ...]) -> str:
-    shown = ["none" if value is None else f"{value / 1e6:g} ms" for value in pair]
-    return f"TTFT {shown[0]}, TPOT {shown[1]}"
+    # Open may state other limits.
+    is_note = case.division == "open" and not case.is_strict
+    yield case.judged(finding, case.detail.path, is_note=is_note)
 
 
 def _percentiles(case: Case) -> Iterator[Check]:
@@ -174,19 +157,8 @@ def _schedule(case: Case) -> Iterator[Check]:
 
 
 def _percentile_setting(case: Case) -> Iterator[Check]:
-    if not case.scenario.is_timed_per_token:
-        return
-    found = case.detail.number("effective_target_latency_percentile")
-    wanted = rules.table().run.latency_percentile
-    yield case.check(
-        "latency.percentile",
-        found is not None and math.isclose(found, wanted.value),
-        found,
-        wanted.value,
-        source=wanted.source,
-        remedy="Remove target_latency_percentile from user.conf.",
-        path=case.detail.path,
-    )
+    if case.scenario.is_timed_per_token:
+        yield case.judged(rules.latency_percentile(case.logged), case.detail.path)
 
 
 LATENCY_CHECKS = (_setting, _percentile_setting, _percentiles, _early_stopping, _schedule)

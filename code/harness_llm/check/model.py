@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness_llm.errors import BROKEN_INPUT
-from harness_llm.rules import SIMULATED
+from harness_llm.rules import SIMULATED, Finding, expand_source
 
 INFERENCE = "mlcommons/inference @b66003e1"
 POLICIES = "mlcommons/inference_policies @ac93e89c"
@@ -47,6 +47,20 @@ class Check:
     def verdict(self) -> str:
         """`pass`, `note` or `fail`."""
         return {True: "pass", None: "note", False: "fail"}[self.passed]
+
+
+def judged(finding: Finding, path: str, *, is_note: bool = False) -> Check:
+    """What a rule says of a run, as a check.
+
+    Args:
+        finding: The rule's verdict.
+        path: The file that it speaks of, relative to what is checked.
+        is_note: Whether a broken rule is a note here, as in open.
+    """
+    passed = None if is_note and finding.passed is False else finding.passed
+    remedy = finding.remedy if passed is False else ""
+    source = expand_source(finding.source)
+    return Check(finding.name, passed, finding.found, finding.required, source, remedy, path)
 
 
 @dataclass(frozen=True)
@@ -233,6 +247,8 @@ def _plain(check: Check) -> Check:
 
 
 def _clean(text: str) -> str:
+    if len(text) <= _LONGEST_TEXT and text.isprintable():
+        return text
     shown = text.encode("utf-8", "backslashreplace").decode()
     shown = "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in shown)
     return shown if len(shown) <= _LONGEST_TEXT else shown[:_LONGEST_TEXT] + "…"

@@ -70,14 +70,15 @@ def system_checks(path: Path, root: Path, *, submitter: str, division: str) -> I
     yield _accelerators(found, path.stem, shown)
     if not problems:
         yield Check("system.fields", True, "all answered", "every field answered", path=shown)
-    if division == "closed" and str(found.get("is_network", "")).lower() == "true":
+    is_network = str(found.get("is_network", "")).lower() == "true"
+    if division in ("closed", "network") and is_network is not (division == "network"):
         yield Check(
             "system.is_network",
             False,
-            "true",
-            "false in closed",
+            str(is_network).lower(),
+            f"{str(not is_network).lower()} in {division}",
             f"{INFERENCE} tools/submission/submission_checker/checks/system_check.py lines 118-140",
-            "File the result under network/, or describe the system without a network.",
+            "File the result under the other division, or correct the description.",
             shown,
         )
 

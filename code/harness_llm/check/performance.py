@@ -11,7 +11,7 @@ from harness_llm.check.case import Case
 from harness_llm.check.figures import figure_checks
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
-from harness_llm.check.model import INFERENCE, POLICIES, Check
+from harness_llm.check.model import INFERENCE, Check
 from harness_llm.check.outcome import outcome_checks
 from harness_llm.check.replay import replay_checks
 from harness_llm.core import Scenario
@@ -54,16 +54,7 @@ def _duration(case: Case) -> Iterator[Check]:
     """The setting, and how long the run was by LoadGen's own measure."""
     detail = case.detail
     wanted, source = _wanted_duration_ms(case)
-    setting = detail.integer("effective_min_duration_ms")
-    yield case.check(
-        "performance.min-duration",
-        setting is not None and setting >= wanted,
-        f"{setting} ms",
-        f"at least {wanted} ms",
-        source=source,
-        remedy="Remove min_duration from user.conf, or raise it, and run the test again.",
-        path=detail.path,
-    )
+    yield case.judged(rules.min_duration(wanted, case.logged, source), detail.path)
     lasted_ns = _lasted_ns(case)
     yield case.check(
         "performance.duration",
@@ -97,29 +88,11 @@ def _lasted_ns(case: Case) -> float | None:
 def _samples(case: Case) -> Iterator[Check]:
     detail = case.detail
     loaded = detail.integer("effective_performance_sample_count")
-    wanted = case.expected_samples
-    if case.rules and wanted is not None:
-        yield case.check(
-            "performance.sample-count",
-            loaded is not None and loaded >= wanted,
-            loaded,
-            f"at least {wanted}",
-            source=case.rules.samples.source,
-            remedy="Load the whole data set: remove performance_sample_count_override.",
-            path=detail.path,
-        )
-    yield from _issued(case, loaded)
-    equal = detail.value("effective_sample_concatenate_permutation")
     if case.rules:
-        yield case.check(
-            "performance.equal-issue",
-            equal is True,
-            f"sample_concatenate_permutation {equal}",
-            "sample_concatenate_permutation true",
-            source=case.rules.conf_source,
-            remedy="Run under the official model name, and keep the key out of user.conf.",
-            path=detail.path,
-        )
+        yield case.judged(rules.sample_count(case.rules, case.logged), detail.path)
+    yield from _issued(case, loaded)
+    if case.rules:
+        yield case.judged(rules.equal_issue(case.rules, case.logged), detail.path)
 
 
 def _issued(case: Case, loaded: int | None) -> Iterator[Check]:
@@ -140,60 +113,23 @@ def _issued(case: Case, loaded: int | None) -> Iterator[Check]:
         path=detail.path,
     )
     if case.rules and offline:
-        asked = detail.integer("effective_samples_per_query")
-        enough = asked is not None and asked >= least
-        yield case.check(
-            "performance.samples-per-query",
-            enough if case.is_strict else (enough or None),
-            asked,
-            f"at least {least}: what target_qps, min_duration and min_query_count ask for, before LoadGen "
-            "fills the last copy of the data set",
-            source=f"{INFERENCE} tools/submission/submission_checker/checks/"
-            "performance_check.py lines 350-360",
-            remedy=f"Set {case.loadgen_model}.Offline.min_query_count = {least} in user.conf and run the "
-            "test again.",
-            path=detail.path,
-        )
+        finding = rules.samples_per_query(case.rules, case.scenario, case.logged)
+        yield case.judged(finding, detail.path, is_note=not case.is_strict)
 
 
 def _token_latencies(case: Case) -> Iterator[Check]:
     if not case.rules and not case.scenario.is_timed_per_token:
         return
-    found = case.detail.value("requested_use_token_latencies")
-    yield case.check(
-        "performance.token-latencies",
-        found is True,
-        f"use_token_latencies {found}",
-        "use_token_latencies true",
-        source=case.rules.conf_source if case.rules else f"{INFERENCE} loadgen/results.cc lines 496-506",
-        remedy=f"Give LoadGen the model name {case.loadgen_model}, or set the key in user.conf.",
-        path=case.detail.path,
-    )
+    source = case.rules.conf_source if case.rules else f"{INFERENCE} loadgen/results.cc lines 496-506"
+    finding = rules.token_latencies(source, case.loadgen_model, case.logged)
+    yield case.judged(finding, case.detail.path)
 
 
 def _left_overs(case: Case) -> Iterator[Check]:
     """Settings of a compliance or trial run that must not reach a performance run."""
-    detail = case.detail
-    keys = (
-        "performance_issue_unique",
-        "performance_issue_same",
-        "accuracy_log_sampling_target",
-        "accuracy_log_rng_seed",
-        "accuracy_log_probability",
-        "max_duration_ms",
-        "max_query_count",
-    )
-    left = [key for key in keys if detail.value(f"effective_{key}") not in (0, False, None)]
-    bounds_only = all(key.startswith("max_") for key in left) and not case.is_strict
-    yield case.check(
-        "performance.no-audit",
-        not left or (None if bounds_only else False),
-        ", ".join(f"{key} {detail.value(f'effective_{key}')}" for key in left) or "none",
-        "no setting of a compliance run, no upper bound",
-        source=f"{POLICIES} inference_rules.adoc; {INFERENCE} compliance/TEST06/audit.config",
-        remedy="Remove audit.config from the folder LoadGen ran in, and run the test again.",
-        path=detail.path,
-    )
+    bounds_only = all(key.startswith("max_") for key in case.logged.left_over)
+    finding = rules.left_overs(case.logged)
+    yield case.judged(finding, case.detail.path, is_note=bounds_only and not case.is_strict)
 
 
 def _metric(case: Case) -> Iterator[Check]:
@@ -230,6 +166,21 @@ def _answers(case: Case) -> Iterator[Check]:
     )
 
 
+def _network(case: Case) -> Iterator[Check]:
+    if case.division != "network":
+        return
+    found, wanted = case.detail.value("sut_name"), "Network SUT"
+    yield case.check(
+        "performance.sut-name",
+        wanted in str(found),
+        found,
+        f"a name with {wanted!r} in it",
+        source=f"{INFERENCE} tools/submission/submission_checker/checks/performance_check.py lines 424-434",
+        remedy="Give LoadGen that name of the system under test, or submit under closed.",
+        path=case.detail.path,
+    )
+
+
 def _errors(case: Case) -> Iterator[Check]:
     yield from error_check(case, "performance.errors", case.detail)
 
@@ -259,5 +210,6 @@ PERFORMANCE_CHECKS = (
     _token_latencies,
     _left_overs,
     _metric,
+    _network,
     _answers,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.limits import asked_limits
-from harness_llm.check.model import Check
+from harness_llm.check.model import Check, judged
 from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError
@@ -104,30 +104,12 @@ def dataset_checks(run_dir: Path, record: RunRecord, known: rules.BenchmarkRules
 
 def _output_limit_checks(run_dir: Path, record: RunRecord, known: rules.BenchmarkRules) -> Iterator[Check]:
     """Output limits of the samples that each test asked; those of a simulated run are its shape's."""
-    can_fail = not record.simulated
-    for asked in asked_limits(run_dir, record, known):
-        yield Check(
-            f"dataset.output-limits-{asked.test}",
-            asked.fits or (False if can_fail else None),
-            asked.found,
-            asked.required,
-            rules.expand_source(known.generation.source),
-            "" if asked.fits or not can_fail else "Set max_tokens and min_tokens to these and run it again.",
-            asked.file,
-        )
+    for file, finding in asked_limits(run_dir, record, known):
+        yield judged(finding, file, is_note=record.simulated)
 
 
 def _official_data_check(
     described: DatasetRecord, known: rules.BenchmarkRules, *, is_simulated: bool
 ) -> Check:
-    sizes = dict.fromkeys((known.samples.accuracy, known.samples.performance))
-    can_be = known.can_be_data_set(described.name, described.samples)
-    return Check(
-        "dataset.official",
-        True if can_be else (None if is_simulated else False),
-        f"{described.name}, {described.samples} samples",
-        f"the data set of {known.name}: {' or '.join(map(str, sizes))} samples, none made up",
-        rules.expand_source(known.samples.source),
-        "" if can_be or is_simulated else "Run over the official data set, or package for open.",
-        RUN_JSON,
-    )
+    finding = rules.data_set(known, described.name, described.samples)
+    return judged(finding, RUN_JSON, is_note=is_simulated)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
+from harness_llm.check.decoding import engine_facts, run_decoding_checks
 from harness_llm.check.model import Check, Report, guarded
 from harness_llm.check.record import dataset_checks, record_checks
 from harness_llm.check.scenario import scenario_checks
@@ -16,7 +17,6 @@ from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS
 from harness_llm.logs.source import file_problem
-from harness_llm.results.finished import engine_record
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
@@ -45,6 +45,7 @@ def check_run(run_dir: Path, round_name: str = rules.LATEST_ROUND) -> Report:
         own = [
             *guarded("test", place, partial(_test_checks, case)),
             *guarded("run", place, partial(_engine_checks, case)),
+            *guarded("decoding", place, partial(run_decoding_checks, case)),
             *scenario_checks(case),
         ]
         checks.extend(replace(check, result=place) for check in own)
@@ -97,8 +98,8 @@ def _cases(
 
 def _engine_checks(case: Case) -> Iterator[Check]:
     """What this host cannot know of an engine that is not its own; nothing for one that it can."""
-    record, _ = sound_record(case.performance / TEST_JSON, TestRecord)
-    kind = KINDS.get(engine_record(case.root, record.engines).name) if record is not None else None
+    _, engine, _ = engine_facts(case)
+    kind = KINDS.get(engine.name) if engine is not None else None
     if kind is not None and kind.marker:
         yield case.check(
             "run.engine",

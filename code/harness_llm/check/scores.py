@@ -9,7 +9,7 @@ from harness_llm import rules
 from harness_llm.check.case import Case
 from harness_llm.check.model import INFERENCE, Check
 from harness_llm.logs.source import read_text
-from harness_llm.results.accuracy_txt import official_scores, wrapped_numbers
+from harness_llm.results.accuracy_txt import official_lines, official_scores, wrapped_numbers
 from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import AccuracyRecord
@@ -64,15 +64,17 @@ def _scores(case: Case) -> Iterator[Check]:
         path=path,
     )
     if case.rules:
-        yield from _official_scores(case, official_scores(text))
+        yield from _official_scores(case, official_lines(text))
 
 
-def _official_scores(case: Case, scores: dict[str, float]) -> Iterator[Check]:
+def _official_scores(case: Case, scores: dict[str, list[float]]) -> Iterator[Check]:
+    """Every line with a score must meet its gate: a better one after it mends nothing."""
     assert case.rules is not None
     path = case.accuracy / ACCURACY_TXT
     for row in case.rules.accuracy:
-        found = scores.get(row.metric)
-        met = found is not None and math.isfinite(found) and found >= row.gate
+        lines = scores.get(row.metric, [])
+        found = ", then ".join(map(str, lines)) if lines else None
+        met = bool(lines) and all(math.isfinite(score) and score >= row.gate for score in lines)
         yield case.check(
             f"accuracy.{row.metric}",
             met if case.is_strict else (met or None),
@@ -84,10 +86,11 @@ def _official_scores(case: Case, scores: dict[str, float]) -> Iterator[Check]:
         )
     yield from _possible(case, scores)
     window = case.rules.length
-    found = scores.get(window.metric)
-    if found is None and window.low is None:
+    lines = scores.get(window.metric, [])
+    if not lines and window.low is None:
         return
-    fits = found is not None and (window.low is None or found >= window.low) and found <= window.high
+    found = ", then ".join(map(str, lines)) if lines else None
+    fits = bool(lines) and all((window.low is None or n >= window.low) and n <= window.high for n in lines)
     yield case.check(
         f"accuracy.{window.metric}",
         fits if case.is_strict else (fits or None),

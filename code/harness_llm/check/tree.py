@@ -10,6 +10,7 @@ from pathlib import Path
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
 from harness_llm.check.copies import Fingerprint, copy_checks, fingerprints
+from harness_llm.check.decoding import tree_decoding_checks
 from harness_llm.check.model import INFERENCE, Check, Report, guarded
 from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
@@ -108,6 +109,8 @@ def _result(submitter: Submitter, case: Case) -> Iterator[Check]:
             _measurements(submitter, case), root, division=submitter.division, benchmark=case.benchmark
         ),
     )
+    stated = partial(tree_decoding_checks, case, _measurements(submitter, case))
+    yield from guarded("decoding", shown, stated)
     yield from _runs(submitter, case)
     if case.is_simulated:
         yield submitter.check(

@@ -17,7 +17,6 @@ _JUNK_NAMES = {"__pycache__", "Thumbs.db"}
 _JUNK_SUFFIXES = (".pyc", "~", ".swp", ".tmp", ".orig", ".bak")
 _LONGEST_PATH = 240  # Windows checkouts of the results repository
 _MOST_FILES = 200_000
-_CHUNK = 1 << 20
 _REPOSITORY = "mlcommons/inference @b66003e1 tools/submission/repository_checks.sh"
 _NOTES = frozenset({"files.names", "files.encoding", "files.leftovers"})  # useful to know, asked by no rule
 _CATEGORIES = {
@@ -38,12 +37,12 @@ def file_checks(root: Path) -> Iterator[Check]:
     """One check for each kind of fault, naming the first files that have it."""
     faults: dict[str, list[str]] = defaultdict(list)
     count = 0
-    for path in _walk(root, faults):
+    for entry, shown in _walk(root, faults):
         count += 1
         if count > _MOST_FILES:
             faults["files.size"].append(f"more than {_MOST_FILES} files")
             break
-        for category, text in _faults(path, root):
+        for category, text in _faults(entry, shown):
             faults[category].append(text)
     limit = rules.table().run.max_file_bytes
     for category, (required, remedy) in _CATEGORIES.items():
@@ -72,35 +71,59 @@ def folders(folder: Path) -> list[Path]:
         return []
 
 
-def _walk(root: Path, faults: dict[str, list[str]]) -> Iterator[Path]:
-    """Every file and link below `root`, links not followed; folders that cannot be read are faults."""
+def _walk(root: Path, faults: dict[str, list[str]]) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """Every file and link below `root`, and its path as shown; folders that cannot be read are faults.
 
-    def refused(error: OSError) -> None:
-        place = Path(os.fsdecode(error.filename or root))
-        faults["files.readable"].append(f"{_shown(place, root)}: {error.strerror}")
-
-    for folder, folders, names in os.walk(root, onerror=refused, followlinks=False):
-        place = Path(folder)
+    Links are not followed. Names stay text: a tree has tens of thousands.
+    """
+    waiting = [(str(root), "")]
+    while waiting:
+        folder, below = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=_name)
+        except OSError as error:
+            faults["files.readable"].append(f"{below.rstrip('/') or root}: {error.strerror}")
+            continue
+        if not entries and below:
+            faults["files.empty-folders"].append(below.rstrip("/"))
         lowered: dict[str, str] = {}
-        for name in sorted((*folders, *names)):
-            if lowered.setdefault(name.lower(), name) != name:
-                faults["files.names"].append(f"{_shown(place / name, root)}: as {lowered[name.lower()]}")
-            if name.startswith("."):
-                faults["files.hidden"].append(_shown(place / name, root))
-            elif name in _JUNK_NAMES or name.endswith(_JUNK_SUFFIXES):
-                faults["files.leftovers"].append(_shown(place / name, root))
-            if category := _bad_name(name):
-                faults[category].append(_shown(place / name, root))
-        if not folders and not names and place != root:
-            faults["files.empty-folders"].append(_shown(place, root))
-        yield from (place / name for name in folders if (place / name).is_symlink())
-        yield from (place / name for name in names)
+        for entry in entries:
+            name, shown = entry.name, below + entry.name
+            for category, text in _name_faults(name, shown, lowered):
+                faults[category].append(text)
+            if _is_folder(entry):
+                waiting.append((entry.path, f"{shown}/"))
+            else:
+                yield entry, shown
 
 
-def _faults(path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    shown = _shown(path, root)
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        status = path.lstat()
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _name_faults(name: str, shown: str, lowered: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a name; `lowered` has its neighbours', in small letters."""
+    if lowered.setdefault(name.lower(), name) != name:
+        yield "files.names", f"{shown}: as {lowered[name.lower()]}"
+    if name.startswith("."):
+        yield "files.hidden", shown
+    elif name in _JUNK_NAMES or name.endswith(_JUNK_SUFFIXES):
+        yield "files.leftovers", shown
+    if category := _bad_name(name):
+        yield category, shown
+
+
+def _faults(entry: os.DirEntry[str], shown: str) -> Iterator[tuple[str, str]]:
+    try:
+        status = entry.stat(follow_symlinks=False)
     except (OSError, ValueError) as error:
         yield "files.readable", f"{shown}: {error}"
         return
@@ -115,15 +138,17 @@ def _faults(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     limit = int(rules.table().run.max_file_bytes.value)
     if status.st_size > limit:
         yield "files.size", f"{shown}: {status.st_size} bytes, limit {limit}"
-    elif path.suffix.lower() in _TEXT_SUFFIXES:
-        yield from _text_faults(path, shown)
+    elif os.path.splitext(entry.name)[1].lower() in _TEXT_SUFFIXES:  # noqa: PTH122 - see _walk
+        yield from _text_faults(entry.path, shown)
 
 
-def _text_faults(path: Path, shown: str) -> Iterator[tuple[str, str]]:
+def _text_faults(path: str, shown: str) -> Iterator[tuple[str, str]]:
     try:
-        content = read_regular(path)
+        content = read_regular(Path(path))
     except OSError as error:
         yield "files.readable", f"{shown}: {error.strerror}"
+        return
+    if content.isascii() and b"\0" not in content:
         return
     try:
         content.decode("utf-8")
@@ -141,7 +166,3 @@ def _bad_name(name: str) -> str:
     if not name.isprintable() or any(char.isspace() for char in name):
         return "files.blanks"
     return "files.names" if any(char in '<>:"|?*\\' for char in name) else ""
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -25,6 +25,7 @@ class ConfKey:
         scenarios: Scenarios under which LoadGen looks the key up; empty means the scenario of the run.
         largest: Largest value that LoadGen keeps without overflow.
         not_here: Why the key does nothing, or does harm, in user.conf; empty where it may stand there.
+        does_harm: Whether such a key has an effect on the run in user.conf.
         is_open_only: Whether setting it for an official model confines the result to the open division.
         unit: Unit of the value, empty where it has none.
         needs: A flag without which LoadGen does not look at the key; empty where it needs none.
@@ -34,6 +35,7 @@ class ConfKey:
     scenarios: tuple[str, ...] = ()
     largest: int = _LARGEST
     not_here: str = ""
+    does_harm: bool = False
     is_open_only: bool = False
     unit: str = ""
     needs: str = ""
@@ -74,9 +76,9 @@ KEYS: dict[str, ConfKey] = {
     "performance_sample_count_override": ConfKey("integer"),
     "accuracy_sample_count_override": ConfKey("integer"),
     "print_timestamps": ConfKey("flag"),
-    "mode": ConfKey("integer", largest=3, not_here="the harness sets the mode of each test"),
-    "accuracy_log_rng_seed": ConfKey("integer", not_here=_FROM_AUDIT),
-    "accuracy_log_sampling_target": ConfKey("integer", not_here=_FROM_AUDIT),
+    "mode": ConfKey("integer", largest=3, not_here="the harness sets the mode of each test", does_harm=True),
+    "accuracy_log_rng_seed": ConfKey("integer", not_here=_FROM_AUDIT, does_harm=True),
+    "accuracy_log_sampling_target": ConfKey("integer", not_here=_FROM_AUDIT, does_harm=True),
     "accuracy_log_probability": ConfKey("number", not_here=_FROM_MLPERF_CONF),
     "qsl_rng_seed": ConfKey("integer", not_here=_FROM_MLPERF_CONF),
     "sample_index_rng_seed": ConfKey("integer", not_here=_FROM_MLPERF_CONF),

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from harness_llm import rules
@@ -25,8 +26,13 @@ _MOST_DIGITS = 20  # of 64 bits
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what C's strtod reads whole
 _WORD = re.compile(r"[^ \t\r\v\f]+")  # what C++ `>>` reads
-_FOREIGN_KEY = "LoadGen knows no key"
-_COMMENT_KEY = "LoadGen takes this for a key"
+LOADGEN_QPS = 1.0
+"""LoadGen's target_qps where user.conf sets none (mlperf.conf lines 195-199, @b66003e1)."""
+
+_HINT = re.compile(r"Write `(?P<name>[^`]+)`\.")
+_HARMLESS = "The line changes nothing"
+_TYPO = 0.9  # so alike, a key is one of LoadGen's, mistyped
+_SAME_MODEL = 0.85
 _FORM = "Write `model.Scenario.key = value`, with spaces around `=` and nothing after the value."
 
 
@@ -61,40 +67,53 @@ def parse_conf(text: str) -> tuple[list[ConfEntry], list[str]]:
 
     Sentences begin with the line number and a colon; each names what was found and what would do.
     """
-    entries: list[ConfEntry] = []
-    problems: list[str] = []
-    seen: dict[str, int] = {}
+    entries: dict[str, ConfEntry] = {}
+    problems: list[tuple[int, str]] = []
     for number, line in enumerate(text.split("\n"), 1):
         words = _WORD.findall(line)
         if not words or words[0] == "#" or (words[0].startswith("#") and len(words) == 1):
             continue
         entry = _parse_line(words, number)
         if isinstance(entry, str):
-            problems.append(f"{number}: {entry}")
-        elif entry.name in seen:
-            problems.append(
-                f"{number}: {entry.name} was set on line {seen[entry.name]} already; "
-                f"LoadGen takes the last value ({entry.text}). Keep one of the two lines."
-            )
+            problems.append((number, entry))
+        elif entry.name in entries:
+            problems.append((number, _repeated(entry, entries[entry.name])))
         else:
-            seen[entry.name] = number
-            entries.append(entry)
-    return entries, problems
+            entries[entry.name] = entry
+    said = [f"{number}: {_with_other_line(problem, entries)}" for number, problem in problems]
+    return list(entries.values()), said
+
+
+def _repeated(entry: ConfEntry, first: ConfEntry) -> str:
+    said = f"{entry.name} was set on line {first.line} already"
+    if entry.value == first.value:
+        return f"{said}. {_HARMLESS}; remove it."
+    return f"{said}; LoadGen takes the last value ({entry.text}). Remove line {first.line}."
+
+
+def _with_other_line(problem: str, entries: Mapping[str, ConfEntry]) -> str:
+    """A problem whose hint would set what another line sets already says so instead."""
+    hint = _HINT.search(problem)
+    other = entries.get(hint["name"] if hint and hint["name"] else "")
+    if hint is None or other is None:
+        return problem
+    return f"{problem[: hint.start()]}`{other.name}` is set on line {other.line}: remove this line."
 
 
 def is_ignored_line(problem: str) -> bool:
     """Whether a problem of `parse_conf` is a line that LoadGen passes over, and no setting by mistake.
 
-    A key that is not LoadGen's own, or a comment without a blank after its `#`, changes nothing; a known key
-    under a wrong name, or a value that LoadGen would change, is a setting that somebody believes in.
+    A key that is not LoadGen's own, or that it does not read there, or a comment without a blank after its
+    `#`, changes nothing; a mistyped key or name, or a value that LoadGen would change, is a setting that
+    somebody believes in.
     """
-    return _FOREIGN_KEY in problem or _COMMENT_KEY in problem
+    return _HARMLESS in problem
 
 
 def _parse_line(words: list[str], number: int) -> ConfEntry | str:
     shown = " ".join(words)
     if words[0].startswith("#"):
-        return f"`{shown}`: {_COMMENT_KEY}. Put a space after `#`."
+        return f"`{shown}`: LoadGen takes this for a key. {_HARMLESS}; put a space after `#`."
     if len(words) != 3 or words[1] != "=":
         hint = " A comment after a value makes LoadGen refuse the file." if "#" in shown else ""
         return f"`{shown}`: not of the form `model.Scenario.key = value`.{hint} {_FORM}"
@@ -104,7 +123,7 @@ def _parse_line(words: list[str], number: int) -> ConfEntry | str:
     model, scenario, key = parts
     known = KEYS.get(key)
     if known is None:
-        return f"`{words[0]}`: {_FOREIGN_KEY} `{key}`.{_did_you_mean(key, KEYS)}"
+        return f"`{words[0]}`: {_key_problem(model, scenario, key)}"
     if problem := _scenario_problem(model, scenario, key, known):
         return f"`{words[0]}`: {problem}"
     value = _read_value(words[2], known)
@@ -113,17 +132,30 @@ def _parse_line(words: list[str], number: int) -> ConfEntry | str:
     return ConfEntry(model, scenario, key, words[2], value, number)
 
 
+def _key_problem(model: str, scenario: str, key: str) -> str:
+    """What is wrong with a key that LoadGen does not have: mistyped, or another program's."""
+    near = get_close_matches(key, KEYS, 1, _TYPO) or [name for name in KEYS if name == key.lower()]
+    if near:
+        return f"LoadGen knows no key `{key}`, so it would ignore it. Write `{model}.{scenario}.{near[0]}`."
+    return f"LoadGen knows no key `{key}`. {_HARMLESS}; remove it."
+
+
 def _scenario_problem(model: str, scenario: str, key: str, known: ConfKey) -> str:
-    if scenario == "Interactive":
+    if scenario.lower() == "interactive":
+        name = "<model>" if model == "*" else model.removesuffix("-interactive")
+        if known.scenarios and "Server" not in known.scenarios:
+            return f"Interactive is LoadGen's Server, where it does not read {key}. {_HARMLESS}; remove it."
         return (
-            f"Interactive is LoadGen's Server under another model: write `{model}-interactive.Server.{key}`."
+            f"Interactive is LoadGen's Server under another model. Write `{name}-interactive.Server.{key}`."
         )
     if scenario not in (*SCENARIOS, "*"):
-        return f"LoadGen knows no scenario `{scenario}`.{_did_you_mean(scenario, SCENARIOS)}"
+        same = next((name for name in SCENARIOS if name.lower() == scenario.lower()), None)
+        hint = f" Write `{model}.{same}.{key}`." if same else _did_you_mean(scenario, SCENARIOS)
+        return f"LoadGen knows no scenario `{scenario}`.{hint}"
     if known.not_here:
-        return f"{known.not_here}. Remove the line."
+        return f"{known.not_here}. " + ("Remove the line." if known.does_harm else f"{_HARMLESS}; remove it.")
     if known.scenarios and scenario not in (*known.scenarios, "*"):
-        return f"LoadGen reads {key} under {' and '.join(known.scenarios)} only, so this line does nothing."
+        return f"LoadGen reads {key} under {' and '.join(known.scenarios)} only. {_HARMLESS}; remove it."
     return ""
 
 
@@ -163,11 +195,13 @@ class UserConf:
         path: The file.
         entries: Its lines, in order.
         text: The whole file as it is, for LoadGen.
+        notes: A sentence for each line that changes nothing.
     """
 
     path: Path
     entries: tuple[ConfEntry, ...]
     text: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> UserConf:
@@ -184,44 +218,63 @@ class UserConf:
                 f"{path}: cannot read user.conf: {error}", "Give a readable UTF-8 text file."
             ) from error
         entries, problems = parse_conf(text)
-        _raise_for(path, problems)
-        return cls(path, tuple(entries), text)
+        _raise_for(path, [problem for problem in problems if not is_ignored_line(problem)])
+        notes = tuple(f"{path}:{problem}" for problem in problems if is_ignored_line(problem))
+        return cls(path, tuple(entries), text, notes)
 
     def validate(
         self, benchmark: Benchmark, scenarios: Iterable[Scenario], models: Iterable[str] = ()
-    ) -> None:
-        """Refuse what LoadGen would accept in silence for this run.
+    ) -> tuple[str, ...]:
+        """Refuse what LoadGen would accept in silence for this run, and say what does nothing in it.
 
         Args:
             benchmark: The benchmark that runs.
-            scenarios: Scenarios of the run; each must have its own target_qps.
+            scenarios: Scenarios of the run; each must have its own target_qps, but for an Offline run whose
+                length follows from its count.
             models: Further model names that are no mistake, e.g. of other benchmarks of the user.
 
+        Returns:
+            A sentence for each thing to know.
+
         Raises:
-            ConfigError: A model name that nobody knows, no target_qps, or settings in contradiction.
+            ConfigError: A mistyped model name, no target_qps, or settings in contradiction.
         """
         own = {benchmark.loadgen_model(scenario) for scenario in Scenario}
-        known = rules.conf_names() | own | set(models)
-        problems = [
-            f"{entry.line}: {entry.name} = {entry.text}: no benchmark is called `{entry.model}`, so "
-            f"LoadGen would ignore the line.{_did_you_mean(entry.model, known - {'*'})}"
-            for entry in self.entries
-            if entry.model not in known | {"*"}
-        ]
+        known = rules.conf_names() | own | set(models) | {"*"}
+        problems, notes = [], []
+        for entry in self.entries:
+            if entry.model in known:
+                continue
+            said = f"{entry.line}: {entry.name} = {entry.text}: no benchmark is called `{entry.model}`"
+            if meant := _meant(entry.model, benchmark, own, known):
+                hint = f"{said}, so LoadGen would ignore the line. Did you mean `{meant}`?"
+                other = f"{meant}.{entry.scenario}.{entry.key}"
+                lines = [line.line for line in self.entries if line.name == other]
+                problems.append(f"{hint} Line {lines[0]} sets that: remove this line." if lines else hint)
+            else:
+                notes.append(f"{self.path}:{said}. {_HARMLESS}; remove it.")
         for scenario in scenarios:
-            problems += self._scenario_problems(benchmark.loadgen_model(scenario), scenario)
+            model = benchmark.loadgen_model(scenario)
+            problems += self._scenario_problems(model, scenario, is_official=benchmark.is_official)
+            if not problems and "target_qps" not in self.settings_for(model, scenario):
+                notes.append(
+                    f"{self.path}: no target_qps for {scenario}: LoadGen takes {LOADGEN_QPS:g} sample/s, and "
+                    "min_query_count alone decides how long the run is"
+                )
         _raise_for(self.path, problems)
+        return tuple(notes)
 
-    def _scenario_problems(self, model: str, scenario: Scenario) -> list[str]:
+    def _scenario_problems(self, model: str, scenario: Scenario, *, is_official: bool) -> list[str]:
         place = f"{model}.{scenario.loadgen_name}"
         found = self.settings_for(model, scenario)
         problems = []
-        if "target_qps" not in found:
+        is_counted = scenario is Scenario.OFFLINE and (is_official or "min_query_count" in found)
+        if "target_qps" not in found and not is_counted:
             problems.append(
                 f"no target_qps for {scenario}: LoadGen would run at 1 query/s. "
                 f"Add `{place}.target_qps = <samples per second>`."
             )
-        elif found["target_qps"] <= 0:
+        elif found.get("target_qps", LOADGEN_QPS) <= 0:
             problems.append(f"{place}.target_qps is 0. Give the samples per second to aim for.")
         # mlperf.conf switches token latencies on for every model that it names.
         on = {"use_token_latencies": int(model in rules.conf_names())} | found
@@ -270,6 +323,14 @@ class UserConf:
         return [
             entry for entry in self.entries if entry.model in (model, "*") and KEYS[entry.key].is_open_only
         ]
+
+
+def _meant(model: str, benchmark: Benchmark, own: Collection[str], known: Collection[str]) -> str | None:
+    """The name that an unknown model name was meant to be; None for a benchmark that does not run here."""
+    if model == benchmark.name:
+        return benchmark.loadgen_model(Scenario.OFFLINE)
+    near = get_close_matches(model, [*own, *known], 1, _SAME_MODEL)
+    return near[0] if near else None
 
 
 def _raise_for(path: Path, problems: list[str]) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness_llm.checkpoint import Checkpoint
 from harness_llm.errors import ConfigError
+from harness_llm.rules import Decoding
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,10 @@ class EngineKind(BaseModel):
         takes_arguments: llm_config says more to it than `model`.
         is_simulated: Answers are made up; marks every number that follows.
         marker: What else must be said beside every number, a colon behind its short form; mostly nothing.
-        caches_prefixes: Whether answers may use cached prompts, which the rules forbid; None: unknown.
         one_each: Option that lists a value for each replica, such as its server; empty where none does.
         secrets: Options that name an environment variable with a secret, which is written to no file.
         devices_from: Keys of llm_config whose product is the number of devices that one replica takes.
         length_from: Key of llm_config with the longest prompt plus answer, tokens; empty where it has none.
-        sampling_from: Where the user sets how tokens are chosen, for messages.
         packages: Distributions of which a run records the version, where they are installed.
         environment: Variables for a replica's process, below those that the user sets.
         end_tokens: Tokens that end its answers; None where they are the checkpoint's.
@@ -65,12 +64,10 @@ class EngineKind(BaseModel):
     takes_arguments: ClassVar[bool] = True
     is_simulated: ClassVar[bool] = False
     marker: ClassVar[str] = ""
-    caches_prefixes: ClassVar[bool | None] = False
     one_each: ClassVar[str] = ""
     secrets: ClassVar[tuple[str, ...]] = ()
     devices_from: ClassVar[tuple[str, ...]] = ()
     length_from: ClassVar[str] = ""
-    sampling_from: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
     environment: ClassVar[Mapping[str, str]] = {}
     end_tokens: ClassVar[frozenset[int] | None] = None
@@ -106,6 +103,20 @@ class EngineKind(BaseModel):
             **{name: facts.get(name) for name in names},
             **{key: _below(facts.get("resolved"), key.split(".")) for key in cls.resolved_keys},
         }
+
+    @classmethod
+    def decoding(
+        cls, arguments: Mapping[str, Any], facts: Mapping[str, Any], checkpoint: Checkpoint | None = None
+    ) -> Decoding:
+        """How it makes answers, which the rules of official benchmarks bound.
+
+        Args:
+            arguments: `llm_config`.
+            facts: What the engine of a run said of itself (EngineFacts as JSON); empty before a run.
+            checkpoint: The model's folder; None where it is not at hand.
+        """
+        del arguments, facts, checkpoint
+        return Decoding(engine=str(cls.model_fields["kind"].default), can_choose=False)
 
     def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
         """Refuse, within milliseconds, what the engine would refuse after a start of minutes.
@@ -156,11 +167,6 @@ class EngineKind(BaseModel):
         """Whether the checkpoint's weights must be there, too."""
         del arguments
         return self.needs_checkpoint
-
-    def temperature(self, arguments: Mapping[str, Any]) -> object:
-        """Temperature at which tokens are chosen, as the user wrote it; 0 is greedy."""
-        del arguments
-        return 0
 
     def max_sequence_tokens(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> int | None:
         """Longest prompt plus answer, tokens; None where it is not known before the engine has started."""

@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import Field, PositiveInt
 
+from harness_llm.checkpoint import Checkpoint
 from harness_llm.core import Request
 from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.kind import EngineKind
 from harness_llm.errors import EngineError
+from harness_llm.rules import Decoding
 
 
 class _Choice(msgspec.Struct):
@@ -109,7 +111,6 @@ class OpenAI(EngineKind):
 
     engine_class = OpenAIEngine
     needs_checkpoint = needs_devices = takes_arguments = False
-    caches_prefixes = None
     marker = "engine openai: the server's prefix caching and sampling are unknown"
     one_each, secrets = "base_urls", ("api_key_env",)
 
@@ -118,3 +119,11 @@ class OpenAI(EngineKind):
     model: str | None = None
     api_key_env: str | None = None
     concurrent: PositiveInt = 256
+
+    @classmethod
+    def decoding(
+        cls, arguments: Mapping[str, Any], facts: Mapping[str, Any], checkpoint: Checkpoint | None = None
+    ) -> Decoding:
+        """Each request asks for temperature 0; what the server takes over from other samples is not known."""
+        del arguments, facts, checkpoint
+        return Decoding(engine="openai", can_choose=False, reuses=None)

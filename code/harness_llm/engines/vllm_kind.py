@@ -9,13 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
+from harness_llm.checkpoint import Checkpoint
 from harness_llm.engines import vllm_arguments
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.vllm import VllmEngine
+from harness_llm.engines.vllm_decoding import decoding
 from harness_llm.errors import ConfigError
+from harness_llm.rules import Decoding
 
 _SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
-_SAMPLING = "override_generation_config"
 
 _RESOLVED = {
     "model_config": (
@@ -50,7 +52,6 @@ class Vllm(EngineKind):
         "data_parallel_size",
     )
     length_from: ClassVar[str] = "max_model_len"
-    sampling_from: ClassVar[str] = f"llm_config.{_SAMPLING}"
     packages: ClassVar[tuple[str, ...]] = vllm_arguments.DISTRIBUTIONS
     environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
 
@@ -109,10 +110,12 @@ class Vllm(EngineKind):
         """Not where vLLM makes them up."""
         return arguments.get("load_format") not in _MADE_UP
 
-    def temperature(self, arguments: Mapping[str, Any]) -> object:
-        """Greedy, unless override_generation_config says otherwise."""
-        given = arguments.get(_SAMPLING) or {}
-        return given.get("temperature", 0) if isinstance(given, dict) else None
+    @classmethod
+    def decoding(
+        cls, arguments: Mapping[str, Any], facts: Mapping[str, Any], checkpoint: Checkpoint | None = None
+    ) -> Decoding:
+        """Greedy, unless override_generation_config says otherwise; see `vllm_decoding`."""
+        return decoding(arguments, facts, checkpoint)
 
 
 _MADE_UP = ("dummy", "random")  # formats of weights that come from no file: vLLM's, and harness_llm.kernels'

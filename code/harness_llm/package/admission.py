@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.limits import asked_limits
@@ -57,7 +58,7 @@ def admit(
         _check_mapping(run, benchmark, round_name, maps_to)
     _check_measured(run)
     data = run.record.dataset
-    other_data = official is not None and not official.can_be_data_set(data.name, data.samples)
+    other_data = official is not None and not rules.data_set(official, data.name, data.samples).passed
     marks = Marks(
         run.record.simulated,
         not run.record.official or official is None or other_data,
@@ -110,30 +111,22 @@ def _check_closed(run: FinishedRun, benchmark: str, round_name: str, official: B
             f"{run.path}: the run is {rules.SIMULATED}, so it cannot go into closed",
             "Run it with a real engine, or rehearse the packaging with --division open.",
         )
-    for folder in run.scenarios:
-        if folder.engine_kind.caches_prefixes is not False:
-            raise FolderError(
-                f"{folder.path}: {folder.engine_kind.marker or 'the engine caches prefixes'}; the rules of "
-                "closed forbid to reuse work between samples",
-                "Package it for open, or run it with an engine whose caching is known to be off.",
-            )
     if official is None:
         raise ConfigError(
             f"{benchmark} is not a closed benchmark of {round_name}", _closed_remedy(benchmark, round_name)
         )
     data = run.record.dataset
-    if not run.record.official or not official.can_be_data_set(data.name, data.samples):
+    if not run.record.official or not rules.data_set(official, data.name, data.samples).passed:
         raise FolderError(
             f"{run.path}: the run did not answer the data set of {benchmark} "
             f"({official.samples.accuracy} samples), but {data.name} ({data.samples} samples)",
             "Package it for open, or run it with the official data set.",
         )
-    for asked in asked_limits(run.path, run.record, official):
-        if not asked.fits:
-            raise FolderError(
-                f"{run.path}: {asked.test} asked with {asked.found}; the rules: {asked.required}",
-                "Package it for open, or run it with the limits of the rules.",
-            )
+    for _, finding in asked_limits(run.path, run.record, official):
+        _require(run.path, finding, "run it with the limits of the rules")
+    for folder in run.scenarios:
+        for finding in folder.decoding_findings(official):
+            _require(folder.path, finding, "run it with an engine that is known to keep this rule")
     for folder in run.scenarios:
         problems = [*_flaws(folder, round_name), *_missing_tests(folder, official)]
         if folder.scenario not in official.row.allowed and round_name != "v5.0":
@@ -143,6 +136,16 @@ def _check_closed(run: FinishedRun, benchmark: str, round_name: str, official: B
                 f"{folder.path}: {'; '.join(problems)}",
                 "Closed takes valid and complete results only; run the test again, or package it for open.",
             )
+
+
+def _require(path: Path, finding: rules.Finding, otherwise: str) -> None:
+    """Refuse what closed does not take, and what nobody knows."""
+    if not finding.passed:
+        raise FolderError(
+            f"{path}: {finding.name}: found {finding.found}; the rules: {finding.required} "
+            f"({rules.expand_source(finding.source)})",
+            f"Package it for open, or {otherwise}.",
+        )
 
 
 def _closed_remedy(benchmark: str, round_name: str) -> str:

@@ -6,7 +6,11 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from harness_llm.check.decoding import STATED as DECODING
 from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, read_object, read_text
@@ -69,7 +73,9 @@ class Writer:
         (documents / USER_CONF).write_bytes(self._notes().encode() + conf)
         text = readme(folder, self._run, place, source, self._marks, self._admission.round)
         (documents / "README.md").write_text(masked(text), encoding="utf-8")
-        fields = measurements(folder, self._stated.measurements, self._marks)
+        fields: dict[str, Any] = dict(measurements(folder, self._stated.measurements, self._marks))
+        if self._admission.official is not None and not self._marks.is_simulated:
+            fields[DECODING] = msgspec.to_builtins(folder.decoding)
         _write_json(self._top / place.measurements, fields)
 
     def _accuracy(self, place: Place, folder: FinishedScenario) -> None:
@@ -238,7 +244,7 @@ def _text(path: Path) -> str:
     return text
 
 
-def _write_json(path: Path, content: Mapping[str, str]) -> None:
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(
         json.dumps(masked_document(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )

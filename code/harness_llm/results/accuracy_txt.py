@@ -66,6 +66,15 @@ def official_scores(text: str) -> dict[str, float]:
     return {score.name: score.value for score in scores_in(text) if score.is_official}
 
 
+def official_lines(text: str) -> dict[str, list[float]]:
+    """By name, what the official checker judges: the last score of each line that has one."""
+    found: dict[str, list[float]] = {}
+    for line in text.splitlines():
+        for name, value in official_scores(line).items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
 def wrapped_numbers(text: str) -> list[str]:
     """Names whose number numpy wrapped, e.g. `np.float64(44.4)`, so that the official checker misses it."""
     return _WRAPPED.findall(text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness_llm import rules
+from harness_llm.benchmark import facts_of
 from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS, EngineKind
@@ -61,6 +62,17 @@ class FinishedScenario:
     def detail(self) -> DetailLog:
         """LoadGen's detail log of the performance test."""
         return DetailLog.read(self.path / Mode.PERFORMANCE.folder / DETAIL_LOG)
+
+    @property
+    def decoding(self) -> rules.Decoding:
+        """How the answers were made, by the engine's own facts."""
+        return self.engine_kind.decoding(self.config.get("llm_config") or {}, self.engine.as_facts())
+
+    def decoding_findings(self, known: rules.BenchmarkRules) -> Iterator[rules.Finding]:
+        """What the rules of a benchmark say of that."""
+        facts = facts_of(known.name)
+        ends = facts.end_tokens.ids if facts and facts.end_tokens else ()
+        return rules.decoding_findings(known, self.scenario, self.decoding, ends)
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ def _scenario(run: Path, scenario: Scenario, is_simulated: bool) -> FinishedScen
         path=folder,
         scenario=scenario,
         performance=performance,
-        config=_config(config_file(run, scenario)),
+        config=recorded_config(config_file(run, scenario)),
         engine=engine,
         engine_kind=_engine_kind(engine, is_simulated),
         accuracy=None if is_unscored else read_record(scored, AccuracyRecord, _REMEDY),
@@ -154,7 +166,12 @@ def _complete_test(folder: Path) -> TestRecord:
     return test
 
 
-def _config(path: Path) -> dict[str, Any]:
+def recorded_config(path: Path) -> dict[str, Any]:
+    """The configuration that a run wrote for a scenario; empty where it kept none.
+
+    Raises:
+        FolderError: The file is damaged.
+    """
     try:
         found = parse(read_text(path), str(path))[0].plain()
     except FileNotFoundError:

@@ -13,7 +13,7 @@ import yaml
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.rules.by_round import BenchmarkRules
-from harness_llm.rules.model import ComplianceTest, Round, Seeds, Table
+from harness_llm.rules.model import ComplianceTest, DecodingRule, Round, Seeds, Table
 
 LATEST_ROUND = "v6.1"
 TABLE = Path(__file__).with_name("table.yaml")
@@ -146,6 +146,17 @@ def compliance_test(name: str) -> ComplianceTest:
         hint = f"Did you mean {near}? " if near else ""
         raise ConfigError(f"{name}: no such test", f"{hint}The tests are {', '.join(known)}.")
     return found
+
+
+def decoding_rule(subject: str, round_name: str) -> DecodingRule:
+    """The sentence about decoding that holds in a round.
+
+    Raises:
+        KeyError: The table has no such subject.
+    """
+    order = rounds()
+    found = table().decoding[subject]
+    return [row for row in found if order.index(row.since) <= order.index(round_name)][-1]
 
 
 def nearest(name: str, known: Iterable[str] | None = None) -> str | None:

@@ -51,17 +51,11 @@ class BenchmarkRules:
     row: RoundRow
     tests: Mapping[str, ComplianceTest]
 
+    def loadgen_model(self, scenario: Scenario) -> str:
+        """The model name under which LoadGen looks its settings up."""
+        return f"{self.conf_name}-interactive" if scenario is Scenario.INTERACTIVE else self.conf_name
+
     def output_limit(self, mode: Mode) -> int:
         """Most new tokens of an answer: every sample is to be asked with this limit."""
         row = self.generation
         return row.max_tokens_accuracy if mode is Mode.ACCURACY else row.max_tokens
-
-    def can_be_data_set(self, name: str, samples: object) -> bool:
-        """Whether a data set of this name and size can be the benchmark's own: whole, and not made up.
-
-        Args:
-            name: As run.json has it, e.g. `openorca`, or `synthetic:64:8` for made-up samples.
-            samples: As run.json has it, a number if it is sound.
-        """
-        sizes = (self.samples.accuracy, self.samples.performance)
-        return samples in sizes and name.partition(":")[0] != "synthetic"

@@ -166,6 +166,34 @@ class Generation(_Row):
     greedy: bool
 
 
+class Speculation(_Row):
+    """Speculative decoding that a round allows for a benchmark, in one scenario and one way.
+
+    Attributes:
+        scenario: The scenario.
+        method: `eagle3` or `mtp`.
+        tokens: Tokens that are proposed at a time.
+        head: The reference head, on the Hugging Face hub.
+    """
+
+    scenario: _Scenario
+    method: str
+    tokens: int
+    head: str
+
+
+class DecodingRule(_Row):
+    """One sentence of the rules about decoding.
+
+    Attributes:
+        since: First round that has it so.
+        says: The sentence.
+    """
+
+    since: RoundName
+    says: str
+
+
 class RoundRow(_Row):
     """What one round asks of one benchmark.
 
@@ -174,12 +202,14 @@ class RoundRow(_Row):
         one_of: Scenarios of which closed must have at least one.
         optional: Further scenarios that closed may have.
         compliance: Compliance tests of each scenario.
+        speculation: Speculative decoding that it allows; None for none.
     """
 
     required: tuple[_Scenario, ...] = Field(strict=False)
     one_of: tuple[_Scenario, ...] = Field(default=(), strict=False)
     optional: tuple[_Scenario, ...] = Field(default=(), strict=False)
     compliance: tuple[str, ...] = Field(strict=False)
+    speculation: Speculation | None = None
 
     @property
     def allowed(self) -> frozenset[Scenario]:
@@ -243,6 +273,7 @@ class Table(BaseModel):
         other_benchmarks: By round, the official benchmarks that this project does not judge.
         folder_names: Further names of benchmarks' folders, which the official checker maps to them.
         other_conf_names: Names in mlperf.conf beside those of the benchmarks.
+        decoding: By subject, what the rules say of decoding, oldest round first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -255,3 +286,4 @@ class Table(BaseModel):
     other_benchmarks: dict[RoundName, Names]
     other_conf_names: Names
     folder_names: FolderNames
+    decoding: dict[str, Annotated[tuple[DecodingRule, ...], Field(strict=False)]]

@@ -97,34 +97,26 @@ def check_loadgen(benchmark: Benchmark, scenario: Scenario) -> None:
 
 
 def check_decoding(config: RunConfig, benchmark: Benchmark) -> None:
-    """Whether answers are decoded as the rules ask: greedily, or for gpt-oss-120b sampled at temperature 1.
+    """Whether answers are made as the rules of an official benchmark ask.
 
     Raises:
-        ConfigError: They are not.
+        ConfigError: They are not; each broken rule in its own words.
     """
     official, engine = benchmark.rules, config.engine
     if official is None or engine.is_simulated:
         return
-    temperature = engine.temperature(config.llm_config)
-    if not engine.sampling_from and official.generation.greedy != (temperature == 0):
-        raise ConfigError(
-            f"the engine {engine.kind} asks for temperature {temperature!r} and nothing else, against the "
-            f"rules of {official.name} ({rules.expand_source(official.generation.source)})",
-            "Run it with another engine.",
-        )
-    if official.generation.greedy and temperature != 0:
-        raise ConfigError(
-            f"{engine.sampling_from} sets temperature {temperature!r}; the rules of "
-            f"{official.name} ask for greedy decoding ({rules.expand_source(official.generation.source)})",
-            "Remove it.",
-        )
-    if not official.generation.greedy and temperature != 1:
-        raise ConfigError(
-            f"the rules of {official.name} ask for sampling at temperature 1 "
-            f"({rules.expand_source(official.generation.source)}), {engine.sampling_from} sets "
-            f"{temperature!r}",
-            f"Set {engine.sampling_from}: {{temperature: 1.0, top_p: 1.0, top_k: 0}}.",
-        )
+    scenario = config.harness_config.scenario
+    made = engine.decoding(config.llm_config, {}, config.checkpoint)
+    found = rules.decoding_findings(official, scenario, made, benchmark.end_tokens)
+    broken = [finding for finding in found if finding.passed is False]
+    if broken:
+        said = [
+            f"{scenario}: {finding.found}; the rules of {official.name} in {official.round}: "
+            f"{finding.required} ({rules.expand_source(finding.source)})"
+            for finding in broken
+        ]
+        remedies = " ".join(dict.fromkeys(finding.remedy for finding in broken))
+        raise ConfigError("\n".join(said), f"{remedies} For open, run it as a benchmark of your own.")
 
 
 def check_tests(config: RunConfig, benchmark: Benchmark) -> None:

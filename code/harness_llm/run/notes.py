@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness_llm import rules
 from harness_llm.accuracy.metrics import Foreign, metric_of
 from harness_llm.benchmark import Benchmark
+from harness_llm.check.limits import limits_of
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
-from harness_llm.core import Mode
 from harness_llm.datasets.table import SampleTable
+from harness_llm.run.plan import added_min_query_count
 
 _LOADGEN_LIMIT_MS = (
     100  # loadgen/test_settings.h, server_target_latency_ns and server_ttft_latency, @b66003e1
@@ -20,7 +21,7 @@ _LOADGEN_LIMIT_MS = (
 def notes_on(
     configs: Sequence[RunConfig],
     tests: Sequence[str],
-    table: SampleTable,
+    tables: Mapping[str, SampleTable],
     user_conf: UserConf,
     benchmark: Benchmark,
 ) -> tuple[str, ...]:
@@ -29,7 +30,7 @@ def notes_on(
     Args:
         configs: One for each scenario, of one benchmark.
         tests: The tests that will run.
-        table: The samples that tests share.
+        tables: The samples of each test, and of `performance`.
         user_conf: LoadGen's user.conf, validated.
         benchmark: The benchmark of the run.
     """
@@ -37,19 +38,10 @@ def notes_on(
     metric = metric_of(benchmark, configs[0].harness_config.metric)
     if "accuracy" in tests and isinstance(metric, Foreign):
         notes.append(metric.note)
-    official = benchmark.rules
-    if official is not None and len(table) < official.samples.performance:
-        notes.append(
-            f"the data set has {len(table):,} samples, the rules of {official.name} ask for "
-            f"{official.samples.performance:,}: LoadGen's log names the number of the rules; not a result"
-        )
-    if official is not None and not any(item.engine.is_simulated for item in configs):
-        asked, limit = int(table.max_tokens.max()), official.output_limit(Mode.PERFORMANCE)
-        if asked != limit:
-            notes.append(
-                f"answers may have {asked:,} tokens, the rules of {official.name} say {limit:,} "
-                f"({rules.expand_source(official.generation.source)}): not a result"
-            )
+    if benchmark.rules is not None:
+        for config in configs:
+            notes += _against_rules(config, tests, tables, user_conf, benchmark.rules)
+    notes += user_conf.notes
     for config in configs:
         notes += [
             f"{config.harness_config.scenario}: {setting} does nothing {where}"
@@ -61,6 +53,40 @@ def notes_on(
                 f"judges by its own default, {_LOADGEN_LIMIT_MS} ms"
             )
     return tuple(note for note in dict.fromkeys(notes) if note)
+
+
+def _against_rules(
+    config: RunConfig,
+    tests: Sequence[str],
+    tables: Mapping[str, SampleTable],
+    user_conf: UserConf,
+    known: rules.BenchmarkRules,
+) -> Iterator[str]:
+    """What `check` will not let pass as a result of an official benchmark, in its own words."""
+    scenario, is_simulated = config.harness_config.scenario, config.engine.is_simulated
+    settings = user_conf.settings_for(known.loadgen_model(scenario), scenario)
+    table = tables["performance"]
+    data = rules.data_set(known, table.name, len(table))
+    found = [] if is_simulated and len(table) == known.samples.performance else [data]
+    if not is_simulated:
+        found += [rules.output_limits(known, test, limits_of(tables[test])) for test in tests]
+    if "performance" in tests:
+        added = added_min_query_count(known, scenario, settings, len(table))
+        if added is not None:
+            yield (
+                f"{scenario}: target_qps and min_duration ask for fewer samples than the data set has "
+                f"({known.samples.offline_minimum:,}), which the official checker refuses: "
+                f"min_query_count = {added} was added to the test's user.conf"
+            )
+            settings = {**settings, "min_query_count": added}
+        planned = rules.planned_settings(known, scenario, settings)
+        found += rules.settings_findings(known, scenario, planned)
+    for finding in found:
+        if finding.passed is False:
+            yield (
+                f"{scenario}: {finding.found}; the rules of {known.name} ask for {finding.required} "
+                f"({rules.expand_source(finding.source)}): not a result, `check` refuses it as {finding.name}"
+            )
 
 
 def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[str, str]]:

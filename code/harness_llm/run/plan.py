@@ -10,7 +10,7 @@ from harness_llm import rules
 from harness_llm.benchmark import Benchmark
 from harness_llm.compliance import audit_test
 from harness_llm.config.harness import RunConfig
-from harness_llm.config.user_conf import UserConf
+from harness_llm.config.user_conf import LOADGEN_QPS, UserConf
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.transport.spec import LoadgenTest
@@ -51,7 +51,7 @@ def plan_test(
         mode=Mode.ACCURACY if test == "accuracy" else Mode.PERFORMANCE,
         loadgen_model=model,
         user_conf=user_conf.text,
-        target_qps=float(settings["target_qps"]),
+        target_qps=float(settings.get("target_qps", LOADGEN_QPS)),
         samples=samples_file,
         ttft_limit_ms=limits.ttft_ms if limits is not None else settings.get("ttft_latency"),
         tpot_limit_ms=limits.tpot_ms if limits is not None else settings.get("tpot_latency"),
@@ -66,6 +66,9 @@ def plan_test(
         return msgspec.structs.replace(planned, expected=asked)
     if test == "performance":
         expected = _expected_queries(planned, settings, official is not None, samples)
+        added = None if official is None else added_min_query_count(official, scenario, settings, samples)
+        if added is not None:
+            planned = planned.with_setting("min_query_count", added)
         return msgspec.structs.replace(planned, expected=expected)
     if official is None:
         return msgspec.structs.replace(planned, audit_conf=audit_test(test).audit())
@@ -83,6 +86,21 @@ def plan_test(
         expected=samples if asks_each_once else None,
         audit_conf=audit_test(test).audit(loaded_samples=samples if is_other_size else None),
     )
+
+
+def added_min_query_count(
+    known: rules.BenchmarkRules, scenario: Scenario, settings: dict[str, int | float], samples: int
+) -> int | None:
+    """The min_query_count that an Offline run over the whole data set is given; None where it needs none.
+
+    It changes nothing of what is issued: LoadGen issues whole copies of the data set in any case, but the
+    official checker counts what was asked for before.
+    """
+    if scenario is not Scenario.OFFLINE or samples < known.samples.performance:
+        return None
+    planned = rules.planned_settings(known, scenario, settings)
+    is_enough = rules.samples_per_query(known, scenario, planned).passed
+    return None if is_enough else known.samples.offline_minimum
 
 
 def _check_counts(test: str, settings: dict[str, int | float], samples: int, user_conf: UserConf) -> None:

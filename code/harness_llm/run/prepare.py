@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness_llm import rules
@@ -93,7 +93,8 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     configs = [_named(config, benchmark.name) for config in configs]
     user_conf = UserConf.read(configs[0].harness_config.user_conf)
     scenarios = [config.harness_config.scenario for config in configs]
-    user_conf.validate(benchmark, scenarios, models=loadgen_names())
+    said = user_conf.validate(benchmark, scenarios, models=loadgen_names())
+    user_conf = replace(user_conf, notes=(*user_conf.notes, *said))
     for config in configs:
         check_model(config)
         check_decoding(config, benchmark)
@@ -120,7 +121,8 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         )
         for fleet, group in zip(fleets, sharing, strict=True)
     )
-    notes = notes_on(configs, asked, table, user_conf, benchmark)
+    tables = {test: own.get(test, table) for test in ("performance", *asked)}
+    notes = notes_on(configs, asked, tables, user_conf, benchmark)
     return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
 
 

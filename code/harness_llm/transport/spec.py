@@ -72,10 +72,15 @@ class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The rate is set for this model and scenario alone, which wins over every line for several.
         """
         assert 0 < target_qps < math.inf
-        key = f"{self.loadgen_model}.{self.scenario.loadgen_name}.target_qps"
+        told = self.with_setting("target_qps", target_qps)
+        return msgspec.structs.replace(told, target_qps=target_qps, expected=None)
+
+    def with_setting(self, name: str, value: float) -> LoadgenTest:
+        """The same test with a key of user.conf set for this model and scenario, which wins over `*`."""
+        key = f"{self.loadgen_model}.{self.scenario.loadgen_name}.{name}"
         others = [line for line in self.user_conf.split("\n") if line.split()[:1] != [key]]
-        text = "\n".join(others).rstrip("\n") + f"\n{key} = {target_qps!r}\n"
-        return msgspec.structs.replace(self, user_conf=text, target_qps=target_qps, expected=None)
+        text = "\n".join(others).rstrip("\n") + f"\n{key} = {value!r}\n"
+        return msgspec.structs.replace(self, user_conf=text)
 
 
 class LoadgenSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

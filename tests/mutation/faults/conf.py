@@ -35,7 +35,13 @@ def user_conf_names_no_model(tree: Path) -> None:
 
 
 @fault("conf.ignored-lines", "note")
-def user_conf_with_an_unknown_key(tree: Path) -> None:
+def user_conf_with_a_key_of_another_program(tree: Path) -> None:
+    path = place(tree) / "user.conf"
+    path.write_text(path.read_text() + "*.Server.performance_sample_count = 24576\n")
+
+
+@fault("conf.lines", "note")
+def user_conf_with_a_mistyped_key(tree: Path) -> None:
     path = place(tree) / "user.conf"
     path.write_text(path.read_text() + "*.Server.min_durations = 600000\n")
 

@@ -27,7 +27,9 @@ def run(maker: Maker) -> Path:
 
 
 def test_closed_refuses_an_engine_whose_caching_nobody_knows(maker: Maker, run: Path) -> None:
-    with pytest.raises(FolderError, match="engine openai: the server.s prefix caching.* are unknown"):
+    with pytest.raises(
+        FolderError, match=r"decoding\.reuses: found not known; the rules: When a KV-cache is used"
+    ):
         maker.package(run, division="closed")
     assert not (maker.path / "out" / "inference_results_v6.1").exists()
 

@@ -40,7 +40,9 @@ def test_settings_that_do_something_are_not_spoken_of(setup: Setup) -> None:
 def test_an_official_benchmark_on_few_samples_or_with_a_reference_says_so(setup: Setup) -> None:
     setup.conf.write_text(OFFICIAL)
     notes = _notes(setup.config("Offline", benchmark="gpt-oss-120b", reference="mine.json"))
-    assert "the data set has 10 samples, the rules of gpt-oss-120b ask for 6,396" in notes[0]
+    assert (
+        "10 samples; the rules of gpt-oss-120b ask for the data set of gpt-oss-120b: 4395 or 6396" in notes[0]
+    )
     assert "reference does nothing for an official benchmark" in notes[1]
     assert not _notes(setup.config("Offline", benchmark="gpt-oss-120b", dataset=synthetic("6396:2:2")))
 
@@ -54,7 +56,7 @@ def test_an_output_limit_that_is_not_the_rules_is_said(setup: Setup, limit: int,
         "Offline", {"model": setup.checkpoint()}, engine="vllm", benchmark="llama2-70b-99.9", dataset="jsonl",
         dataset_path=str(path), max_tokens=limit,
     )  # fmt: skip
-    said = [note for note in _notes(config) if "answers may have 1,000 tokens, the rules of" in note]
+    said = [note for note in _notes(config) if "max_tokens 1000, min_tokens 2; the rules of" in note]
     assert len(said) == count
 
 
