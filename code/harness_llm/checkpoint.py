@@ -18,6 +18,10 @@ STARTING_CHECKPOINT = "starting_checkpoint.json"
 
 _CHUNK = 1 << 20
 _LARGEST_DESCRIPTION = 64 << 20  # bytes; a larger file holds weights
+_MISTRAL = "params.json"
+_MISTRAL_NAMES = {"max_position_embeddings": ("max_seq_len",)}
+"""Mistral's names (vllm/transformers_utils/configs/mistral.py, adapt_config_dict, 0.32.0)."""
+
 _AGAIN = "Download the model again."
 
 
@@ -29,19 +33,25 @@ class Checkpoint:
 
     Attributes:
         path: The folder.
+        generation: Where its generation_config.json is, as vLLM's argument `generation_config` says: `auto`,
+            in the folder; `vllm`, nowhere; or another folder.
     """
 
     path: Path
+    generation: str = "auto"
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.json; empty where there is none."""
-        return self._read("config.json")
+        """config.json, or params.json in Mistral's own format; empty where there is neither."""
+        return self._read("config.json") or self._read(_MISTRAL)
 
     @cached_property
     def generation_config(self) -> dict[str, Any]:
         """generation_config.json; empty where there is none."""
-        return self._read("generation_config.json")
+        if self.generation == "vllm":
+            return {}
+        folder = self.path if self.generation == "auto" else Path(self.generation)
+        return Checkpoint(folder)._read("generation_config.json")
 
     @property
     def model_type(self) -> str:
@@ -76,6 +86,7 @@ class Checkpoint:
         for name, found in (
             ("generation_config.json", self.generation_config),
             ("config.json", self.config),
+            ("config.json", self._text_config),
         ):
             ends = found.get("eos_token_id")
             if ends is None:
@@ -100,12 +111,17 @@ class Checkpoint:
         Raises:
             ModelError: The folder, its configuration or its weights are missing.
         """
+        if self.path.suffix == ".gguf":
+            raise ModelError(
+                f"{self.path}: a GGUF file, which vLLM does not load any more",
+                "Use the checkpoint that it was made from, a folder with config.json and *.safetensors.",
+            )
         if not self.path.is_dir():
             raise ModelError(
                 f"{self.path}: no such checkpoint folder (llm_config.model)",
                 "Run download_model.py, or set LAB_MODEL to where the models are.",
             )
-        if not (self.path / "config.json").is_file():
+        if not any((self.path / name).is_file() for name in ("config.json", _MISTRAL)):
             raise ModelError(f"{self.path}: has no config.json: not a Hugging Face checkpoint")
         if weights and not self.has_weights:
             raise ModelError(f"{self.path}: holds no weights (*.safetensors)", _AGAIN)
@@ -167,6 +183,12 @@ class Checkpoint:
                 found[name] += f", {hashlib.sha256(read_regular(path)).hexdigest()[:16]}"
         return found
 
+    @property
+    def _text_config(self) -> dict[str, Any]:
+        """What config.json says of the language part of a model that takes images or sound, too."""
+        found = self.config.get("text_config")
+        return found if isinstance(found, dict) else {}
+
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
@@ -182,7 +204,9 @@ class Checkpoint:
         return found
 
     def _number(self, name: str) -> int | None:
-        found = self.config.get(name)
+        names = (name, *_MISTRAL_NAMES.get(name, ()))
+        parts = (self._text_config, self.config)
+        found = next((part[key] for part in parts for key in names if part.get(key) is not None), None)
         if found is not None and type(found) is not int:
             raise ModelError(f"{self.path / 'config.json'}: {name} is {found!r}, not a whole number", _AGAIN)
         return found

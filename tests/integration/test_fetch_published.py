@@ -14,7 +14,7 @@ from harness_llm.benchmark import all_datasets
 from harness_llm.benchmark.definition import DataSet
 from harness_llm.core import GenerationLimits
 from harness_llm.datasets.dataset_kind import Reading
-from harness_llm.datasets.jsonl import Jsonl
+from harness_llm.datasets.prompts import Prompts
 from harness_llm.errors import DatasetError, FolderError, HostError
 from harness_llm.fetch import named
 from harness_llm.fetch.folder import write_record
@@ -85,7 +85,7 @@ def test_cnn_dailymail_is_fetched_in_two_parts_and_becomes_what_a_run_reads(
     assert first is None and 0 < _start(second) <= len(EVAL) // 2
     assert _files(folder) == {"cnn_eval.json", "cnn_eval.jsonl", "fetched.json"}
     assert (folder / "cnn_eval.json").read_bytes() == EVAL
-    table = Jsonl(path=folder / "cnn_eval.jsonl").read(Reading(GenerationLimits(2, 128)))
+    table = Prompts(path=folder / "cnn_eval.jsonl").read(Reading(GenerationLimits(2, 128)))
     assert len(table) == len(ARTICLES) == 300
     assert [table.prompt(sample).tolist() for sample in range(300)] == [a["tok_input"] for a in ARTICLES]
     assert table.references == tuple(article["output"] for article in ARTICLES)

@@ -60,6 +60,7 @@ def read_configs(paths: Sequence[Path], overrides: Sequence[str] | None) -> list
     for path in paths:
         config, place = load_with_places(path, overrides or ())
         config.engine.preflight(config.llm_config, place)
+        config.engine.check_environment(config.harness_config.engine_env, place)
         configs.append(config)
     return configs
 

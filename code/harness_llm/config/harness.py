@@ -29,6 +29,7 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.core import Scenario
 from harness_llm.datasets.dataset_kind import DatasetKind
 from harness_llm.datasets.kinds import dataset_of
+from harness_llm.datasets.tokenizer import TokenizerChoice
 from harness_llm.engines import DEFAULT, EngineKind, engine_of
 
 _LAST_PORT = 65535
@@ -222,9 +223,17 @@ class RunConfig(_Strict):
         return None if model is None else Path(str(model))
 
     @property
+    def tokenizer_choice(self) -> TokenizerChoice | None:
+        """The tokenizer that llm_config asks for, or None where no model is given."""
+        folder = self.model_path
+        return None if folder is None else TokenizerChoice.of(folder, self.llm_config)
+
+    @property
     def checkpoint(self) -> Checkpoint | None:
         """What lies in that folder, or None where there is none to ask."""
-        return None if self.model_path is None else Checkpoint(self.model_path)
+        if self.model_path is None:
+            return None
+        return Checkpoint(self.model_path, str(self.llm_config.get("generation_config") or "auto"))
 
     @property
     def end_tokens(self) -> frozenset[int]:

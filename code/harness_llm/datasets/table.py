@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,9 @@ class SampleTable:
             output length is forced.
         references: The expected answers, in order, or None where the data set has none
             (then accuracy cannot be scored).
+        source: Where it was read from.
+        notes: What people should know of how it was read, a sentence each; not kept in a file.
+        first_sample: What was done to make the first sample, a line each; not kept in a file.
     """
 
     name: str
@@ -46,6 +49,8 @@ class SampleTable:
     min_tokens: npt.NDArray[np.int32]
     references: tuple[str, ...] | None = None
     source: str = field(default="", compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    first_sample: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         count = len(self.offsets) - 1
@@ -65,6 +70,8 @@ class SampleTable:
         min_tokens: int | Sequence[int],
         references: Sequence[str] | None = None,
         source: str = "",
+        notes: tuple[str, ...] = (),
+        first_sample: tuple[str, ...] = (),
     ) -> SampleTable:
         """Build a table from one list of token ids a sample.
 
@@ -97,6 +104,8 @@ class SampleTable:
             min_tokens=np.broadcast_to(np.asarray(min_tokens, np.int32), (len(prompts),)).copy(),
             references=None if references is None else tuple(references),
             source=source,
+            notes=notes,
+            first_sample=first_sample,
         )
 
     def __len__(self) -> int:
@@ -117,14 +126,13 @@ class SampleTable:
                 f"{self.source or self.name}: {count} samples are asked for, the data set has {len(self)}",
                 f"Ask for 1 to {len(self)} samples.",
             )
-        return SampleTable(
-            name=self.name,
+        return replace(
+            self,
             tokens=self.tokens[: self.offsets[count]].copy(),
             offsets=self.offsets[: count + 1].copy(),
             max_tokens=self.max_tokens[:count].copy(),
             min_tokens=self.min_tokens[:count].copy(),
             references=None if self.references is None else self.references[:count],
-            source=self.source,
         )
 
     @cached_property

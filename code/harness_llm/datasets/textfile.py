@@ -16,27 +16,40 @@ if TYPE_CHECKING:
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number (from 1) and JSON object of each line of a `.jsonl` or `.jsonl.gz` file.
+    """Line number (from 1) and JSON object of each line of a file, gzipped or not, but for blank lines.
 
     Raises:
-        DatasetError: The file cannot be read or has no lines; a line is empty, no JSON, or no object.
+        DatasetError: The file cannot be read or has no lines; a line is no JSON, or no object.
     """
-    number = 0
+    is_empty = True
     try:
-        with _open(path) as file:
+        with open_packed(path) as file:
             for number, raw in enumerate(file, start=1):
-                yield number, _parse(path, number, raw)
+                if raw.strip():
+                    yield number, _parse(path, number, raw)
+                    is_empty = False
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(
             f"{path}: cannot be read: {error}", "Check the path, and fetch the file again if it is damaged."
         ) from error
-    if number == 0:
+    if is_empty:
         raise DatasetError(f"{path}: the file is empty", "Write one JSON object a line, one line a sample.")
 
 
-def _open(path: Path) -> Any:
+def open_packed(path: Path) -> Any:
+    """The bytes of a file, unpacked where its name ends in .gz; a pipe or a device is an OSError."""
     file = open_regular(path)
     return gzip.open(file, "rb") if path.suffix == ".gz" else file
+
+
+def not_json(where: str, error: Exception, remedy: str, text: str = "") -> DatasetError:
+    """The error for text that is no JSON."""
+    return DatasetError(f"{where}: not JSON: {error}{': ' if text else ''}{shortened(text)}", remedy)
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """A text as far as a message has room for it."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _parse(path: Path, number: int, raw: bytes) -> dict[str, Any]:
@@ -45,21 +58,13 @@ def _parse(path: Path, number: int, raw: bytes) -> dict[str, Any]:
         line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{where}: not UTF-8: {error}", "Save the file as UTF-8.") from error
-    if not line:
-        raise DatasetError(f"{where}: the line is empty", "Remove it; every line is one sample.")
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"{where}: not JSON: {error}: {_shortened(line)}", "Write one JSON object on each line."
-        ) from error
+        raise not_json(where, error, "Write one JSON object on each line.", line) from error
     if not isinstance(found, dict):
         raise DatasetError(
-            f"{where}: found {_shortened(line)}, expected a JSON object",
+            f"{where}: found {shortened(line)}, expected a JSON object",
             'Write {"prompt": "..."} on the line.',
         )
     return found
-
-
-def _shortened(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

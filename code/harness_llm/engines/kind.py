@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -52,6 +52,8 @@ class EngineKind(BaseModel):
         length_from: Key of llm_config with the longest prompt plus answer, tokens; empty where it has none.
         packages: Distributions of which a run records the version, where they are installed.
         environment: Variables for a replica's process, below those that the user sets.
+        trial: Module that, given `llm_config` as JSON on stdin, prints what the engine's own classes say of
+            it, as `run.trial` reads it; it may import the engine. Empty where there is none.
         end_tokens: Tokens that end its answers; None where they are the checkpoint's.
         resolved_keys: Dotted keys of its facts' `resolved` that decide what is measured.
     """
@@ -70,6 +72,7 @@ class EngineKind(BaseModel):
     length_from: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
     environment: ClassVar[Mapping[str, str]] = {}
+    trial: ClassVar[str] = ""
     end_tokens: ClassVar[frozenset[int] | None] = None
     resolved_keys: ClassVar[tuple[str, ...]] = ()
 
@@ -133,6 +136,23 @@ class EngineKind(BaseModel):
             if variable is not None and not os.environ.get(variable):
                 key = f"harness_config.engine.{option}"
                 raise ConfigError(f"{place(key)}: {key} names the variable {variable}, which is not set")
+
+    def check_environment(self, variables: Mapping[str, str], place: Callable[[str], str]) -> None:
+        """Refuse variables that the engine would pass over without a word.
+
+        Args:
+            variables: `harness_config.engine_env`.
+            place: As in `preflight`.
+
+        Raises:
+            ConfigError: One is not known.
+        """
+        del variables, place
+
+    def notes(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterable[str]:
+        """What people should know of a run with these arguments on this model, a sentence each."""
+        del arguments, checkpoint
+        return ()
 
     def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
         """What the engine of one replica is made from, JSON-able: `llm_config`, else the options.

@@ -187,3 +187,64 @@ def _jsonable(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple | set):
         return [_jsonable(item, depth - 1) for item in value]
     return str(value)
+
+
+def try_arguments(given: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    """What vLLM's own classes say of arguments, all that is wrong in one at once; nothing is loaded.
+
+    Types and nested keys are checked one by one; if they are good, vLLM makes its configuration of them.
+
+    Returns:
+        What is wrong, by dotted key of llm_config, and what could not be checked on this machine.
+    """
+    import vllm.engine.arg_utils as module
+    from pydantic import ValidationError
+    from vllm import SamplingParams
+
+    problems: dict[str, str] = {}
+    for field in dataclasses.fields(module.AsyncEngineArgs):
+        if field.name in given:
+            problems |= _type_problems(field.name, field.type, given[field.name], vars(module))
+    sampling = given.get("override_generation_config") or {}
+    try:
+        SamplingParams(**{"temperature": 0.0, **sampling}, detokenize=False)
+    except Exception as error:  # noqa: BLE001 - vLLM's own classes of errors have no common base
+        problems["override_generation_config"] = str(error)
+    if problems:
+        return problems, ""
+    try:
+        module.AsyncEngineArgs(**{**given, **SET_BY_HARNESS}).create_engine_config()
+    except ValidationError as error:
+        return {_key(item): _said(item) for item in error.errors()}, ""
+    except RuntimeError as error:  # e.g. a build for GPUs where there is none: not the user's mistake
+        return {}, f"vLLM could not look at llm_config as a whole on this machine: {error}"
+    except Exception as error:  # noqa: BLE001 - as above
+        return {"": str(error) or type(error).__name__}, ""
+    return {}, ""
+
+
+def _type_problems(name: str, hint: Any, value: Any, names: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the type of one argument, or with a key in it."""
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        known = eval(hint, dict(names)) if isinstance(hint, str) else hint  # noqa: S307 - vLLM's own annotation
+        read = TypeAdapter(known).validate_python(value)
+    except ValidationError as error:
+        return {_key(item, name): _said(item) for item in error.errors()[:1]}
+    except (NameError, TypeError, PydanticUserError):  # no type that pydantic can check
+        return {}
+    if isinstance(value, str) and isinstance(read, bool | int | float):
+        return {name: f"{value!r} is text; write {read!r} without quotes"}
+    return {}
+
+
+def _key(item: Mapping[str, Any], name: str = "") -> str:
+    """Dotted key of one of pydantic's errors, without the alternatives of a union."""
+    parts = [str(part) for part in item["loc"] if str(part).isidentifier()]
+    return ".".join([name, *parts] if name and parts[:1] != [name] else parts)
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    text = item["msg"].removeprefix("Value error, ")
+    return text if item["type"] == "value_error" else f"{text} (found {str(item['input'])[:60]})"

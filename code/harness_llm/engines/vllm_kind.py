@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
@@ -18,6 +18,9 @@ from harness_llm.errors import ConfigError
 from harness_llm.rules import Decoding
 
 _SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
+_SAMPLING = "override_generation_config"
+_SAMPLED_BY = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+_NEUTRAL = {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
 
 _RESOLVED = {
     "model_config": (
@@ -53,6 +56,7 @@ class Vllm(EngineKind):
     )
     length_from: ClassVar[str] = "max_model_len"
     packages: ClassVar[tuple[str, ...]] = vllm_arguments.DISTRIBUTIONS
+    trial: ClassVar[str] = "harness_llm.engines.vllm_trial"
     environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
 
     kind: Literal["vllm"] = "vllm"
@@ -96,6 +100,42 @@ class Vllm(EngineKind):
         if problems:
             said = [f"{place(f'llm_config.{name}')}: {problem}" for name, problem in problems.items()]
             raise ConfigError("\n".join(said), vllm_arguments.REMEDY)
+        sampling, fields = arguments.get(_SAMPLING) or {}, vllm_arguments.installed_sampling()
+        if not isinstance(sampling, dict):
+            key = f"llm_config.{_SAMPLING}"
+            raise ConfigError(f"{place(key)}: {key}: expected keys and values, found {sampling!r}")
+        if fields and (wrong := vllm_arguments.sampling_problems(sampling, fields, version)):
+            keys = {f"llm_config.{_SAMPLING}.{name}": problem for name, problem in wrong.items()}
+            raise ConfigError("\n".join(f"{place(key)}: {key}: {said}" for key, said in sorted(keys.items())))
+
+    def check_environment(self, variables: Mapping[str, str], place: Callable[[str], str]) -> None:
+        """Refuse a variable of vLLM's that the installed vLLM does not read."""
+        known, version = vllm_arguments.installed_variables(), vllm_arguments.installed_version()
+        if known is None or version is None:
+            return
+        keys = {
+            f"harness_config.engine_env.{name}": problem
+            for name, problem in vllm_arguments.variable_problems(variables, known, version).items()
+        }
+        if keys:
+            raise ConfigError(
+                "\n".join(f"{place(key)}: {key}: {problem}" for key, problem in keys.items()),
+                "Correct or remove it; what a plug-in of vLLM reads can be exported in the shell instead.",
+            )
+
+    def notes(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[str]:
+        """Sampling settings of the checkpoint that greedy decoding replaces."""
+        if checkpoint is None or arguments.get(_SAMPLING):
+            return
+        own = checkpoint.generation_config
+        replaced = [
+            f"{key} {own[key]}" for key in _SAMPLED_BY if own.get(key) not in (None, _NEUTRAL.get(key))
+        ]
+        if replaced:
+            yield (
+                f"generation_config.json of the model has {', '.join(replaced)}; answers are greedy all the "
+                f"same: llm_config.{_SAMPLING} sets what is to hold"
+            )
 
     @property
     def devices_asked(self) -> int | None:

@@ -18,7 +18,7 @@ class _Article(msgspec.Struct):
 
 
 class _Sample(msgspec.Struct):
-    """The same as a line of ours (datasets/jsonl.py)."""
+    """The same as a line of ours (datasets/prompts.py)."""
 
     token_ids: list[int]
     reference: str

@@ -17,6 +17,9 @@ _LOADGEN_LIMIT_MS = (
     100  # loadgen/test_settings.h, server_target_latency_ns and server_ttft_latency, @b66003e1
 )
 
+_OF_THE_SAMPLES = {"model", "tokenizer", "tokenizer_mode", "trust_remote_code", "generation_config"}
+"""Keys of llm_config that decide how samples are made and judged, whatever the engine is."""
+
 
 def notes_on(
     configs: Sequence[RunConfig],
@@ -42,7 +45,9 @@ def notes_on(
         for config in configs:
             notes += _against_rules(config, tests, tables, user_conf, benchmark.rules)
     notes += user_conf.notes
+    notes += tables["performance"].notes
     for config in configs:
+        notes += config.engine.notes(config.llm_config, config.checkpoint)
         notes += [
             f"{config.harness_config.scenario}: {setting} does nothing {where}"
             for setting, where in _without_effect(config, benchmark)
@@ -93,8 +98,8 @@ def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[s
     """(setting, where) of what was set and is not looked at, so that nobody believes that it was."""
     harness = config.harness_config
     engine = config.engine
-    if not engine.takes_arguments and config.llm_config.keys() - {"model"}:
-        yield "llm_config (all but model)", f"with the {engine.kind} engine"
+    if not engine.takes_arguments and config.llm_config.keys() - _OF_THE_SAMPLES:
+        yield "llm_config (all but the model and its tokenizer)", f"with the {engine.kind} engine"
     for name in ("metric", "reference"):
         if benchmark.is_official and getattr(harness, name) is not None:
             yield name, "for an official benchmark, which is judged by its rules"

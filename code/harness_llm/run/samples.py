@@ -72,7 +72,7 @@ def _load(config: RunConfig, given: HarnessConfig | OwnSamples, *, official: boo
         limits=GenerationLimits(
             min_tokens=harness.min_tokens, max_tokens=given.max_tokens or harness.max_tokens
         ),
-        model_path=config.model_path,
+        tokenizer_choice=config.tokenizer_choice,
         vocab_size=(checkpoint and checkpoint.vocabulary_size) or _VOCABULARY,
         official=official,
     )

@@ -96,7 +96,8 @@ def score(folder: Path) -> ScoreResult:
     test = _FinishedTest.read(folder)
     if folder.name in AUDIT_TESTS:
         return _verify(test, AUDIT_TESTS[folder.name])
-    if test.record.mode != Mode.ACCURACY or test.config.model_path is None:
+    choice = test.config.tokenizer_choice
+    if test.record.mode != Mode.ACCURACY or choice is None:
         return ScoreResult(test.name)
     table = test.samples()
     if table.references is None:
@@ -106,9 +107,9 @@ def score(folder: Path) -> ScoreResult:
     if isinstance(metric, Foreign):
         return ScoreResult(test.name, text=metric.note)
     gates = gates_of(test.benchmark, harness.reference)
-    if isinstance(gates, Reference):
+    if isinstance(gates, Reference) and test.config.model_path is not None:
         gates = gates.gates(table, weights_digest(test.config.model_path))
-    result = score_accuracy_log(test.log, table, Tokenizer(test.config.model_path), metric, gates)
+    result = score_accuracy_log(test.log, table, Tokenizer(choice), metric, gates)
     result.write(folder)
     return _told(test, result)
 
@@ -197,8 +198,9 @@ def _verify(test: _FinishedTest, audit_test: AuditTest) -> ScoreResult:
 
 def _audit_score(test: _FinishedTest, name: str) -> float | None:
     """The score of a compliance test's answers by the metric of the rules; every answer counts."""
-    assert test.config.model_path is not None
+    choice = test.config.tokenizer_choice
+    assert choice is not None
     metric, table = metric_named(name), test.samples()
     metric.check(table)
     answers = every_answer(test.log, len(table))
-    return metric.score(answers, table, Tokenizer(test.config.model_path)).values.get(name)
+    return metric.score(answers, table, Tokenizer(choice)).values.get(name)

@@ -11,7 +11,7 @@ import yaml
 
 from harness_llm.config.load import dump_config, load_config
 from harness_llm.config.recorded import load_recorded
-from harness_llm.datasets.jsonl import Jsonl
+from harness_llm.datasets.prompts import Prompts
 from harness_llm.datasets.synthetic import Synthetic
 from harness_llm.engines.simulated import Simulated
 from harness_llm.engines.vllm_kind import Vllm
@@ -68,7 +68,7 @@ def test_keys_go_where_they_belong_and_what_did_nothing_is_left_out(tmp_path: Pa
     )  # fmt: skip
     harness = load_recorded(_written(tmp_path, old)).harness_config
     assert harness.dataset == Synthetic(shape="1:2:3", seed=7, samples=1)
-    assert harness.tests["accuracy"].dataset == Jsonl(path=Path("a.jsonl"), chat_template=False)
+    assert harness.tests["accuracy"].dataset == Prompts(path=Path("a.jsonl"), chat_template=False)
     assert harness.offline_backlog is None
     old["harness_config"]["scenario"] = "Offline"
     assert load_recorded(_written(tmp_path, old)).harness_config.offline_backlog == 9

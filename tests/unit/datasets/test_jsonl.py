@@ -8,7 +8,7 @@ import pytest
 
 from harness_llm.core import GenerationLimits
 from harness_llm.datasets.dataset_kind import Reading
-from harness_llm.datasets.jsonl import Jsonl
+from harness_llm.datasets.prompts import Prompts
 from harness_llm.errors import DatasetError, ModelError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _write(tmp_path: Path, *lines: object) -> Path:
 
 
 def _load(path: Path, model: Path | None = None) -> SampleTable:
-    return Jsonl(path=path).read(Reading(GenerationLimits(min_tokens=2, max_tokens=64), model))
+    return Prompts(path=path).read(Reading(GenerationLimits(min_tokens=2, max_tokens=64), model))
 
 
 def test_token_ids_need_no_model(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from harness_llm.core import GenerationLimits
 from harness_llm.datasets import SampleTable
 from harness_llm.datasets.dataset_kind import Reading
-from harness_llm.datasets.jsonl import Jsonl
+from harness_llm.datasets.prompts import Prompts
 from harness_llm.errors import DatasetError
 
 Columns = dict[str, list[Any]]
@@ -51,7 +51,7 @@ class _Parquet:
 
 
 def _load(path: Path) -> SampleTable:
-    return Jsonl(path=path).read(Reading(GenerationLimits(min_tokens=2, max_tokens=64)))
+    return Prompts(path=path).read(Reading(GenerationLimits(min_tokens=2, max_tokens=64)))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from harness_llm.benchmark import all_datasets, all_facts, command_for
 from harness_llm.config.load import load_config
 from harness_llm.core import GenerationLimits
 from harness_llm.datasets.dataset_kind import Reading
-from harness_llm.datasets.jsonl import Jsonl
+from harness_llm.datasets.prompts import Prompts
 from harness_llm.errors import DatasetError
 
 ROOT = Path(__file__).parents[3]
@@ -43,7 +43,7 @@ def test_there_are_profiles_of_each() -> None:
 @pytest.mark.parametrize("name", ["llama3.1-8b/cnn_eval.jsonl", "gpt-oss-120b/acc/acc_eval_ref.parquet"])
 def test_a_file_that_is_not_there_is_an_error_with_its_command(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match="cannot be read: no such file") as caught:
-        Jsonl(path=tmp_path / name).read(Reading(GenerationLimits(2, 4)))
+        Prompts(path=tmp_path / name).read(Reading(GenerationLimits(2, 4)))
     variable, *words = shlex.split(caught.value.remedy.partition(": ")[2])
     assert variable == f"LAB_DATASET={tmp_path}"
     assert words[:3] == ["python", "download_model.py", "--dataset"]
