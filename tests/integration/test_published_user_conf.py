@@ -1,4 +1,7 @@
-"""The user.conf files of published LLM results, as `prepare` reads them; PUBLISHED_RESULTS names checkouts."""
+"""The user.conf files of published LLM results, as `prepare` reads them.
+
+PUBLISHED_RESULTS names checkouts of results repositories, set apart by colons.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError
 
 PLACES = [Path(place) for place in os.environ.get("PUBLISHED_RESULTS", "").split(":") if place]
-FAMILIES = ("llama2-70b", "llama3", "mixtral", "deepseek-r1", "gpt-oss")
+FAMILIES = (
+    "llama2-70b", "llama3.1-8b", "llama3_1-8b", "llama3.1-405b", "llama3_1-405b", "mixtral", "deepseek-r1",
+    "gpt-oss",
+)  # fmt: skip
 
 pytestmark = [
     pytest.mark.long,
