@@ -9,8 +9,8 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import lock_descriptor
 
@@ -93,7 +93,7 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file that a user names, for reading; what is no regular file is not waited for.
 
     Raises:
