@@ -230,10 +230,11 @@ def _bars(title: str, lengths: Integers, colour: str) -> Spec:
     low, high = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
     width = max(1, -(-(high + 1 - low) // _BARS))
     counts, bounds = np.histogram(lengths, np.arange(low, high + 1 + width, width))
+    x = axis_x("low", "tokens", zero=False) | {"axis": {"grid": False, "tickMinStep": 1}}
     bars = layer(
         {"type": "rect", "color": colour},
         rows(low=bounds[:-1], high=bounds[1:], samples=counts, none=np.zeros(len(counts))),
-        x=axis_x("low", "tokens", zero=False) | {"axis": {"grid": False, "tickMinStep": 1}}, x2=field("high"), y=axis_y("samples"), y2=field("none"),
+        x=x, x2=field("high"), y=axis_y("samples"), y2=field("none"),
         tooltip=tips(low="from", high="to", samples="samples"),
     )  # fmt: skip
     return chart(title, 80, [bars])

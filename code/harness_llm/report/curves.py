@@ -32,7 +32,8 @@ class Curve:
 
     def rolling(self, seconds: float) -> Floats:
         """Mean over a window of about `seconds` around each bin."""
-        width = max(1, round(seconds / float(self.edges_s[1] - self.edges_s[0])))
+        width = round(seconds / float(self.edges_s[1] - self.edges_s[0]))
+        width = min(max(1, width), len(self.values))
         count = np.convolve(np.ones(len(self.values)), np.ones(width), "same")
         mean: Floats = np.convolve(self.values, np.ones(width), "same") / count
         return mean
@@ -96,8 +97,8 @@ def begins_s(rows: SampleRows, places: int | None) -> Floats:
 def token_rate(rows: SampleRows, begins: Floats, edges_s: Floats) -> Curve:
     """Tokens/s of finished samples, each spread evenly from its begin to its end."""
     done = rows.is_finished
-    start, tokens = begins[done], rows.tokens[done].astype(np.float64)
-    end = np.maximum(rows.finished_s[done], start + _INSTANT_S)
+    end, tokens = rows.finished_s[done], rows.tokens[done].astype(np.float64)
+    start = np.minimum(begins[done], end - _INSTANT_S)
     slope = tokens / (end - start)
     times = np.concatenate([start, end])
     order = np.argsort(times)
