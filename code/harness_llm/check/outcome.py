@@ -67,10 +67,13 @@ def _latency_verdicts(case: Case) -> Iterator[str]:
         return
     limits = [detail.integer(f"requested_server_{kind}_latency") for kind in ("ttft", "tpot")]
     found = [detail.ttft_p99_ns, detail.tpot_p99_ns]
-    if None not in (*limits, *found) and detail.number("effective_target_latency_percentile") == 0.99:
-        within = all(
-            one <= limit for one, limit in zip(found, limits, strict=True) if None not in (one, limit)
-        )
+    pairs = [
+        (one, limit)
+        for one, limit in zip(found, limits, strict=True)
+        if one is not None and limit is not None
+    ]
+    if len(pairs) == len(limits) and detail.number("effective_target_latency_percentile") == 0.99:
+        within = all(one <= limit for one, limit in pairs)
         said = detail.value("result_perf_constraints_met")
         if said is not within:
             yield f"result_perf_constraints_met {said} with TTFT {found[0]} and TPOT {found[1]} ns"

@@ -102,15 +102,15 @@ def _official_scores(case: Case, scores: dict[str, list[float]]) -> Iterator[Che
     )
 
 
-def _possible(case: Case, scores: dict[str, float]) -> Iterator[Check]:
+def _possible(case: Case, scores: dict[str, list[float]]) -> Iterator[Check]:
     """Shares in percent are at most 100, and no n-gram or sequence is found more often than its words."""
     assert case.rules is not None
-    shares = {row.metric: scores[row.metric] for row in case.rules.accuracy if row.metric in scores}
-    wrong = [f"{name} {value}" for name, value in shares.items() if not 0 <= value <= 100]
-    words = shares.get("rouge1", 100.0)
+    shares = [(row.metric, score) for row in case.rules.accuracy for score in scores.get(row.metric, [])]
+    wrong = [f"{name} {value}" for name, value in shares if not 0 <= value <= 100]
+    words = max((value for name, value in shares if name == "rouge1"), default=100.0)
     wrong += [
         f"{name} {value} above rouge1 {words}"
-        for name, value in shares.items()
+        for name, value in shares
         if name.startswith("rouge") and value > words
     ]
     yield case.check(

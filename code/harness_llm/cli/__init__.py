@@ -85,7 +85,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _say_usage(error: _Misused) -> int:
+def _say_usage(error: Any) -> int:
     """What typer says of a wrong command line."""
     text = io.StringIO()
     error.show(file=text)

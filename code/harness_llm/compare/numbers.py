@@ -205,4 +205,4 @@ def _rates(side: Side) -> Floats:
     """Logarithm of the tokens that each block of time brought, without the first and the last block."""
     block = (side.rows.finished_s // _BLOCK_S).astype(np.int64)
     tokens = np.bincount(block, side.rows.tokens.astype(np.float64))[1:-1]
-    return _log(tokens)
+    return _log(tokens.astype(np.float64))

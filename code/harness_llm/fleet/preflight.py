@@ -94,6 +94,11 @@ class _Dealer:
         del replica, ordinals
         return []
 
+    def lose(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
+        raise AssertionError(
+            f"replica {replica} is asked for its own: nobody else can answer {list(ordinals)}"
+        )
+
 
 class _Asker:
     """LoadGen's side of the SUT: asks, and keeps what it is told. Ids are ordinals."""

@@ -77,7 +77,7 @@ def render(contents: Sequence[RunContent]) -> str:
         charts=specs,
         documents=[{**run.summary.to_json(), "run": str(run.path)} for run in contents],
         # A script ends where the page says so: of these two the first would end it, the second hide its end.
-        library=vl_convert.javascript_bundle(None)
+        library=vl_convert.javascript_bundle(None)  # type: ignore[arg-type]  # None is its default snippet
         .replace("</script", "<\\/script")
         .replace("<!--", "<\\!--"),
     )

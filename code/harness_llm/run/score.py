@@ -107,8 +107,9 @@ def score(folder: Path) -> ScoreResult:
     if isinstance(metric, Foreign):
         return ScoreResult(test.name, text=metric.note)
     gates = gates_of(test.benchmark, harness.reference)
-    if isinstance(gates, Reference) and test.config.model_path is not None:
-        gates = gates.gates(table, weights_digest(test.config.model_path))
+    if isinstance(gates, Reference):
+        path = test.config.model_path
+        gates = None if path is None else gates.gates(table, weights_digest(path))
     result = score_accuracy_log(test.log, table, Tokenizer(choice), metric, gates)
     result.write(folder)
     return _told(test, result)

@@ -47,7 +47,9 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise HostError(f"cannot listen on {endpoint}: {error}", _REMEDIES.get(error.errno, "")) from error
+        raise HostError(
+            f"cannot listen on {endpoint}: {error}", _REMEDIES.get(error.errno or 0, "")
+        ) from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 

@@ -60,8 +60,11 @@ class Rig:
         self.llm: dict[str, Any] = {}
         self.conf = CONF
         self.environment = {
-            **os.environ, MARK: self.mark, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(self.temporary),
-        }  # fmt: skip
+            **os.environ,
+            MARK: self.mark,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "TMPDIR": str(self.temporary),
+        }
         self.process: subprocess.Popen[str] | None = None
 
     # ------------------------------------------------------------------ what is run
