@@ -18,6 +18,7 @@ from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, LogError, read_text
 from harness_llm.logs.summary import SummaryLog
+from harness_llm.rules import Finding, Settings
 
 _LOGGED = {"max_duration": "max_duration_ms"}  # where the log has another name than user.conf
 
@@ -130,16 +131,16 @@ class Case:
             shown,
         )
 
-    def judged(self, finding: rules.Finding, path: Path, *, is_note: bool = False) -> Check:
+    def judged(self, finding: Finding, path: Path, *, is_note: bool = False) -> Check:
         """What a rule says of this case; see `model.judged`."""
         return judged(finding, relative(path, self.root), is_note=is_note)
 
     @cached_property
-    def logged(self) -> rules.Settings:
+    def logged(self) -> Settings:
         """What LoadGen logged of the settings of the performance run."""
         detail = self.detail
         left = {key: detail.value(f"effective_{_LOGGED.get(key, key)}") for key in rules.NOT_OF_PERFORMANCE}
-        return rules.Settings(
+        return Settings(
             min_duration_ms=detail.integer("effective_min_duration_ms"),
             loaded_samples=detail.integer("effective_performance_sample_count"),
             samples_per_query=detail.integer("effective_samples_per_query"),
