@@ -103,3 +103,15 @@ def whole_log_with_the_hash_of_another(tree: Path) -> None:
     path = place(tree) / "accuracy" / ANSWERS
     entry = '{ "seq_id" : 0, "qsl_idx" : 1, "data" : "0300000004000000", "token_count" : 2 }'
     path.write_text(f"[\n{entry}\n]\n")
+
+
+@fault("accuracy.rouge1")
+def accuracy_below_the_gate_and_then_a_better_one(tree: Path) -> None:
+    path = place(tree) / "accuracy" / "accuracy.txt"
+    path.write_text(path.read_text().replace("44.4312", "44.3").partition("\n")[0] + "\n" + path.read_text())
+
+
+@fault("accuracy.tokens_per_sample")
+def accuracy_of_long_answers_and_then_of_shorter_ones(tree: Path) -> None:
+    path = place(tree) / "accuracy" / "accuracy.txt"
+    path.write_text(path.read_text().replace("294.4", "400.0").partition("\n")[0] + "\n" + path.read_text())
