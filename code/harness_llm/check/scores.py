@@ -84,7 +84,7 @@ def _official_scores(case: Case, scores: dict[str, list[float]]) -> Iterator[Che
             remedy="Use a more accurate checkpoint or number format; open takes any accuracy.",
             path=path,
         )
-    yield from _possible(case, {name: lines[-1] for name, lines in scores.items()})
+    yield from _possible(case, scores)
     window = case.rules.length
     lines = scores.get(window.metric, [])
     if not lines and window.low is None:
