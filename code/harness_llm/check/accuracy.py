@@ -63,7 +63,7 @@ def _answers(case: Case) -> Iterator[Check]:
     """The answers: each sample once and within the data set; whole in a run, truncated in a tree."""
     log = case.accuracy_log
     wanted = case.rules.samples.accuracy if case.rules else case.samples
-    problems = "; ".join(map(str, log.problems[:3]))
+    problems = "; ".join(map(str, log.problems))
     yield case.check(
         "accuracy.answers",
         not log.problems and (log.entries > 0 or log.is_truncated),
@@ -145,7 +145,7 @@ def _hash(case: Case) -> Iterator[Check]:
         f"hash={found[0]}" if len(found) == 1 else f"{len(found)} hash lines",
         wanted,
         source=f"{_CHECKER}/checks/accuracy_check.py lines 154-156, 199-201; {_TRUNCATE}",
-        remedy="Package the run again; `package` writes the hash of the log that was scored.",
+        remedy="Keep the one hash line of the log that was scored; `package` writes it.",
         path=path,
     )
 

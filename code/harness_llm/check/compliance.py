@@ -60,7 +60,7 @@ def _verification(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
             str(problem or said or "no such line"),
             " or ".join(line.accepted),
             source=f"{_CHECKER} lines 323-375",
-            remedy=f"Correct the {line.shown} of the answers, run {test.name} again and verify it.",
+            remedy=f"Verify the answers again; if they fail, correct the {line.shown} and run {test.name} again.",
             path=path,
         )
 
@@ -145,10 +145,11 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
     yield case.check(
         f"compliance.{test.name}-answers",
         False if faults else (None if remarks else True),
-        "; ".join((*faults, *remarks)[:3]) or "as required",
+        "; ".join((*faults, *remarks)) or "as required",
         found.required,
         source=found.source,
-        remedy=f"Correct what is named, run {test.name} again and verify it.",
+        remedy=f"Put the whole accuracy log of the {test.name} run here; if it is this one, correct what is "
+        "named, run it again and verify it.",
         path=path,
     )
 

@@ -12,7 +12,7 @@ from harness_llm.logs.detail import DetailLog
 
 def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[Check]:
     """Whether a detail log is whole, of one process, and of the mode and scenario of its place."""
-    problems = "; ".join(map(str, detail.problems[:3]))
+    problems = "; ".join(map(str, detail.problems))
     yield case.check(
         check_name(area, "log"),
         not detail.problems,

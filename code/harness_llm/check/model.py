@@ -12,10 +12,7 @@ from harness_llm.rules import SIMULATED, Finding, expand_source
 
 INFERENCE = "mlcommons/inference @b66003e1"
 POLICIES = "mlcommons/inference_policies @ac93e89c"
-_LONGEST_TEXT = 600
-_SHARED_BY = 3  # so many files with the same failure are shown as one
-_SHOWN_PATHS = 3
-_SHOWN_RESULTS = 12
+_LONGEST_TEXT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +116,27 @@ class Report:
     def render(self, *, only_failures: bool = False, every: bool = False) -> str:
         """The report for people: verdict of each result, what failed with what to do, notes, counts.
 
-        What several files share stands once, with the first of them; `every` lists them all.
+        A kind of failure that comes often stands once, with its first places; `every` lists them all.
 
         Args:
             only_failures: Leave out notes and what passed.
             every: Every check by its file, also what passed.
         """
-        blocks = [self._results()] if self.results else []
-        blocks += _kinds(self.failures, self.target, every=every)
+        # check/render.py needs Check, which stands here.
+        from harness_llm.check.render import file_blocks, kind_blocks, note_lines, result_lines
+
+        blocks = [result_lines(self.results, self.failures)] if self.results else []
+        blocks += kind_blocks(self.failures, self.target, every=every)
         if not only_failures:
             notes = [check for check in self.checks if check.passed is None]
-            blocks += _kinds(notes, self.target, every=every) if every else [_note_lines(notes)]
+            blocks += kind_blocks(notes, self.target, every=every) if every else [note_lines(notes)]
             if every:
-                blocks += _by_file([check for check in self.checks if check.passed], self.target)
+                passed: dict[str, list[Check]] = {}
+                for check in self.checks:
+                    if check.passed:
+                        passed.setdefault(check.path or self.target, []).append(check)
+                blocks += file_blocks(passed, every=True)
         return "\n\n".join([*filter(None, blocks), self._verdict()])
-
-    def _results(self) -> str:
-        """A line a result; where there are many, only the failed ones and a count."""
-        results = self.results
-        counted = Counter(check.result for check in self.failures)
-        shown = [
-            f"  {verdict.upper() if verdict == 'fail' else verdict}  {place}"
-            + (f": {counted[place]} failed" if counted[place] else "")
-            for place, verdict in results.items()
-            if len(results) <= _SHOWN_RESULTS or verdict == "fail"
-        ]
-        good = sum(verdict == "pass" for verdict in results.values())
-        return "\n".join([f"{good} of {len(results)} results pass by their own checks", *shown])
 
     def _verdict(self) -> str:
         counts = self.to_json()["counts"]
@@ -155,61 +146,6 @@ class Report:
             f"{verdict} by the rules of {self.round} ({self.label}{simulated}): "
             f"{counts['passed']} passed, {counts['failed']} failed, {counts['notes']} notes"
         )
-
-
-def _kinds(checks: Iterable[Check], target: str, *, every: bool) -> list[str]:
-    """A block for each different finding, with the files that have it."""
-    places: dict[Check, list[str]] = {}
-    for check in checks:
-        places.setdefault(replace(check, path="", result=""), []).append(check.path or target)
-    shared = {check: paths for check, paths in places.items() if len(paths) >= _SHARED_BY}
-    blocks = ["\n".join([*_shown_paths(paths, every), *_lines(check)]) for check, paths in shared.items()]
-    by_file: dict[str, list[Check]] = {}
-    for check, paths in places.items():
-        for path in paths if check not in shared else ():
-            by_file.setdefault(path, []).append(check)
-    return blocks + [
-        "\n".join([path, *(line for c in some for line in _lines(c))]) for path, some in by_file.items()
-    ]
-
-
-def _by_file(checks: Iterable[Check], target: str) -> list[str]:
-    groups: dict[str, list[Check]] = {}
-    for check in checks:
-        groups.setdefault(check.path or target, []).append(check)
-    return ["\n".join([path, *(line for c in some for line in _lines(c))]) for path, some in groups.items()]
-
-
-def _note_lines(notes: Iterable[Check]) -> str:
-    """A line for each kind of note: how often, and what the first one found."""
-    kinds: dict[str, list[Check]] = {}
-    for check in notes:
-        kinds.setdefault(check.name, []).append(check)
-    lines = []
-    for name, checks in kinds.items():
-        count = f" ({len(checks)} times)" if len(checks) > 1 else ""
-        lines.append(f"  note  {name}{count}: {checks[0].found}" + (f" [{checks[0].path}]" if count else ""))
-    return "\n".join(lines)
-
-
-def _shown_paths(paths: list[str], every: bool) -> list[str]:
-    more = 0 if every else len(paths) - _SHOWN_PATHS
-    shown = paths[:_SHOWN_PATHS] if more > 0 else paths
-    return [*shown, *([f"and {more} more (--all lists them)"] if more > 0 else [])]
-
-
-def _lines(check: Check) -> list[str]:
-    """One line for what passed or is a note; a block with the rule and the remedy for what failed."""
-    if check.passed is not False:
-        required = f" (required: {check.required})" if check.required not in ("", check.found) else ""
-        return [f"  {check.verdict}  {check.name}: {check.found}{required}"]
-    parts = {
-        "found": check.found,
-        "required": check.required,
-        "do": check.remedy,
-        "rule": check.source,
-    }
-    return [f"  FAIL  {check.name}", *(f"        {key:<9} {text}" for key, text in parts.items() if text)]
 
 
 def check_name(area: str, subject: str) -> str:

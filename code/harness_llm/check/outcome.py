@@ -31,7 +31,7 @@ def outcome_checks(case: Case) -> Iterator[Check]:
         yield case.check(
             f"performance.{name}",
             not wrong,
-            "; ".join(wrong[:3]) or "as the figures give them",
+            "; ".join(wrong) or "as the figures give them",
             required,
             source=f"{_RESULTS} lines {lines}",
             remedy=_REMEDY,

@@ -116,7 +116,9 @@ def measurement_checks(path: Path, root: Path, *, division: str, benchmark: str)
         problem or "readable",
         "a JSON object",
         f"{_CONSTANTS} lines 2095-2100",
-        "" if found is not None else "Package the run again.",
+        ""
+        if found is not None
+        else "Write it, with the five fields; `package` writes it from the system YAML.",
         shown,
     )
     if found is not None:
@@ -127,7 +129,7 @@ def measurement_checks(path: Path, root: Path, *, division: str, benchmark: str)
             f"missing or empty: {', '.join(empty)}" if empty else "all answered",
             ", ".join(_MEASUREMENTS),
             f"{_CONSTANTS} lines 1944-1950",
-            "State them in the system YAML and package the run again." if empty else "",
+            "State them here, and in the system YAML from which `package` takes them." if empty else "",
             shown,
         )
 
@@ -244,7 +246,7 @@ def source_checks(folder: Path, root: Path) -> Iterator[Check]:
         "there" if found else "missing or empty",
         f"{folder.name}/ with the source code that ran",
         f"{_CONSTANTS} lines 2181-2186",
-        "" if found else "Package the run again from a git checkout.",
+        "" if found else "Put the source there; `package` takes it from a git checkout.",
         relative(folder, root),
     )
 

@@ -37,7 +37,7 @@ def replay_checks(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     yield case.check(
         check_name(area, "effective-settings"),
         not wrong,
-        "; ".join(wrong[:3]) or "as requested",
+        "; ".join(wrong) or "as requested",
         "effective settings as LoadGen makes them of the requested ones",
         source=f"{INFERENCE} loadgen/test_settings_internal.cc lines 27-165",
         remedy=_COPY,
@@ -47,7 +47,7 @@ def replay_checks(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     yield case.check(
         check_name(area, "queries"),
         not wrong,
-        "; ".join(wrong[:3]) or "as the settings ask for",
+        "; ".join(wrong) or "as the settings ask for",
         "as many queries, and as long, as LoadGen makes of rate, duration, counts and seed",
         source=f"{INFERENCE} loadgen/loadgen.cc lines 262-432",
         remedy=_COPY,

@@ -60,7 +60,7 @@ def _file(case: Case) -> Iterator[Check]:
         yield case.check(
             name,
             passed if problems else True,
-            "; ".join(f"line {problem}" for problem in problems[:5]) or "none",
+            "; ".join(f"line {problem}" for problem in problems) or "none",
             "no line that LoadGen changes in silence" if name == "conf.lines" else "LoadGen reads every line",
             source=f"{_READER} lines 606-811",
             remedy="If the run was meant to have these settings, correct the lines and run the test again; "

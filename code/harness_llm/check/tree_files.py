@@ -34,7 +34,7 @@ _CATEGORIES = {
 
 
 def file_checks(root: Path) -> Iterator[Check]:
-    """One check for each kind of fault, naming the first files that have it."""
+    """One check for each kind of fault, naming the files that have it."""
     faults: dict[str, list[str]] = defaultdict(list)
     count = 0
     for entry, shown in _walk(root, faults):
@@ -47,11 +47,10 @@ def file_checks(root: Path) -> Iterator[Check]:
     limit = rules.table().run.max_file_bytes
     for category, (required, remedy) in _CATEGORIES.items():
         found = faults[category]
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         yield Check(
             category,
             not found or (None if category in _NOTES else False),
-            "; ".join(found[:5]) + more if found else f"{count} files",
+            "; ".join(found) if found else f"{count} files",
             required,
             rules.expand_source(limit.source) if category == "files.size" else _REPOSITORY,
             remedy if found else "",
