@@ -60,7 +60,8 @@ def _verification(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
             str(problem or said or "no such line"),
             " or ".join(line.accepted),
             source=f"{_CHECKER} lines 323-375",
-            remedy=f"Verify the answers again; if they fail, correct the {line.shown} and run {test.name} again.",
+            remedy=f"Verify the answers again; if they fail, correct the {line.shown} and run "
+            f"{test.name} again.",
             path=path,
         )
 
