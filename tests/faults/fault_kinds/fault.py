@@ -74,8 +74,10 @@ class Fault:
         ]
 
 
-_HEAD = "| fault | exit | the user reads | ends within | run.json | what stays |\n"
+_HEAD = (
+    "| fault | exit | the user reads | ends within | run.json | what stays |\n"
     "| --- | --- | --- | --- | --- | --- |\n"
+)
 
 
 def table(faults: tuple[Fault, ...]) -> str:

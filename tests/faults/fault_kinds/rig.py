@@ -60,7 +60,8 @@ class Rig:
         self.llm: dict[str, Any] = {}
         self.conf = CONF
         self.environment = {
-            **os.environ, MARK: self.mark, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(self.temporary),
+            **os.environ, MARK: self.mark, "PYTHONPATH": os.pathsep.join(sys.path),
+            "TMPDIR": str(self.temporary),
         }  # fmt: skip
         self.process: subprocess.Popen[str] | None = None
 
