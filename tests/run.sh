@@ -38,7 +38,11 @@ if command -v shellcheck >/dev/null; then
 else
     echo "== shell: not checked, there is no shellcheck for this machine's processor"
 fi
+python tests/audit.py >.cache/audit.txt & # while tests run, for it waits for a network most of the time
+audit=$!
 check tests python -m pytest
+wait "$audit"
+echo "== known vulnerabilities, reported and not judged: $(<.cache/audit.txt)"
 if [[ ${#failed[@]} -gt 0 ]]; then
     echo "error: failed: ${failed[*]}" >&2
     exit 1
