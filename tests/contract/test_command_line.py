@@ -8,6 +8,7 @@ from harness_llm.cli import app
 
 PROMISED = {
     "fetch": {"--model", "--dataset", "--revision", "--endpoint", "--uri", "--verify", "--json"},
+    "convert": {"--output", "--replace", "--json"},
     "prepare": {"--config", "-c", "--set", "--test", "--json"},
     "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--json"},
     "score": {"--test", "--from", "--json"},

@@ -16,6 +16,7 @@ from typing import NoReturn
 import typer
 
 from harness_llm.cli.check import check_verb
+from harness_llm.cli.convert import convert_verb
 from harness_llm.cli.fetch import fetch_verb
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
@@ -41,6 +42,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage, 3 the run broke.",
 )
 app.command("fetch", short_help="Get models and data sets.")(fetch_verb)
+app.command("convert", short_help="Write harness YAML files of AMD's form in ours.")(convert_verb)
 app.command("prepare", short_help="Read and check all that a run needs; start nothing.")(prepare_verb)
 app.command("run", short_help="Measure and score, then give the verdict.")(run_verb)
 app.command("score", short_help="Score or verify a finished run again.")(score_verb)
