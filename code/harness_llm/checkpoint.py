@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness_llm.errors import ModelError
 STARTING_CHECKPOINT = "starting_checkpoint.json"
 """In a quantized checkpoint's folder: `{"model_digest": ...}` of the checkpoint that it was made from."""
 
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CHUNK = 1 << 20
 _AGAIN = "Download the model again."
 
@@ -98,10 +100,7 @@ class Checkpoint:
             ModelError: The folder, its configuration or its weights are missing.
         """
         if not self.path.is_dir():
-            raise ModelError(
-                f"{self.path}: no such checkpoint folder (llm_config.model)",
-                "Run download_model.py, or set LAB_MODEL to where the models are.",
-            )
+            raise ModelError(f"{self.path}: no such checkpoint folder (llm_config.model)", self._how_to_get())
         if not (self.path / "config.json").is_file():
             raise ModelError(f"{self.path}: has no config.json: not a Hugging Face checkpoint")
         if weights and not self.has_weights:
@@ -136,6 +135,15 @@ class Checkpoint:
                 file.seek(max(0, size - _CHUNK))
                 state.update(file.read(_CHUNK))
         return state.hexdigest()
+
+    def _how_to_get(self) -> str:
+        """What to do about a folder that is not there; a name of the hub is no folder, but can be fetched."""
+        if _HUB_NAME.fullmatch(str(self.path)):
+            return (
+                f"Get it with `harness-llm fetch --model {self.path}`, and write the folder that it prints "
+                "as llm_config.model."
+            )
+        return "Run download_model.py, or set LAB_MODEL to where the models are."
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name

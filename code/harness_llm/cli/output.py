@@ -58,5 +58,7 @@ def show_run(folder: Path, *, as_json: bool = False) -> int:
         Console(highlight=False, width=_WIDTH if not sys.stdout.isatty() else None).print(summary.table())
         for reason in summary.reasons():
             print_text(f"  {reason}")
+        for sentence in summary.advice():
+            print_text(f"  do: {sentence}")
         print_text(f"run folder: {folder}")
     return 0 if summary.is_valid else EXIT_INVALID

@@ -13,6 +13,7 @@ from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG, SUMMARY_LOG
 from harness_llm.logs.summary import SummaryLog
+from harness_llm.results.advice import advice
 from harness_llm.results.events import sound_events
 from harness_llm.results.held import is_in_use
 from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
@@ -38,6 +39,7 @@ class ScenarioSummary:
         gates: What the scores must reach; empty where there is no gate.
         compliance: Compliance test to whether it passed.
         reasons: Why it is INVALID, one sentence each; empty if it is VALID.
+        advice: What to do about that, one sentence each, with the number to set.
     """
 
     scenario: str
@@ -51,6 +53,7 @@ class ScenarioSummary:
     gates: dict[str, float] = field(default_factory=dict)
     compliance: dict[str, bool] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -94,6 +97,10 @@ class RunSummary:
         why = f": {self.reason}" if self.reason else ""
         lines = [] if self.state == "complete" else [f"the run is {self.state}{why}"]
         return lines + [f"{row.scenario}: {reason}" for row in self.scenarios for reason in row.reasons]
+
+    def advice(self) -> list[str]:
+        """What to do about it, one line each."""
+        return [f"{row.scenario}: {sentence}" for row in self.scenarios for sentence in row.advice]
 
     def table(self) -> Table:
         """For people; `reasons` says why a verdict is INVALID."""
@@ -152,6 +159,8 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
             reasons.append(f"{test}: not run")
             continue
         record = folder.record()
+        if test == "performance" and record.state in ("complete", "abandoned"):
+            found["advice"] = advice(folder.path, record)
         if record.state != "complete":
             reasons.append(f"{test}: {record.state} {record.reason}".strip())
         elif test == "performance":
