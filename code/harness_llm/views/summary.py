@@ -21,6 +21,11 @@ from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, Verdict
 from harness_llm.results.run_folder import TestFolder
 
+CSV_COLUMNS = (
+    "run", "benchmark", "scenario", "valid", "samples", "seconds", "tokens_per_s", "tokens_per_s_events",
+    "ttft_p99_ms", "tpot_p99_ms", "accuracy", "compliance", "marker", "reasons",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ScenarioSummary:
@@ -40,6 +45,7 @@ class ScenarioSummary:
         compliance: Compliance test to whether it passed.
         reasons: Why it is INVALID, one sentence each; empty if it is VALID.
         advice: What to do about that, one sentence each, with the number to set.
+        others: What others held of the host during the performance test; empty for nothing that matters.
     """
 
     scenario: str
@@ -54,6 +60,7 @@ class ScenarioSummary:
     compliance: dict[str, bool] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    others: str = ""
 
     @property
     def is_valid(self) -> bool:
@@ -92,11 +99,32 @@ class RunSummary:
             shown["valid"] = row.is_valid
         return document
 
+    def rows(self) -> list[dict[str, Any]]:
+        """For `--csv`: a row a scenario, as `CSV_COLUMNS` but for `run`; lists in one cell, `; ` between."""
+        return [
+            {
+                **{key: value for key, value in asdict(row).items() if key in CSV_COLUMNS},
+                "benchmark": self.benchmark,
+                "valid": row.is_valid and self.state == "complete",
+                "marker": self.marker,
+                "accuracy": "; ".join(f"{name} {score:.4f}" for name, score in row.accuracy.items()),
+                "compliance": "; ".join(
+                    f"{n} {'passed' if ok else 'failed'}" for n, ok in row.compliance.items()
+                ),
+                "reasons": "; ".join(row.reasons),
+            }
+            for row in self.scenarios
+        ]
+
     def reasons(self) -> list[str]:
         """Every reason against the run, one line each."""
         why = f": {self.reason}" if self.reason else ""
         lines = [] if self.state == "complete" else [f"the run is {self.state}{why}"]
         return lines + [f"{row.scenario}: {reason}" for row in self.scenarios for reason in row.reasons]
+
+    def notes(self) -> list[str]:
+        """What else to know of a run, one line each."""
+        return [f"{row.scenario}: {row.others}" for row in self.scenarios if row.others]
 
     def advice(self) -> list[str]:
         """What to do about it, one line each."""
@@ -161,6 +189,7 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
         record = folder.record()
         if test == "performance" and record.state in ("complete", "abandoned"):
             found["advice"] = advice(folder.path, record)
+            found["others"] = record.others.told if record.others is not None else ""
         if record.state != "complete":
             reasons.append(f"{test}: {record.state} {record.reason}".strip())
         elif test == "performance":
