@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +17,7 @@ from harness_llm.files import open_regular, read_regular, read_text
 STARTING_CHECKPOINT = "starting_checkpoint.json"
 """In a quantized checkpoint's folder: `{"model_digest": ...}` of the checkpoint that it was made from."""
 
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CHUNK = 1 << 20
 _LARGEST_DESCRIPTION = 64 << 20  # bytes; a larger file holds weights
 _MISTRAL = "params.json"
@@ -117,10 +119,7 @@ class Checkpoint:
                 "Use the checkpoint that it was made from, a folder with config.json and *.safetensors.",
             )
         if not self.path.is_dir():
-            raise ModelError(
-                f"{self.path}: no such checkpoint folder (llm_config.model)",
-                "Run download_model.py, or set LAB_MODEL to where the models are.",
-            )
+            raise ModelError(f"{self.path}: no such checkpoint folder (llm_config.model)", self._how_to_get())
         if not any((self.path / name).is_file() for name in ("config.json", _MISTRAL)):
             raise ModelError(f"{self.path}: has no config.json: not a Hugging Face checkpoint")
         if weights and not self.has_weights:
@@ -188,6 +187,15 @@ class Checkpoint:
         """What config.json says of the language part of a model that takes images or sound, too."""
         found = self.config.get("text_config")
         return found if isinstance(found, dict) else {}
+
+    def _how_to_get(self) -> str:
+        """What to do about a folder that is not there; a name of the hub is no folder, but can be fetched."""
+        if _HUB_NAME.fullmatch(str(self.path)):
+            return (
+                f"Get it with `harness-llm fetch --model {self.path}`, and write the folder that it prints "
+                "as llm_config.model."
+            )
+        return "Run download_model.py, or set LAB_MODEL to where the models are."
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name

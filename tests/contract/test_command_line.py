@@ -8,10 +8,19 @@ from harness_llm.cli import app
 
 PROMISED = {
     "fetch": {"--model", "--dataset", "--revision", "--endpoint", "--uri", "--verify", "--json"},
+    "convert": {"--output", "--replace", "--json"},
+    "doctor": {"--output", "--json"},
+    "init": {
+        "--model", "--benchmark", "--server", "--data", "--scenario", "--ttft", "--tpot", "--rate",
+        "--max-tokens", "--gpu", "--output", "--replace",
+    },
     "prepare": {"--config", "-c", "--set", "--test", "--json"},
-    "run": {"--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--json"},
+    "run": {
+        "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view", "--json",
+    },
     "score": {"--test", "--from", "--json"},
-    "show": {"--json"},
+    "show": {"--csv", "--json"},
+    "list": {"--json"},
     "report": {"--output", "-o", "--charts", "--json"},
     "compare": {"--pairs", "--paired", "--set", "--output", "--force", "--json"},
     "export": {"--parquet", "--json"},
@@ -47,6 +56,11 @@ def test_the_command_line_is_as_promised() -> None:
         for name, command in commands.items()
     }
     assert found == PROMISED
+
+
+def test_versions_and_completion_are_options_of_the_command_itself() -> None:
+    found = {option for parameter in typer.main.get_command(app).params for option in parameter.opts}
+    assert found == {"--version", "--install-completion", "--show-completion"}
 
 
 def test_every_option_says_what_it_is_for() -> None:

@@ -114,6 +114,7 @@ REFUSALS = {
     ),
     "no access yet": ("hf_x", 403, {"X-Error-Code": "GatedRepo"}, ModelError, "has no access yet"),
     "no such model": ("hf_x", 404, {"X-Error-Code": "RepoNotFound"}, ModelError, "does not exist"),
+    "no such file": ("hf_x", 404, {"X-Error-Code": "EntryNotFound"}, ModelError, "answers 404 for a file"),
     "no such revision": ("hf_x", 404, {"X-Error-Code": "RevisionNotFound"}, ModelError, "has no revision"),
 }
 

@@ -136,3 +136,17 @@ def test_no_quick_digest_of_what_is_no_checkpoint(tmp_path: Path) -> None:
     (found.path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no .*safetensors weights"):
         found.quick_digest()
+
+
+@pytest.mark.parametrize(
+    ("name", "offer"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "harness-llm fetch --model meta-llama/Llama-3.1-8B-Instruct`"),
+        ("/model/llama", "Run download_model.py"),
+        ("./models/llama/fp8", "Run download_model.py"),
+    ],
+)
+def test_a_name_of_the_hub_offers_the_command_that_gets_it(name: str, offer: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        Checkpoint(Path(name)).require(weights=True)
+    assert offer in caught.value.remedy

@@ -11,15 +11,20 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from harness_llm import secret_values, terminal
 from harness_llm.cli.check import check_verb
 from harness_llm.cli.compare import compare_verb
+from harness_llm.cli.convert import convert_verb
+from harness_llm.cli.doctor import doctor_verb
 from harness_llm.cli.export import export_verb
 from harness_llm.cli.fetch import fetch_verb
+from harness_llm.cli.init import init_verb
+from harness_llm.cli.list import list_verb
+from harness_llm.cli.output import print_versions
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.quantize import quantize_verb
@@ -41,12 +46,26 @@ _Misused: type[Any] = typer.BadParameter.__mro__[2]  # ClickException, of click 
 app = typer.Typer(
     help="MLPerf-style benchmarks of LLM inference: LoadGen drives vLLM; results are checked and packaged.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     epilog="Exit codes: 0 good, 1 an INVALID run or a failed check, 2 wrong usage, 3 the run broke.",
 )
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=print_versions, help="Print versions and exit."),
+    ] = False,
+) -> None:
+    del version
+
+
+app.command("doctor", short_help="Look at this machine: what will fail, and the remedy.")(doctor_verb)
 app.command("fetch", short_help="Get models and data sets.")(fetch_verb)
+app.command("init", short_help="Write a first configuration.")(init_verb)
+app.command("convert", short_help="Write harness YAML files of AMD's form in ours.")(convert_verb)
 app.command("prepare", short_help="Read and check all that a run needs; start nothing.")(prepare_verb)
 app.command("run", short_help="Measure and score, then give the verdict.")(run_verb)
 app.command("score", short_help="Score or verify a finished run again.")(score_verb)
@@ -54,6 +73,7 @@ app.command("show", short_help="Show the results of a run folder.")(show_verb)
 app.command("report", short_help="Write one page about runs, with charts.")(report_verb)
 app.command("compare", short_help="Say what differs between runs beyond chance.")(compare_verb)
 app.command("export", short_help="Write the samples of a run as Parquet.")(export_verb)
+app.command("list", short_help="List the runs in a folder.")(list_verb)
 app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
 app.command("package", short_help="Write results into a submission tree.")(package_verb)
 app.command("quantize", short_help="Make an FP8 checkpoint that vLLM serves.")(quantize_verb)

@@ -48,6 +48,15 @@ class Division(StrEnum):
     OPEN = "open"
 
 
+class ViewStyle(StrEnum):
+    """How a run is shown while it runs; errors and the result are always written."""
+
+    AUTO = "auto"
+    RICH = "rich"
+    PLAIN = "plain"
+    NONE = "none"
+
+
 def read_configs(paths: Sequence[Path], overrides: Sequence[str] | None) -> list[RunConfig]:
     """Every harness YAML file, with the overrides applied to each.
 

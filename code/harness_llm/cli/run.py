@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness_llm import terminal
-from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_configs
+from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, ViewStyle, read_configs
 from harness_llm.cli.output import EXIT_BROKEN, show_run
 
 if TYPE_CHECKING:
@@ -45,12 +45,18 @@ def run_verb(
             "--set harness_config.early_end=false.",
         ),
     ] = False,
+    view: Annotated[
+        ViewStyle,
+        typer.Option(
+            help="What to show meanwhile. auto: a table on a terminal, else (or with NO_COLOR) lines."
+        ),
+    ] = ViewStyle.AUTO,
     as_json: AsJson = False,
 ) -> None:
     """Measure: every scenario and test given, then scores, then the verdict."""
     set_too = ["harness_config.early_end=false"] if no_early_end else []
     configs = read_configs(config, [*(overrides or ()), *set_too])
-    folder = measure(configs, test or (), output, resume=resume, quiet=as_json)
+    folder = measure(configs, test or (), output, resume=resume, quiet=as_json, style=view)
     if code := show_run(folder, as_json=as_json):
         raise typer.Exit(code)
 
@@ -62,6 +68,7 @@ def measure(
     *,
     resume: bool,
     quiet: bool = False,
+    style: ViewStyle = ViewStyle.AUTO,
 ) -> Path:
     """Prepare and measure, with a live view.
 
@@ -71,6 +78,7 @@ def measure(
         output: The run folder; None for the unfinished one that is continued, or a new one under results/.
         resume: Continue an unfinished run.
         quiet: Keep stdout for JSON.
+        style: What the live view looks like.
 
     Returns:
         The run folder.
@@ -88,7 +96,7 @@ def measure(
     unfinished = find_unfinished(prepared, _RESULTS) if resume and output is None else None
     started = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder = output or unfinished or _RESULTS / f"{prepared.benchmark.name}_{started}"
-    view = make_view(prepared.marker, quiet=quiet)
+    view = make_view(prepared.marker, quiet=quiet, style=style)
     try:
         if unfinished is not None:
             view.say(f"continuing {unfinished}")

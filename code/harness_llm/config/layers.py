@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness_llm.config.foreign import refuse_foreign
 from harness_llm.config.nodes import Mistake, Node, UnreadableError, parse
 from harness_llm.errors import ConfigError
 from harness_llm.files import read_text
@@ -74,6 +75,7 @@ def _read(path: Path, above: tuple[Path, ...], mistakes: list[Mistake]) -> Node:
     if not isinstance(root.value, dict):
         kind = type(root.value).__name__
         raise ConfigError(f"{path}: expected the nodes llm_config and harness_config, found {kind}")
+    refuse_foreign(path, root.value)
     extends = root.value.pop(EXTENDS, None)
     root = _full_form(root, mistakes)
     if extends is None:

@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness_llm.engines.vllm_older import said_of_gone
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -55,7 +57,7 @@ def argument_problems(given: Mapping[str, object], known: Collection[str], versi
     for name, value in given.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = said_of_gone(name) or (f"; did you mean {near[0]!r}?" if near else "")
             problems[name] = f"llm_config.{name}: vLLM {version} has no such argument{hint}"
         elif name in SET_BY_HARNESS and value != SET_BY_HARNESS[name]:
             problems[name] = (

@@ -166,7 +166,10 @@ def _refuse(url: str, response: requests.Response) -> None:
             f"{url}: the server refuses access ({status})", "See docs/download.md for other ways to it."
         )
     if status >= 400:
-        raise HostError(f"{url}: the server answers {status} {response.reason}")
+        raise HostError(
+            f"{url}: the server answers {status} {response.reason}",
+            "Nothing lies at this address: check it, or see docs/download.md for other ways to the file.",
+        )
 
 
 def _retry_after(response: requests.Response) -> float | None:

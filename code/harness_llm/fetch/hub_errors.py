@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from harness_llm.errors import ConfigError, HarnessError, HostError, ModelError
@@ -77,5 +78,10 @@ def _answer(repository: str, revision: str, error: OSError, has_token: bool) -> 
         wait = error.response.headers.get("Retry-After", "some")
         return HostError(
             f"{repository}: the hub answers 429, too many requests", f"Wait {wait} s. {SAME_AGAIN}"
+        )
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # then it answers the same again
+        return ModelError(
+            f"{repository}: the hub answers {status} for a file of revision {revision}",
+            "Check the name, --revision and the hub (--endpoint, HF_ENDPOINT).",
         )
     return HostError(f"{repository}: the hub answers {status}", SAME_AGAIN)

@@ -18,7 +18,9 @@ from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
 from harness_llm.logs.written import check_written
 from harness_llm.results.paths import LOADGEN_LOG, SPEC_JSON
+from harness_llm.results.records import BusyPeriod, OthersRecord
 from harness_llm.results.run_folder import TestFolder
+from harness_llm.system.others import Others
 from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, write_spec
 from harness_llm.transport.wire import Heartbeat, Progress, ReplicaFailed, ReplicaGone
 from harness_llm.views.progress import TestProgress
@@ -67,7 +69,7 @@ class Measurement:
         self, children: Children, engines: str, replicas: Sequence[Child], test: LoadgenTest, folder: Path
     ) -> None:
         self.test = test
-        self.progress = TestProgress(test)
+        self.progress = TestProgress(test, others=Others())
         self.result: TestResult | None = None
         self._is_over = False
         self._children = children
@@ -144,6 +146,8 @@ class Measurement:
             RunBroken: Nothing happens any more, or LoadGen could not write its logs whole.
         """
         child = self._loadgen
+        if self.progress.others is not None:
+            self.progress.others.look()
         self.progress.stage = child.stage or self.progress.stage
         self._tell_gone()
         if child.report is None:
@@ -157,6 +161,7 @@ class Measurement:
             check_written(self._folder.path)
             self._end()
             self._folder.complete(child.report)
+            self._record_others()
             self.result = TestResult(self.test, self._folder.path, "complete", child.report)
 
     def _check_pace(self, number: int, replica: Child) -> None:
@@ -209,6 +214,7 @@ class Measurement:
         """Give the test up: its process ends at once, its folder stays and says why."""
         try:
             self._folder.abandoned(reason)
+            self._record_others()
         finally:
             self._end()
         self.result = TestResult(self.test, self._folder.path, "abandoned", reason=reason)
@@ -222,6 +228,16 @@ class Measurement:
             _log.warning("%s: test.json does not say that the test is broken: %s", self.test.name, second)
         finally:
             self._end()
+
+    def _record_others(self) -> None:
+        others = self.progress.others
+        if others is not None:
+            periods = tuple(
+                BusyPeriod(from_s=round(each.from_s, 1), to_s=round(each.to_s, 1), cores=round(each.cores, 2))
+                for each in others.periods()
+            )
+            record = OthersRecord(cores=others.cores, mean=round(others.mean, 2), periods=periods)
+            self._folder.beside(record)
 
     def _end(self) -> None:
         self._is_over = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,9 @@ _WARNINGS = re.compile(r"^(\d{1,18}) warnings? encountered")
 _PERCENTILE = re.compile(
     r"^([\d.]+) percentile (.*?)latency \(ns\)\s*$|^([\d.]+) percentile time to output token"
 )
+_RECOMMENDATIONS = "Recommendations"
+_SUCCESSFUL, _UNSUCCESSFUL = "Run successful.", "Run unsuccessful."
+_TIMES = ("TTFT", "TPOT")
 _CONSTRAINTS = {
     "Performance constraints satisfied": "performance",
     "Min duration satisfied": "min_duration",
@@ -36,7 +39,8 @@ class SummaryLog:
         metrics: Numbers under their printed labels, in the units of the label.
         latencies_ns: `latency`, `first_token`, `output_token`: percentile as printed (`99.00`) to ns.
         parameters: Test parameters under their printed labels, as text.
-        reasons: Recommendations and early-stopping texts, one line each, without bullets.
+        reasons: What speaks against the run: each recommendation, and what early stopping says of TTFT or
+            TPOT where it was not successful; a line each, without bullets.
         pairs: Every `label : value` in order, as text; what LoadGen prints twice is here twice.
         errors: Number of LoadGen errors, or None where the file does not say.
         warnings: Number of LoadGen warnings, or None where the file does not say.
@@ -78,7 +82,7 @@ class SummaryLog:
             parser.metrics,
             parser.latencies,
             parser.parameters,
-            tuple(parser.reasons),
+            tuple(parser.reasons()),
             tuple(parser.pairs),
             parser.errors,
             parser.warnings,
@@ -105,18 +109,30 @@ class _Parser:
         self.metrics: dict[str, float] = {}
         self.latencies: dict[str, dict[str, int]] = {}
         self.parameters: dict[str, str] = {}
-        self.reasons: list[str] = []
+        self._told: dict[str, list[str]] = {}
         self.pairs: list[tuple[str, str]] = []
         self.errors: int | None = None
         self.warnings: int | None = None
+        self._section = ""
         self._in_parameters = False
+
+    def reasons(self) -> Iterator[str]:
+        """Recommendations one by one; of early stopping one text for each of TTFT and TPOT."""
+        for section, texts in self._told.items():
+            name = section.partition(" ")[0]
+            if section == _RECOMMENDATIONS or _UNSUCCESSFUL not in texts:
+                yield from (text for text in texts if text != _SUCCESSFUL)
+            else:
+                yield f"{name}: {' '.join(texts)}" if name in _TIMES else " ".join(texts)
 
     def take(self, line: str) -> None:
         """Take one line."""
         if line.startswith("Test Parameters Used"):
             self._in_parameters = True
         elif line.startswith(" * "):
-            self.reasons.append(line[3:].strip())
+            self._told.setdefault(self._section, []).append(line[3:].strip())
+        elif line.startswith(" ") and not line.startswith("  ") and self._told.get(self._section):
+            self._told[self._section][-1] += f" {line.strip()}"  # LoadGen breaks its sentences
         elif line.startswith("No errors encountered"):
             self.errors = 0
         elif found := _ERRORS.match(line):
@@ -125,6 +141,8 @@ class _Parser:
             self.warnings = 0
         elif found := _WARNINGS.match(line):
             self.warnings = int(found.group(1))
+        elif line.rstrip().endswith("Result:") or line.startswith(_RECOMMENDATIONS):
+            self._section = line.strip().rstrip(":")
         elif ":" in line:
             label, _, value = line.partition(":")
             self.pairs.append((label.strip(), value.strip()))

@@ -58,6 +58,10 @@ class ServerLatencies:
         """Count the samples over the limits of TTFT and TPOT, in that order."""
         return _count(self.ttft_ns, ttft_limit_ns), _count(self.tpot_ns, tpot_limit_ns)
 
+    def latency_within(self, limit_ns: int) -> LimitCount:
+        """Count the samples over the limit of the whole latency, by which LoadGen judges without tokens."""
+        return _count(self.latency_ns, limit_ns)
+
 
 def percentile(values: Integers, share: float) -> int:
     """The value at position floor(n * share) of the sorted values, as LoadGen takes percentiles.

@@ -232,6 +232,53 @@ class AnswerRecord(Record, frozen=True, kw_only=True):
     are_alike: bool
 
 
+class BusyPeriod(Record, frozen=True, kw_only=True):
+    """A time in which processes of others held cores of the host.
+
+    Attributes:
+        from_s: Its begin, seconds since the test began.
+        to_s: Its end.
+        cores: What they held, mean.
+    """
+
+    from_s: float
+    to_s: float
+    cores: float
+
+    def __str__(self) -> str:
+        return f"{self.cores:.1f} cores from {_clock(self.from_s)} to {_clock(self.to_s)}"
+
+
+class OthersRecord(Record, frozen=True, kw_only=True):
+    """What processes that are none of the run's held of the host during a test.
+
+    Attributes:
+        cores: Cores that the run may use.
+        mean: Cores that others held, mean of the test.
+        periods: When they held enough to matter.
+    """
+
+    cores: int = 0
+    mean: float = 0.0
+    periods: tuple[BusyPeriod, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """A sentence for people; empty where they held nothing that matters."""
+        if not self.periods:
+            return ""
+        most = sorted(self.periods, key=lambda period: (period.from_s - period.to_s) * period.cores)[:3]
+        parts = [str(period) for period in sorted(most, key=lambda period: period.from_s)]
+        first = parts[0].replace(" cores", f" of {self.cores} cores", 1)
+        more = len(self.periods) - len(parts)
+        return f"others used {', '.join([first, *parts[1:]])}" + (f", and {more} times more" if more else "")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
 class LoadgenReport(Record, frozen=True, kw_only=True):
     """What a loadgen process says of a test that LoadGen ended; None before that.
 
@@ -289,6 +336,7 @@ class TestRecord(LoadgenReport, frozen=True, kw_only=True):
         started_utc: When it began.
         finished_utc: When it ended; None while it runs.
         dataset: Its samples; None until LoadGen ended.
+        others: What others held of the host; None until the test ended, and in earlier records.
         compliance: Verdict of a compliance test; None until it is verified, and of other tests.
         followed_up: Whether what follows a test (scoring, verification) was done.
     """
@@ -306,6 +354,7 @@ class TestRecord(LoadgenReport, frozen=True, kw_only=True):
     started_utc: str
     finished_utc: str | None = None
     dataset: DatasetRecord | None = None
+    others: OthersRecord | None = None
     compliance: Verdict | None = None
     followed_up: bool = False
 

@@ -19,6 +19,7 @@ from harness_llm.results.records import (
     DatasetRecord,
     LoadgenReport,
     LossRecord,
+    OthersRecord,
     PreflightRecord,
     RunRecord,
     State,
@@ -176,6 +177,10 @@ class TestFolder:
     def asked(self, dataset: DatasetRecord) -> None:
         """Record the samples that the test asked."""
         self._write(replace(self.record(), dataset=dataset))
+
+    def beside(self, others: OthersRecord) -> None:
+        """Record what others held of the host meanwhile."""
+        self._write(replace(self.record(), others=others))
 
     def verified(self, verdict: Verdict) -> None:
         """Record the verdict on a compliance test."""

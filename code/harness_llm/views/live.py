@@ -7,6 +7,7 @@ long that has taken.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness_llm.terminal import shown
-from harness_llm.views.progress import TestProgress
+from harness_llm.views.progress import Percentiles, TestProgress
 
 _PLAIN_INTERVAL_S = 8.0  # between lines on a running test
 _STAGE_INTERVALS_S = (2.0, 8.0)  # before the first and every further line on another stage
+_NARROWEST = 60  # columns that a table needs
 _QUIET_WORTH_SAYING_S = 15.0
 
 
@@ -38,15 +40,23 @@ class View(Protocol):
         """The run is over."""
 
 
-def make_view(marker: str, *, quiet: bool = False) -> View:
-    """The view that suits stdout.
+def make_view(marker: str, *, quiet: bool = False, style: str = "auto") -> View:
+    """The view that was asked for, or the one that suits stdout.
 
     Args:
         marker: Shown wherever a number is: `unofficial`, `simulated, not a result`, or empty.
         quiet: Write to stderr, because stdout is for `--json`.
+        style: `rich`, a table that is drawn anew; `plain`, a line every 8 s; `none`; `auto` draws a table
+            where a terminal can show it and NO_COLOR does not ask for plain text.
     """
-    console = Console(stderr=quiet, highlight=False, markup=False, emoji=False)
-    return RichView(console, marker) if console.is_terminal else PlainView(marker, quiet=quiet)
+    if style == "none":
+        return NoView()
+    forced = True if style == "rich" else None
+    console = Console(stderr=quiet, highlight=False, markup=False, emoji=False, force_terminal=forced)
+    can_draw = console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
+    if style == "rich" or (style == "auto" and can_draw and not os.environ.get("NO_COLOR")):
+        return RichView(console, marker)
+    return PlainView(marker, quiet=quiet)
 
 
 def _duration(seconds: float | None) -> str:
@@ -56,21 +66,36 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def _latency(name: str, percentiles: tuple[float | None, float | None], limit_ms: float | None) -> str:
-    median, tail = percentiles
+def _latency(name: str, times: Percentiles, limit_ms: float | None, room: str) -> str:
+    median, tail = times.at(50), times.at(99)
     if median is None or tail is None:
         return f"{name} -"
     text = f"{name} p50 {median * 1000:,.0f} p99 {tail * 1000:,.0f}"
-    return f"{text} of {limit_ms:,.0f} ms" if limit_ms else f"{text} ms"
+    return f"{text} of {limit_ms:,.0f} ms, {room}" if limit_ms else f"{text} ms"
 
 
 def _latencies(progress: TestProgress) -> list[str]:
     if progress.test.ttft_limit_ms is None and progress.ttft.at(50) is None:
         return []
+    ttft_room, tpot_room = (
+        f"{over:,} over, {progress.allowed:,} allowed" for over in (progress.ttft_over, progress.tpot_over)
+    )
     return [
-        _latency("TTFT", (progress.ttft.at(50), progress.ttft.at(99)), progress.test.ttft_limit_ms),
-        _latency("TPOT", (progress.tpot.at(50), progress.tpot.at(99)), progress.test.tpot_limit_ms),
+        _latency("TTFT", progress.ttft, progress.test.ttft_limit_ms, ttft_room),
+        _latency("TPOT", progress.tpot, progress.test.tpot_limit_ms, tpot_room),
     ]
+
+
+def _rates(progress: TestProgress) -> str:
+    return f"{progress.tokens_per_s_now:,.1f} now, {progress.tokens_per_s:,.1f} mean"
+
+
+def _others(progress: TestProgress) -> str:
+    """What others hold of the host now; empty where that does not matter."""
+    others = progress.others
+    if others is None or others.now is None or not others.is_noticeable:
+        return ""
+    return f"others use {others.now:.1f} of {others.cores} cores"
 
 
 def describe(progress: TestProgress) -> str:
@@ -79,13 +104,28 @@ def describe(progress: TestProgress) -> str:
     parts = [
         f"{progress.test.name}: {progress.stage}" if not progress.issued else progress.test.name,
         f"{progress.issued:,} issued, {progress.done:,}{total} done",
-        f"{progress.tokens_per_s:,.1f} tokens/s",
+        f"tokens/s {_rates(progress)}",
         *_latencies(progress),
         f"elapsed {_duration(progress.elapsed_s)}, about {_duration(progress.left_s)} left",
     ]
+    if said := _others(progress):
+        parts.append(said)
     if progress.quiet_s > _QUIET_WORTH_SAYING_S:
         parts.append(f"nothing finished for {progress.quiet_s:.0f} s, processes alive")
     return "; ".join(parts)
+
+
+class NoView:
+    """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing to undo."""
 
 
 class PlainView:
@@ -165,13 +205,15 @@ class RichView:
         table = Table(title=title, title_justify="left", show_header=False)
         total = f" of {progress.test.expected:,}" if progress.test.expected else ""
         table.add_row("samples", f"{progress.issued:,} issued, {progress.done:,}{total} done")
-        table.add_row("tokens/s", f"{progress.tokens_per_s:,.1f}")
+        table.add_row("tokens/s", _rates(progress))
         for text in _latencies(progress):
             name, _, rest = text.partition(" ")
             table.add_row(name, rest)
         table.add_row(
             "time", f"elapsed {_duration(progress.elapsed_s)}, about {_duration(progress.left_s)} left"
         )
+        if said := _others(progress):
+            table.add_row("host", said)
         if progress.quiet_s > _QUIET_WORTH_SAYING_S:
             table.add_row("quiet", f"nothing finished for {progress.quiet_s:.0f} s; processes alive")
         return table

@@ -12,6 +12,7 @@ from harness_llm.core import NANOSECONDS_PER_MS, EventStatus
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.advice import advice
 from harness_llm.results.events import sound_events
 from harness_llm.results.held import is_in_use
 from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
@@ -20,6 +21,11 @@ from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, V
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.results.verdict import judge
 from harness_llm.terminal import shown
+
+CSV_COLUMNS = (
+    "run", "benchmark", "scenario", "valid", "samples", "seconds", "tokens_per_s", "tokens_per_s_events",
+    "ttft_p99_ms", "tpot_p99_ms", "accuracy", "compliance", "marker", "reasons",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class ScenarioSummary:
         compliance: Compliance test to whether it passed.
         reasons: Why it is INVALID, one sentence each; empty if it is VALID.
         notes: What else a reader must know, one sentence each.
+        advice: What to do about that, one sentence each, with the number to set.
+        others: What others held of the host during the performance test; empty for nothing that matters.
     """
 
     scenario: str
@@ -54,6 +62,8 @@ class ScenarioSummary:
     compliance: dict[str, bool] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    others: str = ""
 
     @property
     def is_valid(self) -> bool:
@@ -92,6 +102,23 @@ class RunSummary:
             entry["valid"] = row.is_valid
         return document
 
+    def rows(self) -> list[dict[str, Any]]:
+        """For `--csv`: a row a scenario, as `CSV_COLUMNS` but for `run`; lists in one cell, `; ` between."""
+        return [
+            {
+                **{key: value for key, value in asdict(row).items() if key in CSV_COLUMNS},
+                "benchmark": self.benchmark,
+                "valid": row.is_valid and self.state == "complete",
+                "marker": self.marker,
+                "accuracy": "; ".join(f"{name} {score:.4f}" for name, score in row.accuracy.items()),
+                "compliance": "; ".join(
+                    f"{n} {'passed' if ok else 'failed'}" for n, ok in row.compliance.items()
+                ),
+                "reasons": "; ".join(row.reasons),
+            }
+            for row in self.scenarios
+        ]
+
     def reasons(self) -> list[str]:
         """Every reason against the run, one line each."""
         why = f": {self.reason}" if self.reason else ""
@@ -100,7 +127,15 @@ class RunSummary:
 
     def notes(self) -> list[str]:
         """What else a reader must know of the run, one line each."""
-        return [f"{row.scenario}: {note}" for row in self.scenarios for note in row.notes]
+        return [
+            f"{row.scenario}: {note}"
+            for row in self.scenarios
+            for note in filter(None, (*row.notes, row.others))
+        ]
+
+    def advice(self) -> list[str]:
+        """What to do about it, one line each."""
+        return [f"{row.scenario}: {sentence}" for row in self.scenarios for sentence in row.advice]
 
     def table(self) -> Table:
         """For people; `reasons` says why a verdict is INVALID."""
@@ -162,6 +197,9 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
         record = folder.record()
         if record.survival:
             notes.append(f"{test}: {record.survival}")
+        if test == "performance" and record.state in ("complete", "abandoned"):
+            found["advice"] = advice(folder.path, record)
+            found["others"] = record.others.told if record.others is not None else ""
         if record.state != "complete":
             reasons.append(f"{test}: {record.state} {record.reason}".strip())
             continue

@@ -126,21 +126,33 @@ def test_prepare_says_what_people_should_know(command: Command, setup: Setup) ->
 
 
 @pytest.mark.parametrize("valid", [True, False])
-@pytest.mark.parametrize("options", [(), ("--json",)], ids=str)
+@pytest.mark.parametrize("options", [(), ("--json",), ("--csv",)], ids=str)
 def test_show_ends_with_1_where_a_run_is_invalid_after_saying_so(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid: bool, options: tuple[str, ...]
 ) -> None:
     reasons = [] if valid else ["Offline: too short"]
     summary = SimpleNamespace(
-        is_valid=valid, table=lambda: "the table", reasons=lambda: reasons, to_json=lambda: {"valid": valid}
+        is_valid=valid,
+        table=lambda: "the table",
+        reasons=lambda: reasons,
+        advice=lambda: ["set a number"] if reasons else [],
+        notes=lambda: ["others used 1.4 of 2 cores from 1:48 to 2:40"],
+        to_json=lambda: {"valid": valid},
+        rows=lambda: [{"scenario": "Offline", "valid": valid}],
     )
     _calls(monkeypatch, "harness_llm.views.summary.summarize", summary)
     code, out, err = command("show", tmp_path, *options)
     assert (code, err) == (0 if valid else 1, "")
-    if options:
+    if options == ("--json",):
         assert json.loads(out) == {"valid": valid, "run": str(tmp_path)}
+    elif options:
+        heading, row = out.splitlines()
+        assert heading.startswith("run,benchmark,scenario,valid")
+        assert row.startswith(f"{tmp_path},,Offline,{valid},")
     else:
         assert "the table" in out and ("Offline: too short" in out) is not valid
+        assert ("  do: set a number\n" in out) is not valid
+        assert "  note: others used 1.4 of 2 cores" in out
         assert out.endswith(f"run folder: {tmp_path}\n")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problems, installed_arguments
+from harness_llm.engines.vllm_older import GONE, OUTLIVED
+from harness_llm.engines.vllm_variables import installed_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +75,26 @@ def test_a_source_that_says_nothing_gives_none(
 def test_no_vllm_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert installed_arguments() is None
+
+
+def test_an_argument_that_is_gone_is_said_to_be_and_never_mistaken_for_another() -> None:
+    problem = argument_problems({"num_scheduler_steps": 9}, {*KNOWN, "max_num_scheduled_tokens"}, "1")
+    assert "gone from vLLM: steps overlap" in problem["num_scheduler_steps"]
+    assert "max_num_scheduled_tokens" not in problem["num_scheduler_steps"]
+
+
+def test_no_argument_is_called_gone_that_the_installed_vllm_has() -> None:
+    known = installed_arguments()
+    if known is None:
+        pytest.skip("no vLLM is installed")
+    assert not set(GONE) & known
+    assert set(OUTLIVED) <= known
+
+
+def test_variables_are_read_from_the_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _install(monkeypatch, tmp_path, None)
+    assert installed_variables() is None
+    (tmp_path / "envs.py").write_text(
+        'other = {"NOT": 1}\nenvironment_variables: dict = {"VLLM_A": lambda: 1, **other, "B": 2}\n'
+    )
+    assert installed_variables() == {"VLLM_A", "B"}

@@ -48,8 +48,27 @@ def test_an_invalid_run_says_why(tmp_path: Path) -> None:
         "min_queries": True,
         "early_stopping": False,
     }
-    assert any("11 more queries" in reason for reason in summary.reasons)
+    assert summary.reasons == (
+        "TPOT: Run unsuccessful. Processed 448 queries. Would need to run at least 11 more queries, with the "
+        "run being successful if every additional query were under latency.",
+    )
     assert detail.integer("result_query_count") == 448
+
+
+def test_what_loadgen_says_of_ttft_and_of_tpot_stays_apart(tmp_path: Path) -> None:
+    path = tmp_path / SUMMARY
+    path.write_text(
+        "Result is : INVALID\n  Min duration satisfied : NO\n"
+        "Recommendations:\n * TTFT constrain not met: Reduce target QPS.\n * The test exited early,\n"
+        " before enough queries were issued.\n   See the detailed log\n"
+        "TTFT Early Stopping Result:\n * Run unsuccessful.\n"
+        " * Processed 9 queries.\nTPOT Early Stopping Result:\n * Run successful.\n\nNo errors encountered\n"
+    )
+    assert SummaryLog.read(path).reasons == (
+        "TTFT constrain not met: Reduce target QPS.",
+        "The test exited early, before enough queries were issued.",
+        "TTFT: Run unsuccessful. Processed 9 queries.",
+    )
 
 
 def test_errors_are_counted_all_and_kept_some(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from harness_llm.core import Mode, Scenario
+from harness_llm.system.others import CoreTime, Others
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.transport.wire import Progress
-from harness_llm.views.live import PlainView, RichView, describe, make_view
+from harness_llm.views.live import NoView, PlainView, RichView, describe, make_view
 from harness_llm.views.progress import TestProgress
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def test_a_line_says_counts_rate_latencies_against_limits_and_time() -> None:
     for part in (
         "Server/performance",
         "1,100 issued, 1,000/1,200 done",
-        "tokens/s",
-        "TTFT p50 500 p99 990 of 2,000 ms",
-        "TPOT p50 50 p99 99 of 200 ms",
+        "tokens/s 640.0 now, 640.0 mean",
+        "TTFT p50 500 p99 990 of 2,000 ms, 0 over, 4 allowed",
+        "TPOT p50 50 p99 99 of 200 ms, 0 over, 4 allowed",
         "elapsed 1:40",
         "about 0:10 left",
     ):
@@ -164,3 +165,47 @@ def test_json_on_stdout_sends_the_view_to_stderr(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "to people" in captured.err
+
+
+def test_what_others_hold_is_said_where_it_matters() -> None:
+    progress = _progress()
+    clock, held = [0.0], [0.0]
+    progress.others = Others(lambda: CoreTime(held[0], 0.0), lambda: clock[0])
+    progress.others.cores = 2
+    assert "others" not in describe(progress)
+    for busy, said in ((0.1, False), (1.4, True)):
+        clock[0] += 5
+        held[0] += 5 * busy
+        progress.others.look()
+        assert ("others use 1.4 of 2 cores" in describe(progress)) is said
+
+
+@pytest.mark.parametrize(
+    ("style", "environment", "columns", "kind"),
+    [
+        ("auto", {}, 100, RichView),
+        ("auto", {"NO_COLOR": "1"}, 100, PlainView),
+        ("auto", {"TERM": "dumb"}, 100, PlainView),
+        ("auto", {}, 40, PlainView),
+        ("rich", {"NO_COLOR": "1"}, 100, RichView),
+        ("plain", {}, 100, PlainView),
+        ("none", {}, 100, NoView),
+    ],
+)
+def test_the_view_suits_the_terminal_or_is_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, style: str, environment: dict[str, str], columns: int, kind: type
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", out)
+    for name, value in ({"TERM": "xterm", "NO_COLOR": "", "COLUMNS": str(columns)} | environment).items():
+        monkeypatch.setenv(name, value)
+    view = make_view("", style=style)
+    try:
+        assert type(view) is kind
+        view.say("x")
+        view.tick("stage", [_progress()])
+    finally:
+        view.close()
+    assert kind is not NoView or not out.getvalue()
+    assert kind is RichView or "\x1b" not in out.getvalue()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,10 +54,11 @@ def _progress(scenario: Scenario = Scenario.SERVER, expected: int | None = None)
 
 
 def test_nothing_is_estimated_before_anything_is_known() -> None:
-    progress = _progress(expected=10)
+    progress = _progress(Scenario.OFFLINE, expected=10)
     assert progress.left_s is None
     progress.update(Progress(5, 0, 0, b"", b""))
     assert progress.left_s is None
+    assert _progress(expected=10).left_s == pytest.approx(2.5), "LoadGen sends 4 queries a second"
 
 
 def test_server_time_left_follows_the_schedule_and_offline_the_rate() -> None:
@@ -77,3 +80,28 @@ def test_a_message_without_news_leaves_the_test_quiet() -> None:
     assert progress.quiet_s > 59
     assert progress.update(Progress(1, 0, 0, np.array([0.1], np.float32).tobytes(), b""))
     assert progress.quiet_s < 1
+
+
+def test_the_present_rate_is_of_the_last_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = _progress()
+    progress.started = now[0]
+    for second in range(101):
+        now[0] = 1000.0 + second
+        progress.update(Progress(second, second, min(second, 50) * 100 + max(0, second - 50) * 10, b"", b""))
+    assert progress.tokens_per_s == pytest.approx(55)
+    assert progress.tokens_per_s_now == pytest.approx(10)
+    assert len(progress._past) < 30
+
+
+def test_samples_over_a_limit_are_counted_and_so_are_those_that_may_be() -> None:
+    test = LoadgenTest(
+        "Server/x", Scenario.SERVER, Mode.PERFORMANCE, "m", "", 4.0, "s",
+        expected=24_576, ttft_limit_ms=500, tpot_limit_ms=None,
+    )  # fmt: skip
+    progress = TestProgress(test)
+    times = np.array([0.4, 0.6, 9.0], np.float32).tobytes()
+    progress.update(Progress(3, 0, 0, times, times))
+    progress.update(Progress(4, 0, 0, times, b""))
+    assert (progress.ttft_over, progress.tpot_over, progress.allowed) == (4, 0, 209)
