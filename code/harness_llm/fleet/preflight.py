@@ -59,7 +59,7 @@ class Question:
         )
         return cls(samples, few, end_tokens)
 
-    def fault(self, place: int, first_token: int | None, answer: bytes) -> str:
+    def fault(self, place: int, first_token: int, answer: bytes) -> str:
         """What is wrong with the answer to one of the samples; empty if nothing is."""
         if len(answer) % 4:
             return f"its answer has {len(answer)} bytes, which are no whole tokens"
@@ -67,8 +67,6 @@ class Question:
         least, most = int(self.table.min_tokens[place]), int(self.table.max_tokens[place])
         if not max(2, least) <= len(tokens) <= most:
             return f"its answer has {len(tokens)} tokens, {max(2, least)} to {most} were asked for"
-        if first_token is None:
-            return "its answer came without a first token"
         if tokens[0] != first_token:
             return f"token {first_token} was reported as its first, but its answer begins with {tokens[0]}"
         ends = np.flatnonzero(np.isin(tokens, list(self.end_tokens))).tolist()
@@ -95,9 +93,7 @@ class _Dealer:
         return []
 
     def lose(self, replica: int, ordinals: Sequence[int]) -> list[Assignment]:
-        raise AssertionError(
-            f"replica {replica} is asked for its own: nobody else can answer {list(ordinals)}"
-        )
+        raise AssertionError(f"a sample that replica {replica} is to answer is no other's: {ordinals}")
 
 
 class _Asker:
@@ -193,7 +189,7 @@ def _ask(sut: Sut, asker: _Asker, question: Question, names: Sequence[str], pati
         sut.issue(list(range(first, len(asked))), places)
         _wait(asker, asked, question, names, patience_s)
         for ordinal in range(first, len(asked)):
-            fault = question.fault(asked[ordinal], asker.first.get(ordinal), asker.answers[ordinal])
+            fault = question.fault(asked[ordinal], asker.first[ordinal], asker.answers[ordinal])
             if fault:
                 raise _refused(names[ordinal % replicas], question.samples[asked[ordinal]], fault)
     return [asker.answers[ordinal] for ordinal in range(len(asked))]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from run_maker import Maker
 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError, FolderError
+from harness_llm.results.paths import EVENTS_NPY
 
 
 @pytest.mark.parametrize(
@@ -131,3 +133,15 @@ def test_an_own_model_maps_only_to_a_data_set_it_answered(maker: Maker) -> None:
     assert (
         json.loads((result.tree / "open/Org/model_mapping.json").read_text())["my-model"] == "llama2-70b-99.9"
     )
+
+
+@pytest.mark.parametrize("division", ["closed", "open"])
+@pytest.mark.parametrize("test", ["performance", "accuracy", "TEST06"])
+def test_figures_that_were_not_measured_go_into_no_division(maker: Maker, division: str, test: str) -> None:
+    run = maker.run()
+    place = run / "Server" / test / EVENTS_NPY
+    rows = np.load(place)
+    rows["tokens"] = 0
+    np.save(place, rows)
+    with pytest.raises(FolderError, match=f"Server.*{test}.*2 of 2 answers have fewer tokens"):
+        maker.package(run, division=division)
