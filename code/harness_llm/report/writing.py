@@ -76,11 +76,15 @@ def render(contents: Sequence[RunContent]) -> str:
         runs=contents,
         charts=specs,
         documents=[{**run.summary.to_json(), "run": str(run.path)} for run in contents],
-        # A script ends where the page says so: of these two the first would end it, the second hide its end.
-        library=vl_convert.javascript_bundle(None)  # type: ignore[arg-type]  # None is its default snippet
-        .replace("</script", "<\\/script")
-        .replace("<!--", "<\\!--"),
+        library=_library(),
     )
+
+
+def _library() -> str:
+    """Vega, Vega-Lite and their embedding, as the text of a script."""
+    text = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its types ask for what has a default
+    # A script ends where the page says so: of these two the first would end it, the second hide its end.
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _pictures(run: RunContent, folder: Path) -> list[Path]:
