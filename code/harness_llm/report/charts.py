@@ -32,6 +32,7 @@ _REPLICA_BINS = 150
 _TAIL_POINTS = 300
 _CELLS = (60, 30)  # of a histogram in two dimensions
 _BARS = 50
+_BESIDE = 5  # tokens
 _LEAST_SPREAD = 2  # tokens between the shortest and the longest answer, for a chart by their lengths
 _MEAN_S = 10.0
 _WIDE = 8.0  # times the median: a latency that reaches so far gets a logarithmic axis
@@ -228,6 +229,8 @@ def _lengths(measured: Measured) -> Spec:
 
 def _bars(title: str, lengths: Integers, colour: str) -> Spec:
     low, high = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
+    if low == high:  # a bar needs some room beside it
+        low, high = low - _BESIDE, high + _BESIDE
     width = max(1, -(-(high + 1 - low) // _BARS))
     counts, bounds = np.histogram(lengths, np.arange(low, high + 1 + width, width))
     x = axis_x("low", "tokens", zero=False) | {"axis": {"grid": False, "tickMinStep": 1}}

@@ -46,7 +46,7 @@ def _behind(measured: Measured) -> Iterator[str]:
     if measured.is_timed and came >= _LEAST_CAME and left < _KEEPS_UP * came:
         seconds = last - since
         yield (
-            f"The engine fell behind: from {clock(since)} to {clock(last)} {came / seconds:,.2f} samples/s "
+            f"The engine fell behind: from {clock(since)} to {clock(last)}, {came / seconds:,.2f} samples/s "
             f"came and {left / seconds:,.2f} were answered. Lower target_qps, or make the system faster."
         )
 
