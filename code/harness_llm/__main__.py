@@ -20,6 +20,8 @@ def main() -> None:
 
         terminal.say("stopped")
         raise SystemExit(_STOPPED) from None
+    finally:
+        ending.be_over()
 
 
 if __name__ == "__main__":

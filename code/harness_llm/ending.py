@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TRAPPED = (signal.SIG_DFL, signal.default_int_handler)
+
+
+_ENOUGH_S = 2.0  # for a command without anything to clean up to end
 
 
 class _Ending:
@@ -17,19 +21,22 @@ class _Ending:
     Attributes:
         asked: Whether a signal asked for the end.
         holds: How many blocks hold what must be cleaned up.
+        heard_s: When it was last interrupted.
     """
 
     def __init__(self) -> None:
         self.asked = False
         self.holds = 0
+        self.heard_s = 0.0
         self.hurried = threading.Event()
 
     def hear(self, *_: object) -> None:
         """A signal came."""
-        if self.asked and self.holds:  # it must not tear the clean-up that the first one began
-            self.hurried.set()
+        now = time.monotonic()
+        if self.asked and (self.holds or now - self.heard_s < _ENOUGH_S):
+            self.hurried.set()  # and no more: it must not tear the clean-up that the first one began
             return
-        self.asked = True
+        self.asked, self.heard_s = True, now
         raise KeyboardInterrupt
 
 
@@ -41,6 +48,13 @@ def listen() -> None:
     for number in _NUMBERS:
         if signal.getsignal(number) in _TRAPPED:
             signal.signal(number, _ending.hear)
+
+
+def be_over() -> None:
+    """Hear nothing any more: the command has ended, and its exit code stands."""
+    for number in _NUMBERS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, *_TRAPPED):
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -39,10 +39,25 @@ def test_a_second_signal_does_not_tear_the_clean_up_and_hurries_it(fresh: _Endin
             assert ending.is_hurried()
 
 
-def test_where_nothing_is_cleaned_up_every_signal_interrupts(fresh: _Ending) -> None:
-    for _ in range(3):
+def test_where_nothing_is_cleaned_up_a_later_signal_interrupts_again(
+    fresh: _Ending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now: list[float] = []
+    monkeypatch.setattr(ending.time, "monotonic", lambda: now[-1])
+    for second in (100.0, 103.0, 106.0):
+        now.append(second)
         with pytest.raises(KeyboardInterrupt):
             fresh.hear()
+        fresh.hear()  # at once again: the command is just ending
+
+
+def test_a_command_that_has_ended_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = {signal.SIGINT: print, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_IGN}
+    set_to = {}
+    monkeypatch.setattr(signal, "getsignal", handlers.get)
+    monkeypatch.setattr(signal, "signal", set_to.__setitem__)
+    ending.be_over()
+    assert set_to == {signal.SIGINT: signal.SIG_IGN}
 
 
 def test_an_interruption_that_was_swallowed_comes_again(fresh: _Ending) -> None:

@@ -121,7 +121,7 @@ FAULTS = (
         killed_then_another,
         0,
         ("VALID",),
-        within_s=20,
+        within_s=30,
         state="complete",
         stays="until the next run: a folder of sockets",
     ),
@@ -140,7 +140,7 @@ FAULTS = (
         resumed,
         0,
         ("VALID",),
-        within_s=20,
+        within_s=30,
         state="complete",
     ),
 )

@@ -142,7 +142,7 @@ FAULTS = (
         environment(TMPDIR="/nowhere"),
         0,
         ("VALID",),
-        within_s=20,
+        within_s=30,
         state="complete",
     ),
     Fault(_AREA, "the output is a file", output_is("a file"), 3, ("cannot be used",)),

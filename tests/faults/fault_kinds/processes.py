@@ -98,7 +98,7 @@ FAULTS = (
         "the engine fails a sample",
         with_engine("Server", fail_every=60),
         says=("the engine failed on sample", "simulated failure of request 60"),
-        within_s=20,
+        within_s=30,
     ),
     Fault(
         _AREA,
@@ -106,7 +106,7 @@ FAULTS = (
         suspended(6, all_of_them=False),
         0,
         ("VALID",),
-        within_s=20,
+        within_s=30,
         state="complete",
     ),
     Fault(
@@ -115,7 +115,7 @@ FAULTS = (
         suspended(6, all_of_them=True),
         0,
         ("VALID",),
-        within_s=20,
+        within_s=30,
         state="complete",
     ),
 )

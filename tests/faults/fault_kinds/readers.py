@@ -231,7 +231,7 @@ FAULTS = (
         record('"sim"', '"s\\u001b[2Jim"'),
         0,
         ("s\\x1b[2Jim",),
-        within_s=20,
+        within_s=30,
         state="complete",
     ),
     Fault(
@@ -240,7 +240,7 @@ FAULTS = (
         record('"sim"', '"[/oops][link=x]"'),
         0,
         ("[/oops][link=x]",),
-        within_s=20,
+        within_s=30,
         state="complete",
     ),
 )

@@ -111,12 +111,12 @@ def planted(where: str, secret: str, name: str = "SOME_VARIABLE") -> Callable[[R
     return provoke
 
 
-_ignored = functools.partial(Fault, _AREA, code=0, says=("VALID",), within_s=20, state="complete")
+_ignored = functools.partial(Fault, _AREA, code=0, says=("VALID",), within_s=30, state="complete")
 _BODY = "AbCdEfGh0123456789" * 2
 
 
 def _secret(what: str, provoke: Callable[[Rig], Seen], hides: str, *, in_ci: bool = False) -> Fault:
-    return Fault(_SECRETS, what, provoke, 0, ("VALID",), 20, "complete", hides=(hides,), in_ci=in_ci)
+    return Fault(_SECRETS, what, provoke, 0, ("VALID",), 30, "complete", hides=(hides,), in_ci=in_ci)
 
 
 FAULTS = (

@@ -53,7 +53,7 @@ _FULL = ("stdout cannot be written (No space left on device)",)
 def _run(
     what: str, provoke: Callable[[Rig], Seen], says: tuple[str, ...] = (), *, in_ci: bool = False
 ) -> Fault:
-    return Fault(_AREA, what, provoke, 0, says, within_s=20, state="complete", in_ci=in_ci)
+    return Fault(_AREA, what, provoke, 0, says, within_s=30, state="complete", in_ci=in_ci)
 
 
 FAULTS = (
