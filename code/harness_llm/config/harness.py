@@ -107,6 +107,8 @@ class HarnessConfig(_Strict):
             what is in flight and how fast the replica has been (docs/replica-failures.md).
         on_replica_failure: What the loss of a replica means: `fail` ends the run; with `redispatch` its
             unfinished samples go to the other replicas. None: `redispatch` in accuracy tests, else `fail`.
+        measured_rate: Server and Interactive of your own benchmark: ask at this share of the rate that the
+            engine holds, measured right before, instead of user.conf's target_qps; None asks at that.
         offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
             many again as it works on at once.
     """
@@ -129,6 +131,7 @@ class HarnessConfig(_Strict):
     silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
     stall_timeout_s: Annotated[float, Field(ge=2)] | None = None
     on_replica_failure: Literal["fail", "redispatch"] | None = None
+    measured_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     offline_backlog: PositiveInt | None = None
 
     @model_validator(mode="after")
@@ -150,6 +153,8 @@ class HarnessConfig(_Strict):
                 f"{self.port} leaves no port for every replica: control takes it, each replica one above",
                 "port",
             )
+        if self.measured_rate is not None and self.scenario is Scenario.OFFLINE:
+            raise _wrong("does nothing in Offline, which asks everything at once; remove it", "measured_rate")
         if self.offline_backlog is not None and self.scenario is not Scenario.OFFLINE:
             raise _wrong(
                 f"does nothing in scenario {self.scenario}, only in Offline; remove it", "offline_backlog"

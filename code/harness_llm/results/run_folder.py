@@ -19,6 +19,7 @@ from harness_llm.results.records import (
     DatasetRecord,
     LoadgenReport,
     LossRecord,
+    RateRecord,
     RunRecord,
     State,
     TestRecord,
@@ -51,10 +52,22 @@ class RunFolder(HeldFolder):
         if earlier is not None:
             resumed = (*earlier.resumed_utc, utc_now())
             record = replace(
-                record, started_utc=earlier.started_utc, resumed_utc=resumed, losses=earlier.losses
-            )
+                record, started_utc=earlier.started_utc, resumed_utc=resumed, losses=earlier.losses,
+                rates=earlier.rates,
+            )  # fmt: skip
         self._begun = record
         write_record(self.record_path, record)
+
+    @property
+    def rates(self) -> Mapping[str, RateRecord]:
+        """By scenario, the rates that were measured in this run."""
+        return self._begun.rates if self._begun is not None else {}
+
+    def measured_rate(self, scenario: str, rate: RateRecord) -> None:
+        """Record the rate of a scenario's tests."""
+        assert self._begun is not None
+        self._begun = replace(self._begun, rates={**self._begun.rates, scenario: rate})
+        write_record(self.record_path, self._begun)
 
     def finish(self, state: State, reason: str = "") -> None:
         """Record how the run ended; nothing where it was never begun."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problems, installed_arguments
+from harness_llm.engines.vllm_arguments import (
+    SET_BY_HARNESS,
+    argument_problems,
+    installed_arguments,
+    installed_sampling,
+    installed_variables,
+    sampling_problems,
+    variable_problems,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +81,44 @@ def test_a_source_that_says_nothing_gives_none(
 def test_no_vllm_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert installed_arguments() is None
+
+
+def test_what_else_vllm_reads_comes_from_its_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _install(monkeypatch, tmp_path, "")
+    assert (installed_variables(), installed_sampling()) == (None, None)
+    (tmp_path / "envs.py").write_text(
+        'if TYPE_CHECKING:\n    VLLM_OLD: str = ""\n'
+        'environment_variables: dict[str, Any] = {"VLLM_A": lambda: 1, "LOCAL_RANK": lambda: 2}\n'
+    )
+    (tmp_path / "sampling_params.py").write_text(
+        "class SamplingParams:\n    top_p: float = 1.0\n    _x: int = 0\n"
+    )
+    assert installed_variables() == {"VLLM_A", "LOCAL_RANK"}
+    assert installed_sampling() == {"top_p", "_x"}
+
+
+def test_variables_that_vllm_does_not_read_are_named_with_the_nearest() -> None:
+    known = {"VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL"}
+    given = ["VLLM_CPU_KVCACHE_SPCE", "VLLM_LLAMA2_MLPERF_SCHED", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS"]
+    assert variable_problems(given, known, "0.1") == {
+        "VLLM_CPU_KVCACHE_SPCE": "vLLM 0.1 reads no variable VLLM_CPU_KVCACHE_SPCE; "
+        "did you mean VLLM_CPU_KVCACHE_SPACE?",
+        "VLLM_LLAMA2_MLPERF_SCHED": "vLLM 0.1 reads no variable VLLM_LLAMA2_MLPERF_SCHED",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("temperatur", "no such sampling parameter; did you mean 'temperature'?"),
+        ("_x", "no such sampling parameter"),
+        ("max_new_tokens", "harness_config.max_tokens"),
+        ("min_tokens", "harness_config.min_tokens"),
+        ("do_sample", "temperature decides"),
+        ("n", "is set by the harness; remove it"),
+    ],
+)
+def test_sampling_settings_are_those_of_sampling_params(key: str, words: str) -> None:
+    known = {"temperature", "top_p", "max_tokens", "min_tokens", "n", "_x"}
+    assert sampling_problems({"temperature": 0.5, "top_p": 0.9}, known, "0.1") == {}
+    assert words in sampling_problems({key: 1}, known, "0.1")[key]
