@@ -83,7 +83,7 @@ _environment_explain() {
 }
 
 # _environment_space VENV PLATFORM: refuses to start what cannot fit. Disk needed, MB: measured after a set-up for cpu
-# (2,500 installed, and downloads beside it), estimated for cuda from the sizes of its wheels.
+# (2,500 installed, and downloads beside it), and for cuda (9,700 installed).
 _environment_space() {
     local need=4000 free
     [[ "$2" != cuda ]] || need=20000

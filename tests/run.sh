@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the tests need, then runs every check: style, types, Dockerfile, shell scripts, tests.
+# Sets up what the tests need, then runs every check: style, types, docs, Dockerfile, shell scripts, tests.
 #
 #   bash tests/run.sh                      everything
 #   bash tests/run.sh tests/unit -k fetch  pytest alone, with these arguments
@@ -32,6 +32,7 @@ check() {
 check style ruff check .
 check format ruff format --check .
 check types mypy
+check docs env NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 check dockerfile hadolint Dockerfile
 if command -v shellcheck >/dev/null; then
     check shell shellcheck .ci/run ./*.sh ./*/*.sh

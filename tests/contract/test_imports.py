@@ -17,7 +17,7 @@ PACKAGE = "harness_llm"
 
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
-    {"core", "ending", "errors", "secret_values"},
+    {"core", "ending", "errors", "quiet", "secret_values"},
     {"files", "terminal"},
     {"checkpoint", "rules"},
     {"benchmark"},

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from harness_llm import secret_values, terminal
+from harness_llm import quiet, secret_values, terminal
 from harness_llm.cli.check import check_verb
 from harness_llm.cli.compare import compare_verb
 from harness_llm.cli.convert import convert_verb
@@ -87,6 +87,7 @@ app.command("system", short_help="Detect this system and write its description."
 def main() -> NoReturn:
     """Run the command line; every error that is ours ends as one message and its exit code."""
     _log_to_stderr()
+    quiet.quiet_libraries()
     secret_values.know_environment()
     try:
         code = app(prog_name="harness-llm", standalone_mode=False)

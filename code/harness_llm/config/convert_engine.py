@@ -7,9 +7,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from harness_llm.config.convert_notes import Notes, Weight
-from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, installed_arguments
+from harness_llm.engines.vllm_arguments import (
+    PREFIX,
+    SET_BY_HARNESS,
+    installed_arguments,
+    installed_variables,
+)
 from harness_llm.engines.vllm_older import GONE, OUTLIVED
-from harness_llm.engines.vllm_variables import PREFIX, installed_variables
 
 _UNSET = ("None", "MISSING", None)
 _GRAPHS = "max_cudagraph_capture_size"

@@ -109,6 +109,8 @@ class HarnessConfig(_Strict):
             unfinished samples go to the other replicas. None: `redispatch` in accuracy tests, else `fail`.
         early_end: End a run as soon as it cannot be VALID any more, e.g. because more samples are over a
             latency limit than early stopping lets pass; `--no-early-end` sets it to false.
+        measured_rate: Server and Interactive of your own benchmark: ask at this share of the rate that the
+            engine holds, measured right before, instead of user.conf's target_qps; None asks at that.
         offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
             many again as it works on at once.
     """
@@ -132,6 +134,7 @@ class HarnessConfig(_Strict):
     stall_timeout_s: Annotated[float, Field(ge=2)] | None = None
     on_replica_failure: Literal["fail", "redispatch"] | None = None
     early_end: bool = True
+    measured_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     offline_backlog: PositiveInt | None = None
 
     @model_validator(mode="after")
@@ -153,6 +156,8 @@ class HarnessConfig(_Strict):
                 f"{self.port} leaves no port for every replica: control takes it, each replica one above",
                 "port",
             )
+        if self.measured_rate is not None and self.scenario is Scenario.OFFLINE:
+            raise _wrong("does nothing in Offline, which asks everything at once; remove it", "measured_rate")
         if self.offline_backlog is not None and self.scenario is not Scenario.OFFLINE:
             raise _wrong(
                 f"does nothing in scenario {self.scenario}, only in Offline; remove it", "offline_backlog"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.table import SampleTable
@@ -24,17 +24,19 @@ class HumanEval(DatasetKind):
 
     Attributes:
         path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
+        longest_prompt: Leave out prompts of more tokens; None takes all.
     """
 
     kind: Literal["humaneval"] = "humaneval"
     path: Annotated[Path, Field(examples=["HumanEval.jsonl.gz"])]
+    longest_prompt: PositiveInt | None = None
 
     def read(self, reading: Reading) -> SampleTable:
         """See `load_humaneval`."""
-        return load_humaneval(self.path, reading)
+        return load_humaneval(self.path, reading, self.longest_prompt)
 
 
-def load_humaneval(path: Path, reading: Reading) -> SampleTable:
+def load_humaneval(path: Path, reading: Reading, longest_prompt: int | None = None) -> SampleTable:
     """Read HumanEval with each prompt as one user message in the model's chat template.
 
     A model without a chat template gets the bare prompt. Reference answers are the canonical solutions.
@@ -42,6 +44,7 @@ def load_humaneval(path: Path, reading: Reading) -> SampleTable:
     Args:
         path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
         reading: Whose tokenizer, chat template and output limits are used.
+        longest_prompt: Leave out prompts of more tokens; None takes all.
 
     Raises:
         DatasetError: The file is missing, malformed, or has not 164 samples; or no model is configured.
@@ -61,12 +64,13 @@ def load_humaneval(path: Path, reading: Reading) -> SampleTable:
         else tokenizer.encode(prompt)
         for prompt, _ in rows
     ]
+    kept = [n for n, prompt in enumerate(prompts) if longest_prompt is None or len(prompt) <= longest_prompt]
     return SampleTable.from_prompts(
         "humaneval",
-        prompts,
+        [prompts[n] for n in kept],
         max_tokens=limits.max_tokens,
         min_tokens=limits.min_tokens,
-        references=[solution for _, solution in rows],
+        references=[rows[n][1] for n in kept],
         source=str(file),
     )
 

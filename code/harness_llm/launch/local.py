@@ -19,6 +19,7 @@ import harness_llm
 from harness_llm import secret_values
 from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
+from harness_llm.quiet import QUIET
 from harness_llm.transport.control import PARENT_VARIABLE
 from harness_llm.transport.leftovers import kill_group
 
@@ -144,7 +145,7 @@ def _write_masked(process: subprocess.Popen[bytes], log: Path) -> threading.Thre
 def child_environment(added: Mapping[str, str]) -> dict[str, str]:
     """This process's environment and `added`, with this package on the path of `python -m`."""
     path = os.pathsep.join(filter(None, [str(_SOURCE_ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **added}
+    return {**QUIET, **os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **added}
 
 
 class LocalLauncher:

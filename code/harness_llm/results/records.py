@@ -83,6 +83,40 @@ class PreflightRecord(Record, frozen=True, kw_only=True):
     differ_in_a_batch: tuple[int, ...]
 
 
+class RateRecord(Record, frozen=True, kw_only=True):
+    """The rate of a scenario's tests, where it was measured and not chosen.
+
+    Attributes:
+        target_qps: What its tests are asked at, samples per second.
+        share: Of `held_samples_per_s`.
+        held_samples_per_s: What a closed loop held right before.
+        held_tokens_per_s: The same in output tokens.
+        samples: Samples of the loop.
+        seconds: From its first question to its last answer.
+    """
+
+    target_qps: float
+    share: float
+    held_samples_per_s: float
+    held_tokens_per_s: float
+    samples: int
+    seconds: float
+
+    @classmethod
+    def blank(cls) -> Self:
+        """A rate of nothing."""
+        return cls(
+            target_qps=0.0, share=0.0, held_samples_per_s=0.0, held_tokens_per_s=0.0, samples=0, seconds=0.0
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"this machine held {self.held_samples_per_s:.3g} samples/s, {self.held_tokens_per_s:.3g} "
+            f"tokens/s, in a closed loop of {self.samples} samples; target_qps = {self.target_qps:g} is "
+            f"{self.share:.0%} of it"
+        )
+
+
 class RunRecord(Record, frozen=True, kw_only=True):
     """run.json.
 
@@ -105,6 +139,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
         dataset: The samples that tests share.
         test_datasets: Samples of the tests that have their own, e.g. of `TEST07`.
         tests: Names of the tests, e.g. `Offline/performance`.
+        rates: By scenario, the rate of its tests where it was measured and not chosen.
         fingerprint: Equal for runs that may continue one another.
         identity: What the fingerprint is of, by name; empty in records of earlier versions.
         losses: Child processes that were lost and that the run went on without, replicas among them.
@@ -129,6 +164,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     dataset: DatasetRecord
     test_datasets: dict[str, DatasetRecord] = {}
     tests: tuple[str, ...]
+    rates: dict[str, RateRecord] = {}
     fingerprint: str = ""
     identity: dict[str, str] = {}
     losses: tuple[LossRecord, ...] = ()

@@ -21,6 +21,7 @@ from harness_llm.results.records import (
     LossRecord,
     OthersRecord,
     PreflightRecord,
+    RateRecord,
     RunRecord,
     State,
     TestRecord,
@@ -58,6 +59,7 @@ class RunFolder(HeldFolder):
                 resumed_utc=resumed,
                 losses=earlier.losses,
                 preflights=earlier.preflights,
+                rates=earlier.rates,
             )
         self._begun = record
         write_record(self.record_path, record)
@@ -66,6 +68,17 @@ class RunFolder(HeldFolder):
         """Record what was asked of a group of replicas before the first test on them."""
         assert self._begun is not None
         self._begun = replace(self._begun, preflights={**self._begun.preflights, group: found})
+        write_record(self.record_path, self._begun)
+
+    @property
+    def rates(self) -> Mapping[str, RateRecord]:
+        """By scenario, the rates that were measured in this run."""
+        return self._begun.rates if self._begun is not None else {}
+
+    def measured_rate(self, scenario: str, rate: RateRecord) -> None:
+        """Record the rate of a scenario's tests."""
+        assert self._begun is not None
+        self._begun = replace(self._begun, rates={**self._begun.rates, scenario: rate})
         write_record(self.record_path, self._begun)
 
     def finish(self, state: State, reason: str = "") -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness_llm.config.harness import RunConfig
-from harness_llm.core import Mode
+from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS
 from harness_llm.errors import HostError
 from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan
@@ -17,6 +17,7 @@ from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import replica_environments
 from harness_llm.results.run_folder import RunFolder
 from harness_llm.run.identity import EngineFactsBefore
+from harness_llm.run.rate import at_measured_rate
 from harness_llm.transport.spec import LoadgenTest
 
 _BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
@@ -31,12 +32,14 @@ class TestGroup:
     Attributes:
         fleet: The engines.
         tests: In the order in which they run.
+        rate_shares: By scenario whose rate is measured before its tests, the share of it that they get.
     """
 
     __test__ = False  # no pytest class
 
     fleet: FleetPlan
     tests: tuple[LoadgenTest, ...]
+    rate_shares: Mapping[Scenario, float] = field(default_factory=dict)
 
 
 def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
@@ -98,6 +101,8 @@ def measure_groups(
                 files = folder.test(test.name)
                 if not files.is_complete:
                     asked = test.with_samples(folder.path / test.samples)
+                    if share := group.rate_shares.get(test.scenario):
+                        asked = at_measured_rate(fleet, folder, asked, share, watch.view.say)
                     result = fleet.measure(asked, files.path, lambda progress: progress.lost)
                     if result.state == "abandoned":
                         return f"{test.name}: {result.reason}"

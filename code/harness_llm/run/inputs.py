@@ -18,7 +18,7 @@ from harness_llm.launch.local import child_environment
 
 _LOADGEN_SPEAKS_S = 120.0  # it takes a second; a cold network disk takes many
 _MAY_DIFFER = {
-    "scenario", "engine", "replicas", "engine_env", "offline_backlog",
+    "scenario", "engine", "replicas", "engine_env", "offline_backlog", "measured_rate",
     "engine_start_timeout_s", "silence_timeout_s", "stall_timeout_s", "on_replica_failure",
 }  # fmt: skip
 
@@ -132,6 +132,19 @@ def check_tests(config: RunConfig, benchmark: Benchmark) -> None:
                 f"harness_config.tests.{name}: {benchmark.name} has no such test",
                 f"Remove it; this benchmark has {', '.join(known)}.",
             )
+
+
+def check_rate(config: RunConfig, benchmark: Benchmark) -> None:
+    """Refuse to choose the rate of an official benchmark: its submitter chooses it, and stands for it.
+
+    Raises:
+        ConfigError: harness_config.measured_rate is set for one.
+    """
+    if benchmark.is_official and config.harness_config.measured_rate is not None:
+        raise ConfigError(
+            f"harness_config.measured_rate is not for {benchmark.name}, an official benchmark",
+            "Remove it, and set target_qps in user.conf.",
+        )
 
 
 def check_model(config: RunConfig) -> None:

@@ -52,6 +52,11 @@ def notes_on(
             f"{config.harness_config.scenario}: {setting} does nothing {where}"
             for setting, where in _without_effect(config, benchmark)
         ]
+        if config.harness_config.measured_rate is not None:
+            notes.append(
+                f"{config.harness_config.scenario}: target_qps is not user.conf's but "
+                f"{config.harness_config.measured_rate:.0%} of what the machine holds right before"
+            )
         if unset := _unset_limits(config, user_conf, benchmark):
             notes.append(
                 f"{config.harness_config.scenario}: user.conf sets no {' and no '.join(unset)}: LoadGen "

@@ -65,7 +65,8 @@ def plan_test(
         asked = samples if official is None else min(samples, official.samples.accuracy)
         return msgspec.structs.replace(planned, expected=asked)
     if test == "performance":
-        expected = _expected_queries(planned, settings, official is not None, samples)
+        in_sets = official is not None or settings.get("sample_concatenate_permutation")
+        expected = expected_queries(planned, settings, samples if in_sets else None)
         added = None if official is None else added_min_query_count(official, scenario, settings, samples)
         if added is not None:
             planned = planned.with_setting("min_query_count", added)
@@ -120,14 +121,20 @@ def _check_counts(test: str, settings: dict[str, int | float], samples: int, use
         )
 
 
-def _expected_queries(
-    test: LoadgenTest, settings: dict[str, int | float], is_official: bool, samples: int
+def expected_queries(
+    test: LoadgenTest, settings: dict[str, int | float], whole_sets_of: int | None = None
 ) -> int:
-    """Queries of a performance test, estimated as LoadGen plans them (loadgen.cc, GenerateQueries)."""
+    """Queries of a performance test, estimated as LoadGen plans them (loadgen.cc, GenerateQueries).
+
+    Args:
+        test: The test.
+        settings: What its user.conf says of its model and scenario.
+        whole_sets_of: Samples of the data set, where each is asked equally often.
+    """
     seconds = float(settings.get("min_duration", 600_000)) / 1000
     count = max(float(settings.get("min_query_count", _LOADGEN_MIN_QUERIES)), seconds * test.target_qps)
     if test.scenario is Scenario.OFFLINE:
         count = max(count, 1.1 * seconds * test.target_qps)
-    if is_official or settings.get("sample_concatenate_permutation"):
-        return math.ceil(count / samples) * samples
+    if whole_sets_of is not None:
+        return math.ceil(count / whole_sets_of) * whole_sets_of
     return math.ceil(round(count, 6))

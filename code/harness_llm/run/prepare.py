@@ -17,6 +17,7 @@ from harness_llm.run.inputs import (
     check_decoding,
     check_loadgen,
     check_model,
+    check_rate,
     check_same_benchmark,
     check_tests,
 )
@@ -99,6 +100,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         check_model(config)
         check_decoding(config, benchmark)
         check_tests(config, benchmark)
+        check_rate(config, benchmark)
     sharing = [
         [config for config in configs if config.engine_key == key]
         for key in dict.fromkeys(config.engine_key for config in configs)
@@ -118,6 +120,11 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
                 for config in group
                 for test in asked
             ),
+            {
+                harness.scenario: harness.measured_rate
+                for harness in (config.harness_config for config in group)
+                if harness.measured_rate is not None
+            },
         )
         for fleet, group in zip(fleets, sharing, strict=True)
     )

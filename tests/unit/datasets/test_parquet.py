@@ -93,10 +93,12 @@ def test_of_mlcommons_own_files_two_columns_are_read(
 
 
 def test_a_column_that_is_no_key_of_ours_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which a reader that left columns out would not see."""
+    """A misspelt one, that is: one that is nothing of ours is left out, with a note."""
     stand_in = _Parquet({"token_ids": [[5, 6]], "max_token": [9]})
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", stand_in)
-    with pytest.raises(DatasetError, match="row 0: max_token"):
+    with pytest.raises(
+        DatasetError, match="max_token: no column of a sample is called so; did you mean max_tokens"
+    ):
         _load(path)
     stand_in.columns["max_token"] = [None]
     assert len(_load(path)) == 1, "an empty cell says nothing"

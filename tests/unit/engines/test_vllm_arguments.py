@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.engines.vllm_arguments import SET_BY_HARNESS, argument_problems, installed_arguments
+from harness_llm.engines.vllm_arguments import (
+    SET_BY_HARNESS,
+    argument_problems,
+    installed_arguments,
+    installed_sampling,
+    installed_variables,
+    sampling_problems,
+    variable_problems,
+)
 from harness_llm.engines.vllm_older import GONE, OUTLIVED
-from harness_llm.engines.vllm_variables import installed_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,10 +98,42 @@ def test_no_argument_is_called_gone_that_the_installed_vllm_has() -> None:
     assert set(OUTLIVED) <= known
 
 
-def test_variables_are_read_from_the_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _install(monkeypatch, tmp_path, None)
-    assert installed_variables() is None
+def test_what_else_vllm_reads_comes_from_its_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _install(monkeypatch, tmp_path, "")
+    assert (installed_variables(), installed_sampling()) == (None, None)
     (tmp_path / "envs.py").write_text(
-        'other = {"NOT": 1}\nenvironment_variables: dict = {"VLLM_A": lambda: 1, **other, "B": 2}\n'
+        'if TYPE_CHECKING:\n    VLLM_OLD: str = ""\n'
+        'environment_variables: dict[str, Any] = {"VLLM_A": lambda: 1, "LOCAL_RANK": lambda: 2}\n'
     )
-    assert installed_variables() == {"VLLM_A", "B"}
+    (tmp_path / "sampling_params.py").write_text(
+        "class SamplingParams:\n    top_p: float = 1.0\n    _x: int = 0\n"
+    )
+    assert installed_variables() == {"VLLM_A", "LOCAL_RANK"}
+    assert installed_sampling() == {"top_p", "_x"}
+
+
+def test_variables_that_vllm_does_not_read_are_named_with_the_nearest() -> None:
+    known = {"VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL"}
+    given = ["VLLM_CPU_KVCACHE_SPCE", "VLLM_LLAMA2_MLPERF_SCHED", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS"]
+    assert variable_problems(given, known, "0.1") == {
+        "VLLM_CPU_KVCACHE_SPCE": "vLLM 0.1 reads no variable VLLM_CPU_KVCACHE_SPCE; "
+        "did you mean VLLM_CPU_KVCACHE_SPACE?",
+        "VLLM_LLAMA2_MLPERF_SCHED": "vLLM 0.1 reads no variable VLLM_LLAMA2_MLPERF_SCHED",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("temperatur", "no such sampling parameter; did you mean 'temperature'?"),
+        ("_x", "no such sampling parameter"),
+        ("max_new_tokens", "harness_config.max_tokens"),
+        ("min_tokens", "harness_config.min_tokens"),
+        ("do_sample", "temperature decides"),
+        ("n", "is set by the harness; remove it"),
+    ],
+)
+def test_sampling_settings_are_those_of_sampling_params(key: str, words: str) -> None:
+    known = {"temperature", "top_p", "max_tokens", "min_tokens", "n", "_x"}
+    assert sampling_problems({"temperature": 0.5, "top_p": 0.9}, known, "0.1") == {}
+    assert words in sampling_problems({key: 1}, known, "0.1")[key]
