@@ -11,6 +11,7 @@ import re
 
 _PERFORMANCE = r"(TEST06/)?performance/run_1/"
 _DETAIL = r"(accuracy|(TEST06/)?performance/run_1)/mlperf_log_detail\.txt"
+_LOG = r"performance/run_1/mlperf_log_detail\.txt"
 _SUMMARY = rf"{_PERFORMANCE}mlperf_log_summary\.txt"
 _SHORT_SUMMARY = r"accuracy/mlperf_log_summary\.txt"
 _NO_ANSWERS = r"performance/run_1/mlperf_log_accuracy\.json"
@@ -38,6 +39,10 @@ WITHOUT_EFFECT = {
     ),
     rf"drop a line:{_DETAIL}:warning_generic_message": "a warning of which LoadGen's summary has the count",
     rf"{_TWICE}:{_DETAIL}:.*": "the same lines of the same time: each still says what it said",
+    rf"TEST06/{_LOG}:early_stopping_(ttft|tpot)_result": "a hint in words on a verdict that does not count",
+    rf"{_DETAIL}:generated_query_duration": "digits beyond those of the rate in the log",
+    rf"{_DETAIL}:qsl_reported_performance_count": "mlperf.conf sets how many samples are loaded",
+    rf"{_DETAIL}:requested_performance_sample_count_override": "0, for the whole data set, which it is anyway",
     # The summary repeats the detail log.
     rf"{_SUMMARY}:WARNING": "a sentence about a setting, which the detail log has",
     rf"{_SUMMARY}:(ttft|tpot)_latency \(ns\)": "in Offline, which has no such limit",

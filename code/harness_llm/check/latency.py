@@ -11,7 +11,7 @@ from harness_llm.check.case import Case
 from harness_llm.check.model import INFERENCE, Check
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
-from harness_llm.logs.schedule import arrivals_ns, is_real_rate
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns
 
 _MORE = re.compile(r"run at least (\d+) more queries")
 _FAMILIES = {
@@ -19,7 +19,6 @@ _FAMILIES = {
     "tpot": ("result_time_per_output_token_{}_percentile_ns", "result_time_to_output_token_max"),
 }
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
-_MOST_QUERIES = 10**7  # a day at 100 queries/s; beyond that the log is no run's
 
 
 def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] | None:
@@ -32,7 +31,7 @@ def over_limit_bounds(case: Case, kind: str, limit_ns: int) -> tuple[int, int] |
     count = detail.integer("result_query_count")
     pattern, largest = _FAMILIES[kind]
     top = detail.integer(largest)
-    if not count or not 0 < count <= _MOST_QUERIES or top is None:
+    if not count or not 0 < count <= MOST_QUERIES or top is None:
         return None
     low, high = (1, count) if top > limit_ns else (0, 0)
     for name in _PERCENTILES:
@@ -66,7 +65,7 @@ def over_limit_rule(count: int, allowed: int) -> tuple[str, str]:
 
 def _over_for(needed: int) -> int | None:
     """The over-limit count for which LoadGen asks for `needed` queries in all, or None if there is none."""
-    over = max_over_limit(needed) if needed <= 2 * _MOST_QUERIES else -1
+    over = max_over_limit(needed) if needed <= 2 * MOST_QUERIES else -1
     return over if over >= 0 and min_queries(over) == needed else None
 
 
@@ -106,7 +105,7 @@ def _early_stopping(case: Case) -> Iterator[Check]:
         return
     detail = case.detail
     count = detail.integer("result_query_count") or 0
-    allowed = max_over_limit(count) if count <= _MOST_QUERIES else -1
+    allowed = max_over_limit(count) if count <= MOST_QUERIES else -1
     required, remedy = over_limit_rule(count, allowed)
     for kind, limit in zip(_FAMILIES, case.limits_ns, strict=True):
         bounds = over_limit_bounds(case, kind, limit)
@@ -139,10 +138,10 @@ def _schedule(case: Case) -> Iterator[Check]:
     rate, logged = detail.number("effective_target_qps"), detail.integer("generated_query_duration")
     if seed is None or count is None or rate is None or logged is None:
         passed, found, wanted = False, "seed, rate, count or duration missing", "all of them in the log"
-    elif not 0 < count <= _MOST_QUERIES or not is_real_rate(rate):
+    elif not 0 < count <= MOST_QUERIES or not is_real_rate(rate):
         passed, found, wanted = False, f"{count} queries at {rate}/s", "a count and a rate of a real run"
     else:
-        due = int(arrivals_ns(seed & (2**64 - 1), rate, count + 1)[-1])
+        due = int(logged_arrivals_ns(seed, rate, count)[-1])
         passed = math.isclose(due, logged, rel_tol=SIX_DIGITS)
         found, wanted = f"{logged / 1e9:.6f} s", f"{due / 1e9:.6f} s for {count} queries at {rate:g}/s"
     yield case.check(

@@ -114,9 +114,9 @@ def summary_checks(
 
 def summary_differences(summary: SummaryLog, detail: DetailLog) -> Iterator[str]:
     """What a summary and the detail log of the same test say differently, a sentence each."""
-    errors = detail.value("num_errors")
-    if summary.errors != errors and None not in (summary.errors, errors):
-        yield f"errors: {summary.errors} against {errors}"
+    for errors in (detail.value("num_errors"), detail.error_lines):
+        if summary.errors != errors and None not in (summary.errors, errors):
+            yield f"errors: {summary.errors} against {errors}"
     if (
         summary.warnings is not None and summary.warnings < detail.warning_lines
     ):  # some are not in the detail log

@@ -11,11 +11,10 @@ from harness_llm.check.figures import FAMILIES, PERCENTILES
 from harness_llm.check.model import INFERENCE, Check
 from harness_llm.core import NANOSECONDS_PER_SECOND, Scenario
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
-from harness_llm.logs.schedule import arrivals_ns, is_real_rate
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns
 
 _RESULTS = f"{INFERENCE} loadgen/results.cc"
 _REMEDY = "Copy the log as LoadGen wrote it, or run the test again."
-_MOST_QUERIES = 10**7
 _WRAP = 2**64
 _RATES = 3 * SIX_DIGITS  # of a figure made of two or three rates of six digits
 
@@ -111,7 +110,7 @@ def _means(case: Case) -> Iterator[str]:
     detail = case.detail
     offline = case.scenario is Scenario.OFFLINE
     count = detail.integer("generated_samples_per_query" if offline else "result_query_count")
-    if not count or not 0 < count <= _MOST_QUERIES:
+    if not count or not 0 < count <= MOST_QUERIES:
         return
     for family, (ends, percentile) in FAMILIES.items():
         mean = detail.integer(ends.format("mean"))
@@ -163,7 +162,7 @@ def _token_rates(case: Case) -> Iterator[str]:
         return
     count, rate = detail.integer("result_query_count"), detail.number("result_completed_samples_per_sec")
     tokens_rate = detail.tokens_per_second
-    if not count or count < 2 or count > _MOST_QUERIES or not rate or rate <= 0 or not tokens_rate:
+    if not count or count < 2 or count > MOST_QUERIES or not rate or rate <= 0 or not tokens_rate:
         return
     done = (count - 1) / rate
     tokens = tokens_rate * done
@@ -206,4 +205,4 @@ def _last_due(detail: DetailLog, count: int) -> float | None:
     seed, rate = detail.integer("effective_schedule_rng_seed"), detail.number("effective_target_qps")
     if seed is None or rate is None or not is_real_rate(rate):
         return None
-    return int(arrivals_ns(seed & (2**64 - 1), rate, count)[-1]) / NANOSECONDS_PER_SECOND
+    return int(logged_arrivals_ns(seed, rate, count)[-2]) / NANOSECONDS_PER_SECOND

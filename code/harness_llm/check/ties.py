@@ -54,15 +54,17 @@ def _build(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     """LoadGen of one commit has one set of files; another commit, or another SUT name, is a note."""
     own = case.detail
     version, history, files = (detail.value(key) == own.value(key) for key in _BUILD)
+    numbers = [str(log.value("loadgen_version")).partition(" @ ")[0] for log in (own, detail)]
+    # LoadGen's number stands in one of its files, whose digests it logs.
+    broken = (version and history and not files) or (files and numbers[0] != numbers[1])
     same_name = detail.value("sut_name") == own.value("sut_name")
-    same = version and history and files
     yield case.check(
         check_name(area, "same-system"),
-        True if same and same_name else (False if version and history and not files else None),
+        False if broken else (True if version and history and files and same_name else None),
         f"LoadGen {detail.value('loadgen_version')}, SUT {detail.value('sut_name')}",
         f"LoadGen {own.value('loadgen_version')}, SUT {own.value('sut_name')}, as in the performance run",
         source=f"{INFERENCE} loadgen/version.cc lines 53-70",
-        remedy="LoadGen's files differ, its commit does not: run the test again with a released one.",
+        remedy="LoadGen's files contradict its version or commit: run the test again with a released one.",
         path=detail.path,
     )
 

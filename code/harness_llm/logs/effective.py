@@ -13,10 +13,7 @@ from typing import Any
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
-from harness_llm.logs.schedule import arrivals_ns, is_real_rate
-
-MOST_QUERIES = 10**7
-"""Queries of a Server run: a day at 100 a second; beyond that a log is no run's."""
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns
 
 _COPIED = (
     "scenario",
@@ -110,7 +107,7 @@ def schedule_end_ns(detail: DetailLog) -> int | None:
     if detail.value("effective_scenario") == "Offline":
         return int(NANOSECONDS_PER_SECOND / rate) * count
     seed = detail.integer("effective_schedule_rng_seed")
-    return None if seed is None else int(arrivals_ns(seed & (2**64 - 1), rate, count + 1)[-1])
+    return None if seed is None else int(logged_arrivals_ns(seed, rate, count)[-1])
 
 
 def query_faults(detail: DetailLog) -> Iterator[str]:
@@ -153,7 +150,7 @@ def _server_count_faults(
         return
     step = size if equal else 1
     least = max(step, -(-least // step) * step)
-    due = arrivals_ns(seed & (2**64 - 1), rate, count)
+    due = logged_arrivals_ns(seed, rate, count)[:-1]
     if count < least or count % step or due[-1] * (1 + SIX_DIGITS) < lasts:
         yield f"{count} queries, the last due at {due[-1] / 1e9:.3f} s, are too few"
     elif count - step >= least and due[count - step - 1] * (1 - SIX_DIGITS) >= lasts:

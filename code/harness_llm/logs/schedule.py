@@ -11,11 +11,15 @@ query n + 1 would have been due as `generated_query_duration`, which proves it f
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
+
+MOST_QUERIES = 10**7
+"""Queries of a Server run: a day at 100 a second; beyond that a log is no run's."""
 
 _RATES = (1e-6, 1e9)
 
@@ -75,3 +79,17 @@ def server_query_count(
             by_duration = last + 1 if min_duration_ns else 0
             return math.ceil(max(min_queries, by_duration) / block) * block
         guess *= 2
+
+
+@lru_cache(maxsize=2)
+def logged_arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int64]:
+    """The same for a logged run, with the arrival after the last; made once for all that is checked by it.
+
+    Args:
+        seed: As logged.
+        target_qps: As logged.
+        count: Queries; the array has one arrival more.
+    """
+    arrivals = arrivals_ns(seed & (2**64 - 1), target_qps, count + 1)
+    arrivals.flags.writeable = False
+    return arrivals
