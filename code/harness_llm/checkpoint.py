@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness_llm.checkpoint_files import NotWhole, Tensor, check_tokenizer, check_weights, tensors
 from harness_llm.errors import ModelError
 from harness_llm.files import open_regular, read_regular, read_text
 
@@ -24,6 +27,10 @@ _MISTRAL = "params.json"
 _MISTRAL_NAMES = {"max_position_embeddings": ("max_seq_len",)}
 """Mistral's names (vllm/transformers_utils/configs/mistral.py, adapt_config_dict, 0.32.0)."""
 
+_OTHER_ATTENTION = (
+    "kv_lora_rank", "sliding_window", "layer_types", "text_config", "full_attention_interval", "ssm_cfg",
+    "layers_block_type", "hybrid_override_pattern", "attention_chunk_size",
+)  # fmt: skip
 _AGAIN = "Download the model again."
 
 
@@ -104,14 +111,15 @@ class Checkpoint:
         """Whether any file of weights lies in the folder."""
         return any(self.path.glob("*.safetensors")) or any(self.path.glob("*.bin"))
 
-    def require(self, *, weights: bool) -> None:
-        """Look at what is plainly missing now, not after a load of minutes.
+    def require(self, *, weights: bool, tokenizer: bool = False) -> None:
+        """Look at what is missing or not whole now, not after a load of minutes.
 
         Args:
             weights: Whether it must hold weights, too.
+            tokenizer: Whether it must hold a tokenizer, too.
 
         Raises:
-            ModelError: The folder, its configuration or its weights are missing.
+            ModelError: The folder, its configuration, its weights or its tokenizer are missing or not whole.
         """
         if self.path.suffix == ".gguf":
             raise ModelError(
@@ -122,8 +130,39 @@ class Checkpoint:
             raise ModelError(f"{self.path}: no such checkpoint folder (llm_config.model)", self._how_to_get())
         if not any((self.path / name).is_file() for name in ("config.json", _MISTRAL)):
             raise ModelError(f"{self.path}: has no config.json: not a Hugging Face checkpoint")
+        _ = self.config, self.generation_config  # each says what is wrong with it
         if weights and not self.has_weights:
             raise ModelError(f"{self.path}: holds no weights (*.safetensors)", _AGAIN)
+        if weights:
+            check_weights(self.path)
+        check_tokenizer(self.path, must_have=tokenizer)
+
+    @cached_property
+    def weight_bytes(self) -> Mapping[str, int]:
+        """Bytes of all tensors by their type, such as `BF16`; empty without safetensors files.
+
+        Raises:
+            ModelError: A file is not whole.
+        """
+        found: Counter[str] = Counter()
+        for file in self.path.glob("*.safetensors"):
+            for tensor in _tensors(file).values():
+                found[tensor.dtype] += tensor.end - tensor.start
+        return found
+
+    @property
+    def kv_elements_a_token(self) -> tuple[int, int] | None:
+        """Key-value heads, and numbers that one token keeps in one of them over all layers.
+
+        None where the attention is of a kind of its own (latent, windowed, mixed with others) or is not said.
+        """
+        if any(self.config.get(key) for key in _OTHER_ATTENTION):
+            return None
+        layers, heads = self._number("num_hidden_layers"), self._number("num_attention_heads")
+        width, size = self._number("hidden_size"), self._number("head_dim")
+        if layers is None or heads is None or (size is None and width is None):
+            return None
+        return self._number("num_key_value_heads") or heads, 2 * layers * (size or (width or 0) // heads)
 
     def quick_digest(self) -> str:
         """SHA-256 over config.json and, of each safetensors file, its name, size, head and tail.
@@ -237,13 +276,14 @@ def weights_digest(folder: Path) -> str:
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise ModelError(f"{folder}: holds no .safetensors file", "Get the model with download_model.py.")
-        tensors = sorted(
-            (name, entry, file, start) for file in files for name, entry, start in _tensors(file)
+        held = sorted(
+            ((name, tensor, file) for file in files for name, tensor in _tensors(file).items()),
+            key=lambda entry: entry[0],
         )
         state = hashlib.sha256()
-        for name, entry, file, start in tensors:
-            state.update(json.dumps([name, *entry[:2]]).encode())
-            _update(state, file, start + entry[2][0], start + entry[2][1])
+        for name, tensor, file in held:
+            state.update(json.dumps([name, tensor.dtype, tensor.shape]).encode())
+            _update(state, file, tensor.start, tensor.end)
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ModelError(
             f"{folder}: cannot be read as a checkpoint: {error}", "Fetch or convert the model again."
@@ -251,21 +291,16 @@ def weights_digest(folder: Path) -> str:
     return state.hexdigest()
 
 
-def _tensors(file: Path) -> list[tuple[str, tuple[str, list[int], list[int]], int]]:
-    """Name, (type, shape, byte range) and start of the data, for each tensor of a safetensors file.
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """The header of a safetensors file.
 
-    The form: 8 bytes little-endian length of a JSON header, the header, the data that its offsets count from.
+    Raises:
+        ModelError: It is not whole.
     """
-    with open_regular(file) as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if not 0 < length < file.stat().st_size:
-            raise ValueError(f"{file.name} is damaged")
-        header: dict[str, Any] = json.loads(opened.read(length))
-    return [
-        (name, (entry["dtype"], entry["shape"], entry["data_offsets"]), 8 + length)
-        for name, entry in header.items()
-        if name != "__metadata__"
-    ]
+    try:
+        return tensors(file)
+    except NotWhole as error:
+        raise ModelError(f"{file} {error}", "Fetch or convert the model again.") from error
 
 
 def _update(state: Any, file: Path, start: int, end: int) -> None:

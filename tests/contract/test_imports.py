@@ -19,6 +19,7 @@ PACKAGE = "harness_llm"
 LAYERS = (
     {"core", "ending", "errors", "quiet", "secret_values"},
     {"files", "terminal"},
+    {"checkpoint_files"},
     {"checkpoint", "rules"},
     {"benchmark"},
     {"engines", "fetch", "kernels", "logs", "transport"},

@@ -140,8 +140,27 @@ def test_a_killed_engine_core_ends_the_run_and_leaves_nothing(
     assert time.monotonic() - started < 10
     assert code == 3, errors
     reason = run.json("run.json")["reason"]
-    assert "EngineDeadError" in reason or "engine core process died" in reason, reason
+    assert "vLLM's engine core process died" in reason, reason
     assert run.json("Server/performance/test.json")["state"] == "broken"
     _gone, alive = psutil.wait_procs(family, timeout=5)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
     assert (run.events("Server/performance")["status"] == EventStatus.FINISHED).sum() >= 3
+
+
+def test_a_stopped_engine_core_is_named_while_loadgen_issues(
+    arguments: dict[str, Any], new_run: Callable[..., Run]
+) -> None:
+    run = new_run(**{**arguments, "user_conf": USER_CONF.format(server_ms=300_000)})
+    run.harness = {**run.harness, "scenarios": ["Server"], "stall_timeout_s": 4}
+    run.start()
+    run.wait_until_asked("Server/performance", 3, LOAD_S)
+    (replica,) = run.processes("harness_llm.replica.process")
+    (core,) = (child for child in replica.children() if "EngineCore" in " ".join(child.cmdline()))
+    started = time.monotonic()
+    core.suspend()
+    code, errors = run.wait(30)
+    assert time.monotonic() - started < 4 + 5
+    assert code == 3, errors
+    reason = run.json("run.json")["reason"]
+    assert "has generated nothing for" in reason and f"(process {core.pid})" in reason, reason
+    run.assert_nothing_is_left()

@@ -103,7 +103,8 @@ def test_what_is_missing_is_said_in_the_order_in_which_it_is_needed(tmp_path: Pa
     with pytest.raises(ModelError, match="no weights"):
         Checkpoint(model).require(weights=True)
     (model / "model.safetensors").touch()
-    Checkpoint(model).require(weights=True)
+    with pytest.raises(ModelError, match="is empty"):
+        Checkpoint(model).require(weights=True)
 
 
 def _with_weights(folder: Path, weights: bytes = b"weights") -> Checkpoint:

@@ -248,10 +248,16 @@ class TaskEngine:
         except asyncio.CancelledError:
             raise
         except CutShort as error:
-            self._sink.failed(
-                request.id, f"{self.name} cut the answer short after {len(tokens)} tokens: {error}"
-            )
+            self._fail(request, f"{self.name} cut the answer short after {len(tokens)} tokens: {error}")
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, the sample has no answer
-            self._sink.failed(request.id, f"{type(error).__name__}: {error}")
+            self._fail(request, f"{type(error).__name__}: {error}")
         finally:
             self._tasks.pop(request.id, None)
+
+    def _fail(self, request: Request, reason: str) -> None:
+        """Say that a request has no answer; where the engine is dead, `check` says so instead."""
+        try:
+            self.check()
+        except EngineError:
+            return
+        self._sink.failed(request.id, reason)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from harness_llm.checkpoint import Checkpoint
+from harness_llm.engines.vllm_memory import MemoryNeed
 from harness_llm.errors import ConfigError
 from harness_llm.rules import Decoding
 
@@ -187,6 +188,16 @@ class EngineKind(BaseModel):
         """Whether the checkpoint's weights must be there, too."""
         del arguments
         return self.needs_checkpoint
+
+    def needs_tokenizer(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether the checkpoint must have a tokenizer for the engine to start."""
+        del arguments
+        return False
+
+    def memory_need(self, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> MemoryNeed | None:
+        """What one device of a replica must hold; None where that is not known."""
+        del arguments, checkpoint
+        return None
 
     def max_sequence_tokens(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> int | None:
         """Longest prompt plus answer, tokens; None where it is not known before the engine has started."""

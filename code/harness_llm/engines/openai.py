@@ -5,9 +5,11 @@ Others start and tune it: what it caches, and how it chooses tokens beyond what 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -44,6 +46,7 @@ class OpenAIEngine(TaskEngine):
         self._url = arguments["base_urls"][0].rstrip("/").removesuffix("/v1")
         self._decode = msgspec.json.Decoder(_Event).decode
         self._session: Any = None
+        self._unreachable = ""
 
     async def load(self) -> EngineFacts:
         """Ask the server what it is."""
@@ -72,7 +75,7 @@ class OpenAIEngine(TaskEngine):
         """Stream one completion; an event without tokens, such as a first one with a role, is no token."""
         asked = {"prompt": array("i", request.prompt).tolist(), "min_tokens": request.min_tokens}
         body, reason = {**self._body, **asked, "max_tokens": request.max_tokens}, None
-        async with self._session.post(f"{self._url}/v1/completions", json=body) as response:
+        async with self._reach(self._session.post(f"{self._url}/v1/completions", json=body)) as response:
             if response.status != 200:
                 raise CutShort(f"HTTP {response.status}: {(await response.text())[:500]}")
             async for line in response.content:
@@ -88,6 +91,33 @@ class OpenAIEngine(TaskEngine):
                     yield choice.token_ids or ()
         if reason not in ("stop", "length"):
             raise CutShort(reason or "the stream ended without a finish_reason")
+
+    @asynccontextmanager
+    async def _reach(self, asked: Any) -> AsyncIterator[Any]:
+        """What a request answers; where it breaks, and the server takes no connection, `check` says so."""
+        import aiohttp
+        from yarl import URL
+
+        try:
+            async with asked as response:
+                yield response
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            url = URL(self._url)
+            try:
+                _, writer = await asyncio.open_connection(url.host, url.port)
+                writer.close()
+            except OSError:
+                self._unreachable = self._unreachable or f"{type(error).__name__}: {error}"
+            raise
+
+    def check(self) -> None:
+        """Raise once the server could not be reached.
+
+        Raises:
+            EngineError: It is gone.
+        """
+        if self._unreachable:
+            raise EngineError(f"{self._url} cannot be reached any more: {self._unreachable}", "Read its log.")
 
     async def unload(self) -> None:
         """Close every connection."""

@@ -14,6 +14,7 @@ from harness_llm.engines import vllm_arguments
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.vllm import VllmEngine
 from harness_llm.engines.vllm_decoding import decoding
+from harness_llm.engines.vllm_memory import MemoryNeed, memory_need
 from harness_llm.errors import ConfigError
 from harness_llm.rules import Decoding
 
@@ -156,6 +157,14 @@ class Vllm(EngineKind):
     ) -> Decoding:
         """Greedy, unless override_generation_config says otherwise; see `vllm_decoding`."""
         return decoding(arguments, facts, checkpoint)
+
+    def needs_tokenizer(self, arguments: Mapping[str, Any]) -> bool:
+        """Not where it is to do without, or takes another one."""
+        return not (arguments.get("skip_tokenizer_init") or arguments.get("tokenizer"))
+
+    def memory_need(self, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> MemoryNeed | None:
+        """Weights and KV cache, as far as files and arguments tell."""
+        return memory_need(arguments, checkpoint, self.max_sequence_tokens(arguments, checkpoint))
 
 
 _MADE_UP = ("dummy", "random")  # formats of weights that come from no file: vLLM's, and harness_llm.kernels'

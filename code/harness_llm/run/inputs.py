@@ -156,7 +156,10 @@ def check_model(config: RunConfig) -> None:
     engine, checkpoint = config.engine, config.checkpoint
     if engine.needs_checkpoint:
         assert checkpoint is not None
-        checkpoint.require(weights=engine.needs_weights(config.llm_config))
+        checkpoint.require(
+            weights=engine.needs_weights(config.llm_config),
+            tokenizer=engine.needs_tokenizer(config.llm_config),
+        )
 
 
 def check_fit(config: RunConfig, table: SampleTable) -> None:

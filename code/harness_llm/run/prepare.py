@@ -21,6 +21,7 @@ from harness_llm.run.inputs import (
     check_same_benchmark,
     check_tests,
 )
+from harness_llm.run.memory import memory_notes
 from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
 from harness_llm.run.samples import load_tables, samples_file
@@ -129,7 +130,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
         for fleet, group in zip(fleets, sharing, strict=True)
     )
     tables = {test: own.get(test, table) for test in ("performance", *asked)}
-    notes = notes_on(configs, asked, tables, user_conf, benchmark)
+    notes = (*notes_on(configs, asked, tables, user_conf, benchmark), *memory_notes(configs))
     return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
 
 

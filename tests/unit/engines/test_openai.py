@@ -245,3 +245,20 @@ def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
 def test_no_server_at_all_is_refused() -> None:
     with pytest.raises(ValidationError):
         OpenAI(base_urls=[])
+
+
+def test_a_server_that_is_gone_is_a_dead_engine_and_no_failed_sample() -> None:
+    async def test(engine: OpenAIEngine, server: Server, sink: RecordingSink, _: EngineFacts) -> None:
+        server.behave = hangs
+        engine.check()
+        engine.submit([_request(1)])
+        await _until(sink, 1)
+        await server.__aexit__()
+        engine.submit([_request(2)])
+        while engine._tasks:
+            await asyncio.sleep(0.005)
+        assert [what for what, *_ in sink.said] == ["first"]
+        with pytest.raises(EngineError, match="cannot be reached any more"):
+            engine.check()
+
+    _with_engine(test)

@@ -25,6 +25,7 @@ class _Llm:
         self.prompts: list[Any] = []
         self.aborted: list[str] = []
         self.busy_looks = 0
+        self.errored = False
 
     async def generate(self, prompt: Any, parameters: Any, request_id: str) -> AsyncIterator[Any]:
         del parameters
@@ -123,6 +124,20 @@ def test_what_vllm_raises_is_a_failure_by_its_name() -> None:
         await _settle()
         assert sink.said == [("failed", 1, "ValueError: too long")]
         assert not engine._tasks
+
+    _with_engine(test)
+
+
+def test_requests_of_a_dead_engine_core_are_no_failed_samples() -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        await _start(engine, llm, _request(1), _request(2))
+        llm.errored = True
+        llm.queues["1"].put_nowait(ValueError("EngineDeadError"))
+        llm.queues["2"].put_nowait(([5], "abort"))
+        await _settle()
+        assert not engine._tasks and [what for what, *_ in sink.said if what == "failed"] == []
+        with pytest.raises(EngineError, match="engine core process died"):
+            engine.check()
 
     _with_engine(test)
 
