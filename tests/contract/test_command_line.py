@@ -14,7 +14,7 @@ PROMISED = {
         "--model", "--benchmark", "--server", "--data", "--scenario", "--ttft", "--tpot", "--rate",
         "--max-tokens", "--gpu", "--output", "--replace",
     },
-    "prepare": {"--config", "-c", "--set", "--test", "--json"},
+    "prepare": {"--config", "-c", "--set", "--test", "--show-sample", "--json"},
     "run": {
         "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view", "--json",
     },

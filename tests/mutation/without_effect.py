@@ -42,7 +42,7 @@ WITHOUT_EFFECT = {
     rf"TEST06/{_LOG}:early_stopping_(ttft|tpot)_result": "a hint in words on a verdict that does not count",
     rf"{_DETAIL}:generated_query_duration": "digits beyond those of the rate in the log",
     rf"{_DETAIL}:qsl_reported_performance_count": "mlperf.conf sets how many samples are loaded",
-    rf"{_DETAIL}:requested_performance_sample_count_override": "0, for the whole data set, which it is anyway",
+    rf"{_DETAIL}:requested_performance_sample_count_override": "0, for the whole data set, which it is",
     # The summary repeats the detail log.
     rf"{_SUMMARY}:WARNING": "a sentence about a setting, which the detail log has",
     rf"{_SUMMARY}:(ttft|tpot)_latency \(ns\)": "in Offline, which has no such limit",

@@ -13,7 +13,7 @@ from harness_llm.check.model import Check, guarded
 from harness_llm.check.own_events import EVENT_CHECKS
 from harness_llm.check.performance import PERFORMANCE_CHECKS
 from harness_llm.check.scores import SCORE_CHECKS
-from harness_llm.check.settings import SETTINGS_CHECKS
+from harness_llm.check.settings_checks import SETTINGS_CHECKS
 from harness_llm.core import Mode
 
 

@@ -16,8 +16,8 @@ def doctor_verb(
     as_json: AsJson = False,
 ) -> None:
     """Look at this machine and its setup: what will fail, what costs speed, and the remedy for each."""
+    from harness_llm.system.diagnosis import Judgement, Surroundings
     from harness_llm.system.doctor import examine
-    from harness_llm.system.finding import Judgement, Surroundings
 
     there = next(folder for folder in (output, *output.absolute().parents) if folder.is_dir())
     findings = []

@@ -136,10 +136,11 @@ class Fleet:
         watch, names = self._watch, [child.name for child in replicas]
         endpoints = [child.ready.endpoint for child in replicas if child.ready is not None]
         question = Question.of(SampleTable.load(self._samples), self.plan.end_tokens)
+        keys = watch.children.keys and watch.children.keys.for_client()
 
         def work() -> None:
             events, silence_s = self._folder / PREFLIGHT_NPY, self.plan.silence_timeout_s
-            self.preflight = preflight(endpoints, names, question, events, silence_s)
+            self.preflight = preflight(endpoints, names, question, events, silence_s, keys=keys)
 
         watch.beside(work, "asking each replica a few samples")
         assert self.preflight is not None

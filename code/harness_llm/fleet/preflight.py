@@ -24,6 +24,7 @@ from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import Assignment
 from harness_llm.loadgen.sut import Sut
 from harness_llm.results.records import PreflightRecord
+from harness_llm.transport.keys import Keys
 
 _SAMPLES = 3
 _MOST_TOKENS = 32
@@ -125,6 +126,7 @@ def preflight(
     events: Path,
     silence_s: float,
     patience_s: float = _PATIENCE_S,
+    keys: Keys | None = None,
 ) -> PreflightRecord:
     """Ask every replica the same samples, one by one and then all at once, and look at what comes back.
 
@@ -135,6 +137,7 @@ def preflight(
         events: The events file; one that is there is replaced.
         silence_s: A replica that sends nothing for longer is lost, seconds.
         patience_s: Longest time without any token or answer, seconds.
+        keys: What is shown to the replicas; None on Unix sockets.
 
     Raises:
         EngineError: An answer is none that a test could count, or did not come; names replica and sample.
@@ -142,7 +145,7 @@ def preflight(
     """
     began, asker, session = time.monotonic(), _Asker(), f"preflight-{uuid.uuid4().hex}"
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # its own: the command may end before this thread
-    links = [ReplicaLink(context, n, endpoint, session, silence_s) for n, endpoint in enumerate(endpoints)]
+    links = [ReplicaLink(context, n, at, session, silence_s, keys=keys) for n, at in enumerate(endpoints)]
     events.unlink(missing_ok=True)
     ledger = Ledger(events)
     sut = Sut(

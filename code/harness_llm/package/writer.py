@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from harness_llm.check.decoding import STATED as DECODING
+from harness_llm.check.decoding_checks import STATED as DECODING
 from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, read_object, read_text

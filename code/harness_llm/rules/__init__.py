@@ -41,7 +41,7 @@ from harness_llm.rules.model import (
     Seeds,
     Table,
 )
-from harness_llm.rules.samples import OutputLimits, data_set, output_limits
+from harness_llm.rules.sample_counts import OutputLimits, data_set, output_limits
 from harness_llm.rules.settings import (
     NOT_OF_PERFORMANCE,
     Settings,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from harness_llm.system import accelerators, probe_host, probe_setup
-from harness_llm.system.finding import Finding, Surroundings, fails
+from harness_llm.system.diagnosis import Diagnosis, Surroundings, fails
 
-Probe = Callable[[Surroundings], Finding]
+Probe = Callable[[Surroundings], Diagnosis]
 
 PROBES: tuple[Probe, ...] = (
     probe_setup.driver,
@@ -29,7 +29,7 @@ PROBES: tuple[Probe, ...] = (
 )
 
 
-def examine(place: Surroundings, probes: Sequence[Probe] = PROBES) -> Iterator[Finding]:
+def examine(place: Surroundings, probes: Sequence[Probe] = PROBES) -> Iterator[Diagnosis]:
     """Look at everything, each finding as it is made; takes about 20 s, most of it vLLM's import.
 
     A probe that breaks is a finding, too, so that the rest is looked at all the same.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from harness_llm.system.finding import Finding, Surroundings, fails, good, note
+from harness_llm.system.diagnosis import Diagnosis, Surroundings, fails, good, note
 
 _GIB = 1 << 30
 _LEAST_MEMORY = 2 * _GIB
@@ -28,7 +28,7 @@ _BUSY_CORES, _BUSY_SHARE = 0.25, 0.05
 _SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "pit")
 
 
-def memory(place: Surroundings) -> Finding:
+def memory(place: Surroundings) -> Diagnosis:
     """Main memory that is free."""
     found = psutil.virtual_memory()
     said = f"{found.available / _GIB:.1f} of {found.total / _GIB:.1f} GiB are free"
@@ -39,7 +39,7 @@ def memory(place: Surroundings) -> Finding:
     return good("memory", said)
 
 
-def shared_memory(place: Surroundings) -> Finding:
+def shared_memory(place: Surroundings) -> Diagnosis:
     """/dev/shm, by which the processes of one model speak to one another."""
     name = "shared memory"
     try:
@@ -56,7 +56,7 @@ def shared_memory(place: Surroundings) -> Finding:
     return worse(name, f"{said}, too little for a model on several GPUs", remedy)
 
 
-def file_limits(place: Surroundings) -> Finding:
+def file_limits(place: Surroundings) -> Diagnosis:
     """Files that a process may open; each replica and each request to a server takes some."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     said = f"a process may open {soft:,} files"
@@ -66,7 +66,7 @@ def file_limits(place: Surroundings) -> Finding:
     return (fails if soft < _LEAST_FILES else note)("file limits", said, remedy)
 
 
-def governor(place: Surroundings) -> Finding:
+def governor(place: Surroundings) -> Diagnosis:
     """How the kernel chooses the processors' frequency."""
     files = sorted((place.root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"))
     found = Counter(place.text(str(file.relative_to(place.root))) for file in files)
@@ -78,7 +78,7 @@ def governor(place: Surroundings) -> Finding:
     return note("governor", said, "sudo cpupower frequency-set -g performance")
 
 
-def numa(place: Surroundings) -> Finding:
+def numa(place: Surroundings) -> Diagnosis:
     """Memory nodes, and whether the kernel moves pages between them."""
     nodes = len(list((place.root / "sys/devices/system/node").glob("node[0-9]*")))
     if nodes <= 1:
@@ -92,7 +92,7 @@ def numa(place: Surroundings) -> Finding:
     return good("NUMA", f"{nodes} memory nodes, pages stay where they are")
 
 
-def disk(place: Surroundings) -> Finding:
+def disk(place: Surroundings) -> Diagnosis:
     """Room and speed of writing where results go."""
     name, folder = "disk", place.results
     try:
@@ -133,7 +133,7 @@ def read_speed(path: Path) -> float:
     return count / max(1e-9, time.monotonic() - began)
 
 
-def clock(place: Surroundings) -> Finding:
+def clock(place: Surroundings) -> Diagnosis:
     """The clock by which LoadGen measures: its source, and whether something sets it."""
     source = place.text("sys/devices/system/clocksource/clocksource0/current_clocksource") or "unknown"
     before = time.time() - time.monotonic()
@@ -155,7 +155,7 @@ def clock(place: Surroundings) -> Finding:
     return good("clock", said)
 
 
-def busy_cores(place: Surroundings) -> Finding:
+def busy_cores(place: Surroundings) -> Diagnosis:
     """What processes hold the cores now."""
     before = {process.pid: _used(process) for process in psutil.process_iter()}
     psutil.cpu_percent()

@@ -13,7 +13,7 @@ from harness_llm.engines.vllm_arguments import installed_version
 from harness_llm.fetch.hub_errors import TOKEN_VARIABLE
 from harness_llm.fetch.places import dataset_root, model_root
 from harness_llm.system import accelerators
-from harness_llm.system.finding import Finding, Surroundings, fails, good, note
+from harness_llm.system.diagnosis import Diagnosis, Surroundings, fails, good, note
 from harness_llm.system.probe_host import read_speed
 
 _IMPORT_S = 180.0
@@ -22,7 +22,7 @@ _ENVIRONMENT = "Set the environment up with setup/environment.sh."
 _SHOWN = 6
 
 
-def driver(place: Surroundings) -> Finding:
+def driver(place: Surroundings) -> Diagnosis:
     """The GPUs that the vendor's library knows, or device files without any."""
     found = accelerators.read().accelerators
     if found:
@@ -47,7 +47,7 @@ def driver(place: Surroundings) -> Finding:
     )
 
 
-def vllm(place: Surroundings) -> Finding:
+def vllm(place: Surroundings) -> Diagnosis:
     """Whether vLLM is there, is the one for this machine, and can be imported."""
     version = installed_version()
     if version is None:
@@ -79,7 +79,7 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def loadgen(place: Surroundings) -> Finding:
+def loadgen(place: Surroundings) -> Diagnosis:
     """Whether LoadGen can be imported."""
     _, problem = _imports("mlperf_loadgen")
     if problem:
@@ -105,7 +105,7 @@ def _imports(module: str) -> tuple[float, str]:
     return time.monotonic() - began, problem
 
 
-def models(place: Surroundings) -> Finding:
+def models(place: Surroundings) -> Diagnosis:
     """LAB_MODEL, and how fast the weights in it are read."""
     root = model_root(place.environment)
     finding = _folders("LAB_MODEL", root, place, "config.json")
@@ -119,12 +119,12 @@ def models(place: Surroundings) -> Finding:
     )
 
 
-def data_sets(place: Surroundings) -> Finding:
+def data_sets(place: Surroundings) -> Diagnosis:
     """LAB_DATASET."""
     return _folders("LAB_DATASET", dataset_root(place.environment), place, "*")
 
 
-def _folders(variable: str, root: Path, place: Surroundings, mark: str) -> Finding:
+def _folders(variable: str, root: Path, place: Surroundings, mark: str) -> Diagnosis:
     is_set = bool(place.environment.get(variable, "").strip())
     what = "model" if variable == "LAB_MODEL" else "dataset"
     if not root.is_dir():
@@ -139,7 +139,7 @@ def _folders(variable: str, root: Path, place: Surroundings, mark: str) -> Findi
     return good(variable, f"{root}: {', '.join(found[:_SHOWN])}{more}")
 
 
-def token(place: Surroundings) -> Finding:
+def token(place: Surroundings) -> Diagnosis:
     """An access token for gated models; only that there is one is said."""
     from huggingface_hub import get_token
 
@@ -154,7 +154,7 @@ def token(place: Surroundings) -> Finding:
     )
 
 
-def docker(place: Surroundings) -> Finding:
+def docker(place: Surroundings) -> Diagnosis:
     """Docker, for those who run in the project's containers."""
     command = shutil.which("docker")
     if command is None:

@@ -186,10 +186,12 @@ FAULTS = (
         conf("min_duration = 1000", "min_duration = " + "9" * 5000),
         says=("user.conf",),
     ),
-    _refused(
+    Fault(
+        _AREA,
         "user.conf: a key with terminal escapes",
         conf("sim.Offline.min", "sim.Offline.\x1b[2Jmin"),
-        says=("\\x1b[2Jmin",),
+        0,
+        ("LoadGen knows no key `\\x1b[2Jmin",),
     ),
     _refused(
         "a named pipe as configuration",

@@ -90,11 +90,11 @@ def planted(where: str, secret: str, name: str = "SOME_VARIABLE") -> Callable[[R
     """A run with a secret, which is then shown, checked and packaged."""
 
     def provoke(rig: Rig) -> Seen:
-        more: list[str] = []
+        more = ["--test", "accuracy"]
         if where == "engine_env":
             rig.harness["engine_env"] = {name: secret}
         elif where == "--set":
-            more = ["--set", f"llm_config.{name}={secret}"]
+            more += ["--set", f"llm_config.{name}={secret}"]
         else:
             rig.environment[name] = secret
             rig.harness["engine_env"] = {"OTHER": f"${{{name}}}"}

@@ -13,8 +13,8 @@ import pytest
 
 from harness_llm.system import doctor, probe_host, probe_setup
 from harness_llm.system.accelerators import Found
+from harness_llm.system.diagnosis import Diagnosis, Judgement, Surroundings, good
 from harness_llm.system.facts import Accelerator
-from harness_llm.system.finding import Finding, Judgement, Surroundings, good
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,7 +221,7 @@ def test_docker(
 
 
 def test_a_probe_that_breaks_is_a_finding_and_the_rest_is_looked_at() -> None:
-    def no_such_thing(place: Surroundings) -> Finding:
+    def no_such_thing(place: Surroundings) -> Diagnosis:
         raise ZeroDivisionError("by nothing")
 
     first, second = doctor.examine(Surroundings(), [no_such_thing, lambda place: good("x", "y")])
@@ -238,7 +238,7 @@ def test_every_remedy_stands_where_something_is_wrong_and_nowhere_else(tmp_path:
 def test_the_command_ends_with_1_where_something_will_fail(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool, code: int
 ) -> None:
-    finding = Finding("x", FAILS if broken else NOTE, "found", "mend it")
+    finding = Diagnosis("x", FAILS if broken else NOTE, "found", "mend it")
     monkeypatch.setattr(doctor, "examine", lambda place: iter([finding]))
     ended, out, _ = command("doctor", "--output", tmp_path / "not" / "there")
     assert ended == code

@@ -18,7 +18,7 @@ class Judgement(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One finding.
 
     Attributes:
@@ -38,19 +38,19 @@ class Finding:
         return f"{head}\n         do: {self.remedy}" if self.remedy else head
 
 
-def good(name: str, found: str) -> Finding:
+def good(name: str, found: str) -> Diagnosis:
     """Nothing to do."""
-    return Finding(name, Judgement.GOOD, found)
+    return Diagnosis(name, Judgement.GOOD, found)
 
 
-def note(name: str, found: str, remedy: str) -> Finding:
+def note(name: str, found: str, remedy: str) -> Diagnosis:
     """A run works; its figures may be worse, or a part of the harness cannot be used."""
-    return Finding(name, Judgement.NOTE, found, remedy)
+    return Diagnosis(name, Judgement.NOTE, found, remedy)
 
 
-def fails(name: str, found: str, remedy: str) -> Finding:
+def fails(name: str, found: str, remedy: str) -> Diagnosis:
     """A run will fail."""
-    return Finding(name, Judgement.FAILS, found, remedy)
+    return Diagnosis(name, Judgement.FAILS, found, remedy)
 
 
 @dataclass(frozen=True)
