@@ -101,7 +101,7 @@ def test_it_prepares_against_loadgens_own_numbers(added: Path) -> None:
     prepared = prepare([config], ["performance", "accuracy"])
     assert prepared.benchmark.is_official and prepared.benchmark.name == NAME
     assert [test.loadgen_model for test in prepared.tests] == ["llama3_1-8b-edge"] * 2
-    assert any("ask for 5,000" in note for note in prepared.notes)
+    assert any("the rules of" in note and "5000 samples" in note for note in prepared.notes), prepared.notes
     wrong = (added / "table.yaml").read_text().replace("{performance: 5000", "{performance: 5001")
     (added / "table.yaml").write_text(wrong)
     _forget()
