@@ -76,7 +76,7 @@ def seed_changed_in_accuracy(tree: Path) -> None:
 def accuracy_run_without_seeds(tree: Path) -> None:
     seeds = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
     settings = (f"{kind}_{seed}" for seed in seeds for kind in ("requested", "effective"))
-    set_log(place(tree) / "accuracy" / DETAIL, **dict.fromkeys(settings, 0))
+    set_log(place(tree, "Offline") / "accuracy" / DETAIL, **dict.fromkeys(settings, 0))
 
 
 @fault("accuracy.scenario")
