@@ -69,7 +69,7 @@ def official_scores(text: str) -> dict[str, float]:
 def official_lines(text: str) -> dict[str, list[float]]:
     """By name, what the official checker judges: the last score of each line that has one."""
     found: dict[str, list[float]] = {}
-    for line in text.splitlines():
+    for line in text.splitlines(keepends=True):
         for name, value in official_scores(line).items():
             found.setdefault(name, []).append(value)
     return found

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness_llm.results.accuracy_txt import official_scores, scores_in, scores_line, wrapped_numbers
+from harness_llm.results.accuracy_txt import (
+    official_lines,
+    official_scores,
+    scores_in,
+    scores_line,
+    wrapped_numbers,
+)
 
 # submission_checker/constants.py, as the official checker reads a score.
 OFFICIAL = r"'{}':\s+'?([0-9][0-9.]*)'?(?=[,}}\s])"
@@ -56,3 +62,8 @@ def test_only_the_official_form_counts_for_the_checker(text: str, value: float, 
 def test_the_last_of_a_name_counts_and_what_is_no_number_is_none() -> None:
     assert official_scores("{'a': 1.0, 'b': 2}\n{'a': 3.5}\n") == {"a": 3.5, "b": 2.0}
     assert scores_in("{'a': 1.2.3, 'b': none}") == []
+
+
+def test_a_score_that_ends_its_line_counts_as_well_as_one_before_a_brace() -> None:
+    text = "'exact_match': 82.888\n\n{'exact_match': 81.0, 'tokens_per_sample': 9.5}\nhash=00\n"
+    assert official_lines(text) == {"exact_match": [82.888, 81.0], "tokens_per_sample": [9.5]}
