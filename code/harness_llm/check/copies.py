@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ def _fingerprint(
     times: frozenset[tuple[str, float]] = frozenset(),
     is_certain: bool = True,
 ) -> Fingerprint:
-    benchmark = case.rules.conf_name if case.rules else case.benchmark
+    benchmark = case.rules.conf_name if case.rules else re.sub(r"-99(\.9)?$", "", case.benchmark)
     system = case.folder.parent.parent
     digest = file_digest(path) if file_problem(path) is None else ""
     # Offline answers come in the order of the samples: two systems may well give the same.

@@ -73,9 +73,10 @@ def error_check(case: Case, name: str, detail: DetailLog, *, is_note: bool = Fal
     """
     counted = detail.value("num_errors")
     first = f", first: {detail.errors[0].text} (line {detail.errors[0].line})" if detail.errors else ""
+    is_counted = counted in (detail.error_lines, None)
     yield case.check(
         name,
-        (detail.error_lines == 0 and counted in (0, None)) or (None if is_note else False),
+        (is_counted and not detail.error_lines) or (None if is_note and is_counted else False),
         f"{detail.error_lines} error lines, num_errors {counted}{first}",
         "no LoadGen error",
         source=f"{INFERENCE} tools/submission/submission_checker/checks/performance_check.py lines 133-168; "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from harness_llm.check.case import Case
@@ -13,6 +14,7 @@ from harness_llm.check.latency import over_limit_rule
 from harness_llm.check.model import INFERENCE, Check
 from harness_llm.core import EventStatus
 from harness_llm.logs.detail import SIX_DIGITS
+from harness_llm.logs.draws import Draw, issued_samples
 from harness_llm.logs.schedule import is_real_rate
 from harness_llm.results.events import sound_events
 from harness_llm.results.paths import EVENTS_NPY
@@ -52,9 +54,39 @@ def _events(case: Case) -> Iterator[Check]:
         remedy="Run the test again.",
         path=path,
     )
+    if len(events):
+        yield from _event_order(case, events)
     if len(events) and answered == len(events):
         yield from _event_tokens(case, events)
         yield from _event_latencies(case, events)
+
+
+def _event_order(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
+    """Each sample was issued, begun and ended in this order, and is the one that LoadGen drew."""
+    issued, first, ended = (events[f"{what}_ns"] for what in ("issued", "first_token", "finished"))
+    done = events["status"] == EventStatus.FINISHED
+    wrong = {
+        "end before they are issued": done & (ended < issued),
+        "have a first token before they are issued": (first > 0) & (first < issued),
+        "have a first token after they end": done & (first > ended),
+        "are issued before the one above them": np.diff(issued, prepend=issued[:1]) < 0,
+        "have no first token": done & (first <= 0) & case.scenario.is_timed_per_token,
+    }
+    found = [f"{int(rows.sum())} samples {what}" for what, rows in wrong.items() if rows.any()]
+    draw = Draw.of_log(case.detail)
+    drawn = issued_samples(draw) if draw else ()
+    samples = tuple(events["sample"].tolist())
+    if drawn and samples not in drawn:
+        found.append("other samples than LoadGen drew")
+    yield case.check(
+        "events.order",
+        not found,
+        "; ".join(found) or "in order",
+        "samples that LoadGen drew, issued in turn, each begun and ended after that",
+        source=f"{INFERENCE} loadgen/loadgen.cc lines 280-432",
+        remedy="Run the test again; these events are not of this run.",
+        path=case.performance / EVENTS_NPY,
+    )
 
 
 def _event_tokens(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:

@@ -77,6 +77,11 @@ def _order(seed: int, size: int, uniform: Uniform) -> tuple[int, ...]:
     return tuple(_shuffle(list(range(size)), _words(seed), uniform))
 
 
+def loaded_order(seed: int, size: int) -> tuple[int, ...]:
+    """The order in which LoadGen, built by GCC 11 or later, loads a data set with `qsl_rng_seed`."""
+    return _order(seed, size, _by_multiplication)
+
+
 def is_loaded_order(order: Sequence[int], seed: int) -> bool:
     """Whether this is the order in which LoadGen loads a data set of that size with `qsl_rng_seed`."""
     if not 0 < len(order) <= MOST_SAMPLES:

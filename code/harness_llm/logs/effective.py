@@ -13,7 +13,7 @@ from typing import Any
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
-from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns, server_query_count
 
 _COPIED = (
     "scenario",
@@ -145,13 +145,24 @@ def _server_count_faults(
     rate, seed = detail.number("effective_target_qps"), detail.integer("effective_schedule_rng_seed")
     least = detail.integer("effective_min_query_count") or 0
     lasts = (detail.integer("effective_target_duration_ms") or 0) * _MS
-    if rate is None or seed is None or not is_real_rate(rate) or not 0 < count <= MOST_QUERIES:
+    if (
+        rate is None
+        or seed is None
+        or not is_real_rate(rate)
+        or max(least, lasts / 1e9 * rate) > MOST_QUERIES
+    ):
         yield "rate, seed or count of no real run"
         return
-    step = size if equal else 1
-    least = max(step, -(-least // step) * step)
-    due = logged_arrivals_ns(seed, rate, count)[:-1]
-    if count < least or count % step or due[-1] * (1 + SIX_DIGITS) < lasts:
-        yield f"{count} queries, the last due at {due[-1] / 1e9:.3f} s, are too few"
-    elif count - step >= least and due[count - step - 1] * (1 - SIX_DIGITS) >= lasts:
-        yield f"{count} queries where {count - step} already last {lasts / 1e9:g} s"
+    # The rate in the log has six digits: near the end of the duration, either count may be right.
+    wanted = {
+        server_query_count(
+            seed & (2**64 - 1),
+            rate * off,
+            min_queries=least,
+            min_duration_ns=lasts,
+            whole_sets_of=size if equal else None,
+        )
+        for off in (1 - SIX_DIGITS, 1, 1 + SIX_DIGITS)
+    }
+    if not min(wanted) <= count <= max(wanted):
+        yield f"{count} queries instead of {min(wanted)}"

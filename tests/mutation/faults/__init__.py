@@ -1,6 +1,17 @@
 """Single faults for the good tree: each breaks one thing, and names the check that must see it."""
 
-from mutation.faults import accuracy, compliance, conf, description, figures, latency, logs, shape, verdict
+from mutation.faults import (
+    accuracy,
+    compliance,
+    conf,
+    description,
+    figures,
+    latency,
+    logs,
+    origin,
+    shape,
+    verdict,
+)
 from mutation.faults.registry import FAULTS, Fault
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "figures",
     "latency",
     "logs",
+    "origin",
     "shape",
     "verdict",
 ]

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
-from mutation.faults.edits import DETAIL, SUMMARY, add_line, org, place, replace, run, set_log, system_file
+from mutation.faults.edits import (
+    ANSWERS,
+    DETAIL,
+    SUMMARY,
+    add_line,
+    org,
+    place,
+    replace,
+    run,
+    set_log,
+    system_file,
+)
 from mutation.faults.registry import fault
 from mutation.good_tree import SYSTEM
+
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.draws import Draw, issued_samples, loaded_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +89,19 @@ def seed_changed_in_accuracy(tree: Path) -> None:
 
 @fault("accuracy.seeds", "note")
 def accuracy_run_without_seeds(tree: Path) -> None:
+    """As LoadGen runs without mlperf.conf: seeds 0, and the order and the samples that they give."""
+    folder = place(tree, "Offline") / "accuracy"
     seeds = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
-    settings = (f"{kind}_{seed}" for seed in seeds for kind in ("requested", "effective"))
-    set_log(place(tree, "Offline") / "accuracy" / DETAIL, **dict.fromkeys(settings, 0))
+    zero = {f"{kind}_{key}": 0 for kind in ("requested", "effective") for key in seeds}
+    set_log(folder / DETAIL, **zero, loaded_qsl_set=list(loaded_order(0, 24576)))
+    draw = Draw.of_log(DetailLog.read(folder / DETAIL))
+    assert draw is not None
+    samples = issued_samples(draw)[0]
+    text = (folder / ANSWERS).read_text()
+    entry = re.compile(r'"seq_id" : (\d+), "qsl_idx" : \d+')
+    (folder / ANSWERS).write_text(
+        entry.sub(lambda found: f'"seq_id" : {found[1]}, "qsl_idx" : {samples[int(found[1])]}', text)
+    )
 
 
 @fault("accuracy.scenario")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from golden.recorded import unpack
 from golden.run_folder import build_run, edit, events, write_test
 
 from harness_llm.check import check_run
+from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.openai import OpenAI
 from harness_llm.results.paths import FACTS_JSON, replica_folder
@@ -230,12 +232,54 @@ def test_loadgens_own_count_of_errors_and_a_missing_log_of_a_compliance_run(run:
     counted = '"key": "num_errors", "value": 0'
     assert counted in text
     log.write_text(text.replace(counted, counted.replace("0", "3")))
-    (note,) = [check for check in check_run(run).checks if check.name == "compliance.TEST06-errors"]
-    assert (note.verdict, note.found) == ("note", "0 error lines, num_errors 3")
-    assert failed(run) == {}
+    assert failed(run) == {
+        "compliance.TEST06-errors": "0 error lines, num_errors 3",
+        "compliance.TEST06-summary-agrees": "errors: 0 against 3",
+    }
     log.unlink()
     (missing,) = check_run(run).failures
-    assert (missing.name, missing.remedy) == ("compliance.TEST06-log", "Run TEST06 again.")
+    assert missing.name == "compliance.TEST06-log" and missing.remedy.endswith("or run TEST06 again.")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("min_query_count = 100", "min_query_count = 10", "*.*.min_query_count 10"),
+        ("*.*.mode = 2\n", "", "*.*.mode missing"),
+        ("*.*.mode = 2", "*.*.mode = 2\n*.*.mode = 1", "*.*.mode 2, 1"),
+        ("*.*.mode = 2", "*.*.mode = 2\n*.*.max_duration = 1", "*.*.max_duration 1"),
+        ("*.*.mode = 2", "*.*.mode = 2\n*.*.performance_sample_count_override = 64", None),
+        ("# TEST06", "# Another comment", None),
+    ],
+)
+def test_each_line_of_audit_config_is_the_rounds(run: Path, old: str, new: str, found: str | None) -> None:
+    place = unpack("toy-server-audit", run / "Server" / "TEST06")
+    write_test(place, "Server")
+    edit(run / "run.json", tests=["Server/performance", "Server/TEST06"])
+    text = AUDIT_TESTS["TEST06"].audit()
+    assert old in text
+    (place / "audit.config").write_text(text.replace(old, new))
+    assert failed(run).get("compliance.TEST06-audit-file") == found
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "found"),
+    [
+        ("finished_ns", lambda rows: rows["issued_ns"] - 1, "end before they are issued"),
+        ("first_token_ns", lambda rows: rows["issued_ns"] - 1, "a first token before they are issued"),
+        ("first_token_ns", lambda rows: rows["finished_ns"] + 1, "a first token after they end"),
+        ("first_token_ns", lambda rows: 0, "have no first token"),
+        ("issued_ns", lambda rows: rows["issued_ns"] - 10**12, "issued before the one above them"),
+        ("sample", lambda rows: (rows["sample"] + 1) % 64, "other samples than LoadGen drew"),
+        ("sample", lambda rows: 64, "other samples than LoadGen drew"),
+    ],
+)
+def test_one_event_out_of_order_is_seen(run: Path, field: str, change: Any, found: str) -> None:
+    place = run / "Server" / "performance"
+    rows = events(place)
+    rows[field][7] = change(rows[7])
+    np.save(place / "events.npy", rows)
+    assert found in failed(run)["events.order"]
 
 
 def test_what_is_no_run_folder(tmp_path: Path) -> None:
