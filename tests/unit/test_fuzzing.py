@@ -104,7 +104,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _read_jsonl(path: Path) -> object:
-    reading = Reading(GenerationLimits(2, 8), model_path=None, vocab_size=100, official=False)
+    reading = Reading(GenerationLimits(2, 8), vocab_size=100, official=False)
     return kinds.load(dataset_of({"kind": "jsonl", "path": str(path)}), reading)
 
 
@@ -247,7 +247,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     events["status"] = EventStatus.FINISHED
     np.save(folder / "events.npy", events)
     limits = GenerationLimits(2, 8)
-    reading = Reading(limits, model_path=None, vocab_size=100, official=False)
+    reading = Reading(limits, vocab_size=100, official=False)
     kinds.load(dataset_of({"kind": "synthetic", "shape": "3:4:4"}), reading).save(folder / "samples.npz")
     return {name: (folder / name).read_bytes() for name in ("events.npy", "samples.npz")}
 

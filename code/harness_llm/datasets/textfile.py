@@ -39,7 +39,11 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def open_packed(path: Path) -> Any:
     """The bytes of a file, unpacked where its name ends in .gz; a pipe or a device is an OSError."""
     file = open_regular(path)
-    return gzip.open(file, "rb") if path.suffix == ".gz" else file
+    if path.suffix != ".gz":
+        return file
+    unpacked = gzip.GzipFile(fileobj=file, mode="rb")
+    unpacked.myfileobj = file  # closing the one closes the other
+    return unpacked
 
 
 def not_json(where: str, error: Exception, remedy: str, text: str = "") -> DatasetError:

@@ -123,7 +123,7 @@ def test_extends_is_relative_to_the_file_and_goes_on(tmp_path: Path, monkeypatch
         ("{dataset: {kind: synthetic, shape: 1:2:3}}", Synthetic(shape="1:2:3")),
         ("{dataset_path: b.pkl}", OpenOrca(path=Path("b.pkl"))),
         ("{dataset: {samples: 3}}", OpenOrca(path=Path("/data/orca.pkl"), samples=3)),
-        ("{dataset: jsonl, dataset_path: b}", Prompts(path=Path("b"))),
+        ("{dataset: jsonl, dataset_path: b}", Prompts(kind="jsonl", path=Path("b"))),
         ("{dataset: openorca}", OpenOrca(path=Path("/data/orca.pkl"))),
     ],
 )
@@ -185,7 +185,7 @@ def test_mistakes_of_a_base_are_named_in_the_base(tmp_path: Path) -> None:
         (["dataset=synthetic", "dataset.shape=1:2:3"], Synthetic(shape="1:2:3")),
         (["dataset.shape=1:2:3", "dataset=synthetic"], Synthetic(shape="1:2:3")),
         (["dataset=synthetic", "dataset.shape=1:2:3", "dataset_path=null"], Synthetic(shape="1:2:3")),
-        (["dataset_path=b.jsonl", "dataset=jsonl"], Prompts(path=Path("b.jsonl"))),
+        (["dataset_path=b.jsonl", "dataset=jsonl"], Prompts(kind="jsonl", path=Path("b.jsonl"))),
         (["dataset_path=b.pkl"], OpenOrca(path=Path("b.pkl"))),
         (["dataset=openorca"], OpenOrca(path=Path("/data/orca.pkl"))),
         (["dataset.samples=3"], OpenOrca(path=Path("/data/orca.pkl"), samples=3)),
@@ -224,7 +224,7 @@ def test_the_value_of_an_override_replaces_what_was_there(tmp_path: Path) -> Non
     ).harness_config.tests
     assert set(given) == {"TEST07"}
     given = _load(tmp_path, BASE + own, "harness_config.tests.accuracy.dataset_path=b").harness_config.tests
-    assert given["accuracy"].dataset == Prompts(path=Path("b"))
+    assert given["accuracy"].dataset == Prompts(kind="jsonl", path=Path("b"))
 
 
 def test_a_mistake_in_an_override_is_named_by_the_override(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_a_test_may_have_samples_of_its_own(tmp_path: Path) -> None:
     path = _write(tmp_path, GOOD)
     config = load_config(path, [OWN, "harness_config.tests.TEST07.max_tokens=77"])
     own = config.harness_config.tests["TEST07"]
-    assert (own.dataset, own.max_tokens) == (Prompts(path=Path("a.jsonl")), 77)
+    assert (own.dataset, own.max_tokens) == (Prompts(kind="jsonl", path=Path("a.jsonl")), 77)
     assert load_config(_write(tmp_path, dump_config(config))) == config
     assert load_config(_write(tmp_path, GOOD)).harness_config.tests == {}
 

@@ -68,7 +68,9 @@ def test_keys_go_where_they_belong_and_what_did_nothing_is_left_out(tmp_path: Pa
     )  # fmt: skip
     harness = load_recorded(_written(tmp_path, old)).harness_config
     assert harness.dataset == Synthetic(shape="1:2:3", seed=7, samples=1)
-    assert harness.tests["accuracy"].dataset == Prompts(path=Path("a.jsonl"), chat_template=False)
+    assert harness.tests["accuracy"].dataset == Prompts(
+        kind="jsonl", path=Path("a.jsonl"), chat_template=False
+    )
     assert harness.offline_backlog is None
     old["harness_config"]["scenario"] = "Offline"
     assert load_recorded(_written(tmp_path, old)).harness_config.offline_backlog == 9

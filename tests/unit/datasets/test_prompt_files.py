@@ -203,10 +203,13 @@ def test_a_begin_token_is_never_doubled(tmp_path: Path, model: Path) -> None:
 
 
 def test_a_template_that_writes_the_date_writes_the_same_on_any_day(tmp_path: Path) -> None:
-    model = save_tokenizer(tmp_path / "model", TEMPLATE.replace("<u>", "<u> {{ strftime_now('%Y') }}"))
+    model = save_tokenizer(
+        tmp_path / "model",
+        TEMPLATE.replace("<u>", "<u> {{ 'bread ' if strftime_now('%Y') == '2024' else 'cheese ' }}"),
+    )
     (tmp_path / "a.txt").write_text("hello\n")
     table = _read(tmp_path / "a.txt", model)
-    assert _texts(table, model) == ["<s> <u> 2024 hello <a>"]
+    assert _texts(table, model) == ["<s> <u> bread hello <a>"]
     assert table.notes == ("the chat template writes today's date; it is 2024 in every prompt, on any day",)
 
 

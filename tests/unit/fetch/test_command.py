@@ -139,7 +139,7 @@ def test_wheels_have_no_revisions(calls: Calls, capsys: pytest.CaptureFixture[st
     [
         (ModelError("gated", "Ask."), 2, "error: gated\n  remedy: Ask.\n"),
         (HostError("cut", "Again."), 3, "error: cut\n  remedy: Again.\n"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 3, "interrupted"),
     ],
 )
 def test_failures_end_in_lines_and_exit_codes(

@@ -28,7 +28,7 @@ def _notes(config: RunConfig, tests: Sequence[str] = ("performance",)) -> tuple[
 
 def test_a_setting_that_does_nothing_is_said(setup: Setup) -> None:
     (said,) = _notes(setup.config("Offline", {"max_num_seqs": 4, "dtype": "auto"}))
-    assert "llm_config (all but model) does nothing with the simulated engine" in said
+    assert "llm_config (all but the model and its tokenizer) does nothing with the simulated engine" in said
 
 
 def test_settings_that_do_something_are_not_spoken_of(setup: Setup) -> None:

@@ -30,7 +30,7 @@ mine.Server.min_query_count = 120
 
 
 def test_tests_of_a_scenario_are_asked_at_a_share_of_what_a_closed_loop_held(setup: Setup) -> None:
-    """The rate of user.conf would end INVALID: this engine holds about 100 samples/s."""
+    """The rate of user.conf would end INVALID: this engine holds a few hundred samples/s."""
     setup.conf.write_text(CONF)
     config = setup.config("Server", engine=ENGINE, measured_rate=0.5)
     prepared, view, run = (
@@ -41,7 +41,7 @@ def test_tests_of_a_scenario_are_asked_at_a_share_of_what_a_closed_loop_held(set
     assert any("50% of what the machine holds" in note for note in prepared.notes)
     execute(prepared, run, view, resume=False)
     rate = read_record(run / RUN_JSON, RunRecord).rates["Server"]
-    assert rate.samples == 64 and 20 < rate.held_samples_per_s < 120
+    assert rate.samples == 64 and 20 < rate.held_samples_per_s < 1000
     assert rate.target_qps == pytest.approx(rate.held_samples_per_s / 2, rel=0.01)
     for test in ("performance", "accuracy"):
         assert TestFolder(run / "Server" / test).record().target_qps == rate.target_qps

@@ -56,7 +56,7 @@ def test_another_version_of_a_package_is_another_run(
 ) -> None:
     monkeypatch.setattr(provenance, "packages", lambda: {"vllm": "2"})
     assert find_unfinished(setup.prepared(), setup.folder) is None
-    with pytest.raises(FolderError, match="package version"):
+    with pytest.raises(FolderError, match="package vllm: was 1, is 2"):
         execute(setup.prepared(), broken, RecordingView(), resume=True)
     assert read_record(broken / RUN_JSON, RunRecord).packages == {"vllm": "1"}
 

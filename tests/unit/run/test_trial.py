@@ -59,4 +59,4 @@ def test_what_could_not_be_asked_is_a_note(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, text: str, note: list[str]
 ) -> None:
     _answers(monkeypatch, text)
-    assert try_engines([setup.config("Server", engine="vllm")]) == note
+    assert try_engines([setup.config("Server", engine="vllm", llm={"model": str(setup.folder)})]) == note
