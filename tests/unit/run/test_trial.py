@@ -30,7 +30,10 @@ def _answers(monkeypatch: pytest.MonkeyPatch, text: str) -> list[dict[str, Any]]
 
 
 def test_every_problem_is_named_with_its_key(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    configs = [setup.config("Server", {"dtype": "x"}, engine="vllm"), setup.config("Offline")]
+    configs = [
+        setup.config("Server", {"dtype": "x", "model": str(setup.folder)}, engine="vllm"),
+        setup.config("Offline"),
+    ]
     answer = {"problems": {"dtype": "no", "compilation_config.mode": "nor this", "": "and so on"}, "note": ""}
     asked = _answers(monkeypatch, f"vLLM's own words\n{json.dumps(answer)}\n")
     with pytest.raises(ConfigError) as caught:
@@ -41,7 +44,7 @@ def test_every_problem_is_named_with_its_key(setup: Setup, monkeypatch: pytest.M
         "llm_config: and so on",
     ):
         assert f"Server: {line}" in caught.value.message
-    assert asked == [{"dtype": "x"}], "the simulated engine has nothing to say"
+    assert asked == [dict(configs[0].llm_config)], "the simulated engine has nothing to say"
 
 
 @pytest.mark.parametrize(
