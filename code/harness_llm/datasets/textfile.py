@@ -42,7 +42,7 @@ def open_packed(path: Path) -> Any:
     if path.suffix != ".gz":
         return file
     unpacked = gzip.GzipFile(fileobj=file, mode="rb")
-    unpacked.myfileobj = file  # closing the one closes the other
+    unpacked.myfileobj = file  # type: ignore[assignment]  # closing the one closes the other
     return unpacked
 
 
