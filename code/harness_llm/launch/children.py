@@ -25,6 +25,7 @@ from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.wire import Failed, Progress, Ready, ReplicaFailed, ReplicaGone, Shutdown
 
 _POLL_MS = 200
+_LAST_WORDS_S, _LAST_WORDS_MS = 0.5, 50
 
 
 class Children:
@@ -176,11 +177,18 @@ class Children:
             return
         reason = child.handle.exit_reason()
         if reason is not None:
-            self._hear(0)  # its last words may have come meanwhile
+            self._hear_last_words(child)
         elif (silent := self._silent_too_long_s(child)) is not None:
             reason = f"has been silent for {silent:.1f} s"
         if reason is not None and self._is_needed(child):
             self.give_up(child, reason)
+
+    def _hear_last_words(self, child: Child) -> None:
+        """Hear what a process said before it ended by itself; after a pause of our own that takes a moment."""
+        deadline = time.monotonic() + _LAST_WORDS_S
+        self._hear(0)
+        while self._is_needed(child) and time.monotonic() < deadline:
+            self._hear(_LAST_WORDS_MS)
 
     def give_up(self, child: Child, reason: str, remedy: str = "") -> None:
         """End a child that is of no use any more, whether it lives or not.
