@@ -184,7 +184,7 @@ class Children:
             self.give_up(child, reason)
 
     def _hear_last_words(self, child: Child) -> None:
-        """Hear what a process said before it ended by itself; behind a pause of our own that takes a moment."""
+        """Hear what a process said before it ended by itself; a pause of our own may have held it up."""
         deadline = time.monotonic() + _LAST_WORDS_S
         self._hear(0)
         while self._is_needed(child) and time.monotonic() < deadline:
