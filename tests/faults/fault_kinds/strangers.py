@@ -113,6 +113,7 @@ def planted(where: str, secret: str, name: str = "SOME_VARIABLE") -> Callable[[R
 
 _ignored = functools.partial(Fault, _AREA, code=0, says=("VALID",), within_s=30, state="complete")
 _BODY = "AbCdEfGh0123456789" * 2
+_WORDS = "-".join(("wrong", "pony", "paperclip"))  # not a text of this file, which goes into the tree
 
 
 def _secret(what: str, provoke: Callable[[Rig], Seen], hides: str, *, in_ci: bool = False) -> Fault:
@@ -139,26 +140,24 @@ FAULTS = (
     _secret("a hub's token in engine_env", planted("engine_env", f"hf_{_BODY}"), _BODY, in_ci=True),
     _secret(
         "a password in engine_env, known by its name",
-        planted("engine_env", "correct-horse", "DB_PASSWORD"),
-        "correct-horse",
+        planted("engine_env", _WORDS, "DB_PASSWORD"),
+        _WORDS,
     ),
     _secret("an API key on --set", planted("--set", f"sk-proj-{_BODY}", "x"), _BODY),
     _secret(
         "a token on --set, known by its name",
-        planted("--set", "battery-staple", "hf_token"),
-        "battery-staple",
+        planted("--set", _WORDS, "hf_token"),
+        _WORDS,
     ),
     _secret("a token of GitHub in a variable that is named", planted("variable", f"ghp_{_BODY}"), _BODY),
     _secret(
-        "a key of AWS in engine_env", planted("engine_env", "AKIAABCDEFGH12345678"), "AKIAABCDEFGH12345678"
+        "a key of AWS in engine_env", planted("engine_env", f"AKIA{_BODY[:16].upper()}"), _BODY[:16].upper()
     ),
-    _secret(
-        "a URL with user and password", planted("--set", "https://me:pa55word@host/x", "url"), "pa55word"
-    ),
+    _secret("a URL with user and password", planted("--set", f"https://me:{_WORDS}@host/x", "url"), _WORDS),
     _secret("a header with Bearer", planted("engine_env", f"Bearer {_BODY}"), _BODY),
     _secret(
         "a secret of the environment that is named in the YAML",
-        planted("variable", "wrong-pony-3", "MY_API_KEY"),
-        "wrong-pony-3",
+        planted("variable", _WORDS, "MY_API_KEY"),
+        _WORDS,
     ),
 )
