@@ -94,7 +94,7 @@ def is_locked(path: Path) -> bool:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file that a user names, for reading; what is no regular file is not waited for.
+    """Open a regular file that a user names, for reading. Anything else is refused instead of waited for.
 
     Raises:
         OSError: It is missing, cannot be read, or is a FIFO, a device, a socket or a folder.

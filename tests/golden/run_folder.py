@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from golden.recorded import unpack
 
+from harness_llm.check import check_run
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.logs.detail import DetailLog
@@ -121,3 +122,8 @@ def _finish_test(place: Path, scenario: str, name: str) -> None:
 def events(place: Path) -> np.ndarray:
     """The events of one test, writable."""
     return np.load(place / EVENTS_NPY)
+
+
+def failed(run: Path) -> dict[str, str]:
+    """What its check finds wrong, by the names of the checks."""
+    return {check.name: check.found for check in check_run(run).failures}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
+from marked import MARK, marked_processes
 
 from harness_llm.results.events import read_events
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-MARK = "HARNESS_LLM_TEST_MARK"
 USER_CONF = """\
 sim.*.use_token_latencies = 1
 sim.Server.ttft_latency = 1000
@@ -98,18 +98,7 @@ class Run:
 
     def processes(self, part: str = "") -> list[psutil.Process]:
         """Living processes of this run whose command line holds `part`."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if (
-                    process.environ().get(MARK) == self.mark
-                    and process.status() != psutil.STATUS_ZOMBIE
-                    and part in " ".join(process.cmdline())
-                ):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return marked_processes(self.mark, part)
 
     def family(self) -> list[psutil.Process]:
         """Every descendant, found by descent: an engine may overwrite the variables that hold the mark."""

@@ -87,7 +87,7 @@ def _audit(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
 
 
 def _audit_file(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
-    """The audit.config, where it lies beside the run: line by line the round's."""
+    """The audit.config, if the submitter kept it with the run: each line must be the round's own."""
     path = folder / AUDIT_CONF
     if not path.is_file():
         return

@@ -21,8 +21,8 @@ from harness_llm.results.accuracy_txt import HASH_LINE
 from harness_llm.results.paths import ACCURACY_TXT
 
 _LEAST_NS = 10_000_000  # a measured time of 8 digits or more
-_SHARED = 3  # so many equal measured times of two logs are no chance
-_ORDERED = 50  # so many answers do not end in the same order twice
+_SHARED = 3  # two logs that share this many measured times do not share them by chance
+_ORDERED = 50  # this many answers never end in the same order twice
 _RULE = f"{POLICIES} inference_rules.adoc lines 391-392"
 
 

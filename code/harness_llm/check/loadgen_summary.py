@@ -9,6 +9,7 @@ from typing import Any
 from harness_llm.check.case import Case
 from harness_llm.check.model import INFERENCE, Check, check_name
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
+from harness_llm.logs.effective import RUN_SETTINGS
 from harness_llm.logs.summary import SummaryLog
 
 _PERCENTILES = ("50.00", "90.00", "95.00", "97.00", "99.00", "99.90")
@@ -17,17 +18,7 @@ _PARAMETERS = (
     "target_qps",
     "max_async_queries",
     "min_query_count",
-    "max_query_count",
-    "qsl_rng_seed",
-    "sample_index_rng_seed",
-    "schedule_rng_seed",
-    "accuracy_log_rng_seed",
-    "accuracy_log_probability",
-    "accuracy_log_sampling_target",
-    "print_timestamps",
-    "performance_issue_unique",
-    "performance_issue_same",
-    "performance_issue_same_index",
+    *RUN_SETTINGS,
     "performance_sample_count",
     "accuracy_sample_count",
 )
@@ -86,7 +77,7 @@ def summary_checks(
         case: The result.
         area: Beginning of the checks' names.
         summary: The summary; None for the performance run's.
-        detail: The detail log beside it; None for the performance run's.
+        detail: The detail log of the same test; None for the performance run's.
     """
     summary, detail = summary or case.summary, detail or case.detail
     yield case.check(

@@ -33,26 +33,30 @@ def replay_checks(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
         area: Beginning of the checks' names, e.g. `accuracy`.
         detail: The log, with something in it.
     """
-    wrong = list(setting_faults(detail))
-    yield case.check(
-        check_name(area, "effective-settings"),
-        not wrong,
-        "; ".join(wrong) or "as requested",
-        "effective settings as LoadGen makes them of the requested ones",
-        source=f"{INFERENCE} loadgen/test_settings_internal.cc lines 27-165",
-        remedy=_COPY,
-        path=detail.path,
-    )
-    wrong = list(query_faults(detail))
-    yield case.check(
-        check_name(area, "queries"),
-        not wrong,
-        "; ".join(wrong) or "as the settings ask for",
-        "as many queries, and as long, as LoadGen makes of rate, duration, counts and seed",
-        source=f"{INFERENCE} loadgen/loadgen.cc lines 262-432",
-        remedy=_COPY,
-        path=detail.path,
-    )
+    for name, faults, required, lines in (
+        (
+            "effective-settings",
+            setting_faults,
+            "effective settings as LoadGen makes them of the requested ones",
+            "test_settings_internal.cc lines 27-165",
+        ),
+        (
+            "queries",
+            query_faults,
+            "as many queries, and as long, as LoadGen makes of rate, duration, counts and seed",
+            "loadgen.cc lines 262-432",
+        ),
+    ):
+        wrong = list(faults(detail))
+        yield case.check(
+            check_name(area, name),
+            not wrong,
+            "; ".join(wrong) or "as LoadGen makes them",
+            required,
+            source=f"{INFERENCE} loadgen/{lines}",
+            remedy=_COPY,
+            path=detail.path,
+        )
     yield _loaded(case, area, detail)
     yield _dates(case, area, detail)
 

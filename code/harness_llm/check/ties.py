@@ -55,7 +55,7 @@ def _build(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     own = case.detail
     version, history, files = (detail.value(key) == own.value(key) for key in _BUILD)
     numbers = [str(log.value("loadgen_version")).partition(" @ ")[0] for log in (own, detail)]
-    # LoadGen's number stands in one of its files, whose digests it logs.
+    # LoadGen logs the digests of its source files, and one of those files contains its version.
     broken = (version and history and not files) or (files and numbers[0] != numbers[1])
     same_name = detail.value("sut_name") == own.value("sut_name")
     yield case.check(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-SHARED_MEMORY = "Make /dev/shm larger (docker run --shm-size, or --ipc=host), or clear what lies in it."
+SHARED_MEMORY = "Make /dev/shm larger (docker run --shm-size, or --ipc=host), or delete what is left in it."
 """What to do where /dev/shm is full."""
 
 _LESS_MEMORY = "lower llm_config.max_num_seqs, max_num_batched_tokens or gpu_memory_utilization"

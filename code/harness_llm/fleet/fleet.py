@@ -17,9 +17,9 @@ from harness_llm.fleet.release import release
 from harness_llm.fleet.roles import REPLICA
 from harness_llm.launch.child import Child
 from harness_llm.launch.open_files import require_open_files
+from harness_llm.results.observed import PreflightRecord
 from harness_llm.results.paths import FACTS_JSON, PREFLIGHT_NPY, REPLICA_LOG, SPEC_JSON
 from harness_llm.results.reading import as_json
-from harness_llm.results.records import PreflightRecord
 from harness_llm.transport.spec import LoadgenTest, ReplicaSpec, write_spec
 from harness_llm.views.progress import TestProgress
 

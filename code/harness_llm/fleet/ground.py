@@ -1,4 +1,4 @@
-"""What a test stands on: its folder, and a disk that takes what is written there."""
+"""What a running test depends on: its folder still exists, and its disk still accepts writes."""
 
 from __future__ import annotations
 

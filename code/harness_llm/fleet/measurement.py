@@ -17,8 +17,8 @@ from harness_llm.launch.cause import log_tail
 from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
 from harness_llm.logs.written import check_written
+from harness_llm.results.observed import BusyPeriod, OthersRecord
 from harness_llm.results.paths import LOADGEN_LOG, SPEC_JSON
-from harness_llm.results.records import BusyPeriod, OthersRecord
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.system.others import Others
 from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, write_spec
@@ -119,7 +119,7 @@ class Measurement:
         return [replica for replica in self._replicas if not replica.is_lost]
 
     def _spare(self, number: int, error: HarnessError) -> bool:
-        """Whether the test goes on without a replica that is lost."""
+        """Whether the test continues after losing a replica."""
         if self.test.on_replica_failure == "fail" or self._living == [self._replicas[number]]:
             return False
         self._gone.append(ReplicaGone(number, error.message))

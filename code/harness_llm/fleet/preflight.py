@@ -23,7 +23,7 @@ from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import Assignment
 from harness_llm.loadgen.sut import Sut
-from harness_llm.results.records import PreflightRecord
+from harness_llm.results.observed import PreflightRecord
 from harness_llm.transport.keys import Keys
 
 _SAMPLES = 3

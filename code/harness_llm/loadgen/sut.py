@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from harness_llm.core import Request
 from harness_llm.errors import EngineError, ProtocolError, ReplicaLost
 from harness_llm.loadgen.answers import AnswerWatch
-from harness_llm.results.records import SurvivedFailure
+from harness_llm.results.observed import SurvivedFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

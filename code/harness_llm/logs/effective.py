@@ -15,11 +15,7 @@ from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns, server_query_count
 
-_COPIED = (
-    "scenario",
-    "test_mode",
-    "min_duration_ms",
-    "max_duration_ms",
+RUN_SETTINGS = (
     "max_query_count",
     "qsl_rng_seed",
     "sample_index_rng_seed",
@@ -31,6 +27,14 @@ _COPIED = (
     "performance_issue_unique",
     "performance_issue_same",
     "performance_issue_same_index",
+)
+"""Settings that LoadGen takes over as they were requested, and prints in its summary under the same names."""
+_COPIED = (
+    *RUN_SETTINGS,
+    "scenario",
+    "test_mode",
+    "min_duration_ms",
+    "max_duration_ms",
     "sample_concatenate_permutation",
 )
 _SLACK = 1.1  # kSlack: Offline asks for a tenth more than rate and duration need

@@ -10,7 +10,8 @@ import msgspec
 from harness_llm.errors import FolderError
 from harness_llm.files import write_atomically
 from harness_llm.logs.source import read_text
-from harness_llm.results.records import FORMAT, Record
+from harness_llm.results.record_base import Record
+from harness_llm.results.records import FORMAT
 from harness_llm.secret_values import masked_document
 
 _Kind = TypeVar("_Kind", bound=Record)

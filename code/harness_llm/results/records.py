@@ -11,21 +11,21 @@ from typing import Any, Literal, Self
 import msgspec
 
 from harness_llm.core import Mode, Scenario
+from harness_llm.results.observed import (
+    AnswerRecord,
+    LossRecord,
+    OthersRecord,
+    PreflightRecord,
+    RateRecord,
+    SurvivedFailure,
+)
 from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.results.record_base import Record
 
 FORMAT = 2
 """Of run.json and test.json. 1: facts of all engines at replicas/<n>; 2: at replicas/<group>/<n>."""
 
 State = Literal["running", "complete", "broken", "interrupted", "abandoned"]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A JSON object of a run folder, or a part of one."""
-
-    @classmethod
-    def blank(cls) -> Self:
-        """What stands for a record of which nothing can be read."""
-        return cls()
 
 
 class SourceRecord(Record, frozen=True, kw_only=True):
@@ -63,58 +63,6 @@ class DatasetRecord(Record, frozen=True, kw_only=True):
     def blank(cls) -> Self:
         """No data set of any benchmark."""
         return cls(name="unknown", samples=-1, digest="unknown")
-
-
-class PreflightRecord(Record, frozen=True, kw_only=True):
-    """What was asked of the replicas of one group before the first test on them.
-
-    Attributes:
-        replicas: How many replicas were asked.
-        samples: The samples that each was asked, by their indices.
-        tokens: Tokens of all answers.
-        seconds: How long it took.
-        differ_in_a_batch: By replica, samples with another answer in a batch than alone.
-    """
-
-    replicas: int
-    samples: tuple[int, ...]
-    tokens: int
-    seconds: float
-    differ_in_a_batch: tuple[int, ...]
-
-
-class RateRecord(Record, frozen=True, kw_only=True):
-    """The rate of a scenario's tests, where it was measured and not chosen.
-
-    Attributes:
-        target_qps: What its tests are asked at, samples per second.
-        share: Of `held_samples_per_s`.
-        held_samples_per_s: What a closed loop held right before.
-        held_tokens_per_s: The same in output tokens.
-        samples: Samples of the loop.
-        seconds: From its first question to its last answer.
-    """
-
-    target_qps: float
-    share: float
-    held_samples_per_s: float
-    held_tokens_per_s: float
-    samples: int
-    seconds: float
-
-    @classmethod
-    def blank(cls) -> Self:
-        """A rate of nothing."""
-        return cls(
-            target_qps=0.0, share=0.0, held_samples_per_s=0.0, held_tokens_per_s=0.0, samples=0, seconds=0.0
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"this machine held {self.held_samples_per_s:.3g} samples/s, {self.held_tokens_per_s:.3g} "
-            f"tokens/s, in a closed loop of {self.samples} samples; target_qps = {self.target_qps:g} is "
-            f"{self.share:.0%} of it"
-        )
 
 
 class RunRecord(Record, frozen=True, kw_only=True):
@@ -207,112 +155,6 @@ class Verdict(Record, frozen=True, kw_only=True):
     def blank(cls) -> Self:
         """A test that does not comply."""
         return cls(passed=False, reasons=("The verdict cannot be read.",))
-
-
-class SurvivedFailure(Record, frozen=True, kw_only=True):
-    """A replica that was lost while a test ran, and that the test went on without.
-
-    Attributes:
-        replica: Its number.
-        reason: What happened.
-        redispatched: Its unfinished samples, which the others answered.
-        changed_first_tokens: Samples whose first token was reported before the loss and whose whole answer
-            begins with another one.
-    """
-
-    replica: int
-    reason: str
-    redispatched: int
-    changed_first_tokens: int = 0
-
-    @classmethod
-    def blank(cls) -> Self:
-        """A failure of which nothing can be read."""
-        return cls(replica=-1, reason="unknown", redispatched=-1)
-
-
-class LossRecord(Record, frozen=True, kw_only=True):
-    """A child process that was lost and that the run went on without.
-
-    Attributes:
-        name: Its name.
-        kind: What it was: `replica`, `sampler`.
-        reason: What happened.
-    """
-
-    name: str
-    kind: str
-    reason: str
-
-    @classmethod
-    def blank(cls) -> Self:
-        """A loss of which nothing can be read."""
-        return cls(name="unknown", kind="unknown", reason="unknown")
-
-
-class AnswerRecord(Record, frozen=True, kw_only=True):
-    """What was seen of one replica's answers in one test.
-
-    Attributes:
-        answers: How many.
-        one_token_id: Those that are one token id again and again.
-        other_first_token: Those that begin with another token than was reported first.
-        odd_length: Those that are no whole tokens.
-        are_alike: Whether all are the same.
-    """
-
-    answers: int
-    one_token_id: int
-    other_first_token: int
-    odd_length: int
-    are_alike: bool
-
-
-class BusyPeriod(Record, frozen=True, kw_only=True):
-    """A time in which processes of others held cores of the host.
-
-    Attributes:
-        from_s: Its begin, seconds since the test began.
-        to_s: Its end.
-        cores: What they held, mean.
-    """
-
-    from_s: float
-    to_s: float
-    cores: float
-
-    def __str__(self) -> str:
-        return f"{self.cores:.1f} cores from {_clock(self.from_s)} to {_clock(self.to_s)}"
-
-
-class OthersRecord(Record, frozen=True, kw_only=True):
-    """What processes that are none of the run's held of the host during a test.
-
-    Attributes:
-        cores: Cores that the run may use.
-        mean: Cores that others held, mean of the test.
-        periods: When they held enough to matter.
-    """
-
-    cores: int = 0
-    mean: float = 0.0
-    periods: tuple[BusyPeriod, ...] = ()
-
-    @property
-    def told(self) -> str:
-        """A sentence for people; empty where they held nothing that matters."""
-        if not self.periods:
-            return ""
-        most = sorted(self.periods, key=lambda period: (period.from_s - period.to_s) * period.cores)[:3]
-        parts = [str(period) for period in sorted(most, key=lambda period: period.from_s)]
-        first = parts[0].replace(" cores", f" of {self.cores} cores", 1)
-        more = len(self.periods) - len(parts)
-        return f"others used {', '.join([first, *parts[1:]])}" + (f", and {more} times more" if more else "")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 class LoadgenReport(Record, frozen=True, kw_only=True):

@@ -12,16 +12,13 @@ from msgspec.structs import asdict, replace
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError, ProtocolError
 from harness_llm.results.held import HeldFolder, set_aside, utc_now
+from harness_llm.results.observed import LossRecord, OthersRecord, PreflightRecord, RateRecord
 from harness_llm.results.paths import RUN_JSON, TEST_JSON, group_folder
 from harness_llm.results.reading import read_record, write_record
 from harness_llm.results.records import (
     FORMAT,
     DatasetRecord,
     LoadgenReport,
-    LossRecord,
-    OthersRecord,
-    PreflightRecord,
-    RateRecord,
     RunRecord,
     State,
     TestRecord,

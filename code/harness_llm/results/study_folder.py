@@ -19,7 +19,8 @@ from harness_llm.errors import FolderError
 from harness_llm.results.held import HeldFolder, set_aside, utc_now
 from harness_llm.results.paths import RUN_JSON, STUDY_JSON
 from harness_llm.results.reading import read_record, write_record
-from harness_llm.results.records import FORMAT, Record, RunRecord, State
+from harness_llm.results.record_base import Record
+from harness_llm.results.records import FORMAT, RunRecord, State
 from harness_llm.results.run_folder import RunFolder
 
 _LABEL = re.compile(r"[\w+][^/\0]*")

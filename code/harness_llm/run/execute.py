@@ -12,9 +12,10 @@ from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, HostError
 from harness_llm.fleet.watch import Watch
 from harness_llm.results.held import is_in_use, utc_now
+from harness_llm.results.observed import LossRecord
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
 from harness_llm.results.reading import read_record
-from harness_llm.results.records import DatasetRecord, LossRecord, RunRecord, SourceRecord
+from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
 from harness_llm.run.identity import differences

@@ -15,8 +15,8 @@ from harness_llm.errors import EngineError
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.results.events import read_events
+from harness_llm.results.observed import RateRecord
 from harness_llm.results.paths import EVENTS_NPY
-from harness_llm.results.records import RateRecord
 from harness_llm.results.run_folder import RunFolder
 from harness_llm.run.plan import expected_queries
 from harness_llm.transport.spec import LoadgenTest

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
+from marked import MARK, marked_processes
 
 from fault_kinds.fault import Seen
 from harness_llm.results.events import read_events
@@ -22,7 +23,6 @@ from harness_llm.results.events import read_events
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-MARK = "HARNESS_LLM_TEST_MARK"
 REPLICA, LOADGEN = "harness_llm.replica.process", "harness_llm.loadgen.process"
 CONF = """\
 sim.*.use_token_latencies = 1
@@ -165,18 +165,7 @@ class Rig:
 
     def processes(self, part: str = "") -> list[psutil.Process]:
         """Living processes of this rig whose command line holds `part`."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if (
-                    process.environ().get(MARK) == self.mark
-                    and process.status() != psutil.STATUS_ZOMBIE
-                    and part in " ".join(process.cmdline())
-                ):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return marked_processes(self.mark, part)
 
     def state(self) -> str:
         """`state` of run.json; empty where there is none."""

@@ -280,6 +280,7 @@ def half_the_accelerators_of_the_name(tree: Path) -> None:
 
 @fault("readme.file")
 def readme_that_is_a_placeholder(tree: Path) -> None:
+    """The word stands in published trees; here it is the fault itself."""
     (place(tree) / "README.md").write_text("TODO\n")
 
 

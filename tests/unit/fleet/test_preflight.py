@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness_llm.core import Request
-    from harness_llm.results.records import PreflightRecord
+    from harness_llm.results.observed import PreflightRecord
 
 TABLE = SampleTable.from_prompts(
     "t",

@@ -97,6 +97,16 @@ class _World:
             self.act()
         raise AssertionError("queries are left")
 
+    def expect_each_answered_once(self, count: int) -> None:
+        """LoadGen heard of every sample once, with its own answer, and of both latencies where timed."""
+        loadgen, timed = self.loadgen, self.timed
+        assert len(loadgen.issued) == count and loadgen.complete.keys() == loadgen.issued.keys()
+        for loadgen_id, sample in loadgen.issued.items():
+            assert loadgen.complete[loadgen_id] == simulated_answer(TABLE.prompt(sample).tobytes(), 2, 9)
+        assert loadgen.first.keys() == (loadgen.issued.keys() if timed else set())
+        ttft, tpot = self.sut.take_latencies()
+        assert (len(ttft) // 4, len(tpot) // 4) == ((count, count) if timed else (0, 0))
+
 
 @given(
     seed=st.integers(0, 10**9),
@@ -116,15 +126,9 @@ def test_every_sample_completes_exactly_once_under_any_interleaving(
                 world.act()
         world.finish_all()
         loadgen = world.loadgen
-        assert len(loadgen.issued) == sum(batches)
-        assert loadgen.complete.keys() == loadgen.issued.keys()
-        assert loadgen.first.keys() == (loadgen.issued.keys() if timed else set())
-        for loadgen_id, sample in loadgen.issued.items():
-            assert loadgen.complete[loadgen_id] == simulated_answer(TABLE.prompt(sample).tobytes(), 2, 9)
+        world.expect_each_answered_once(sum(batches))
         assert Counter(o for link in world.links for o in link.ever) == Counter(range(sum(batches)))
         assert world.ledger.issued == world.ledger.finished
-        ttft, tpot = world.sut.take_latencies()
-        assert (len(ttft) // 4, len(tpot) // 4) == ((sum(batches),) * 2 if timed else (0, 0))
         assert world.sut.take_latencies() == (b"", b"")
         world.ledger.close()
         events = read_events(world.path)
@@ -153,17 +157,11 @@ def test_every_sample_completes_exactly_once_whichever_replicas_die(
                 if world.random.random() < 0.3:
                     world.lose()
         world.finish_all()
-        loadgen = world.loadgen
-        assert loadgen.complete.keys() == loadgen.issued.keys()
-        for loadgen_id, sample in loadgen.issued.items():
-            assert loadgen.complete[loadgen_id] == simulated_answer(TABLE.prompt(sample).tobytes(), 2, 9)
-        assert loadgen.first.keys() == (loadgen.issued.keys() if timed else set())
+        world.expect_each_answered_once(sum(batches))
         assert {it.replica: it.redispatched for it in world.sut.survived} == {
             replica: len(open_) for replica, open_ in world.lost.items()
         }
         assert not any(it.changed_first_tokens for it in world.sut.survived)
-        ttft, tpot = world.sut.take_latencies()
-        assert (len(ttft) // 4, len(tpot) // 4) == ((sum(batches),) * 2 if timed else (0, 0))
         world.ledger.close()
         events = read_events(world.path)
         assert (events["status"] == EventStatus.FINISHED).all()

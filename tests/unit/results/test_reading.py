@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from harness_llm.errors import FolderError
 from harness_llm.results.reading import read_record, sound_record, write_record
+from harness_llm.results.record_base import Record
 from harness_llm.results.records import (
     FORMAT,
     AccuracyRecord,
     DatasetRecord,
-    Record,
     RunRecord,
     SourceRecord,
     TestRecord,

@@ -51,7 +51,7 @@ def test_the_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
     code = """
 import sys, time
 from pathlib import Path
-from harness_llm.results.records import RunRecord
+from harness_llm.results.records import (RunRecord)
 from harness_llm.results.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])) as folder:
     folder.begin(RunRecord.blank())

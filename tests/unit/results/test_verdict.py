@@ -10,8 +10,9 @@ import pytest
 from golden.run_folder import build_run, edit, events
 
 from harness_llm.datasets.table import SampleTable
+from harness_llm.results.observed import AnswerRecord
 from harness_llm.results.paths import EVENTS_NPY, SHARED_SAMPLES
-from harness_llm.results.records import AnswerRecord, DatasetRecord, TestRecord
+from harness_llm.results.records import DatasetRecord, TestRecord
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.results.verdict import TestVerdict, judge
 

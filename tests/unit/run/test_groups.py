@@ -16,7 +16,8 @@ from own_benchmark import CONF, Setup
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError
-from harness_llm.results.records import PreflightRecord, RunRecord
+from harness_llm.results.observed import PreflightRecord
+from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups
 from harness_llm.run.prepare import prepare

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness_llm.results.records import BusyPeriod, OthersRecord
+from harness_llm.results.observed import BusyPeriod, OthersRecord
 from harness_llm.system.others import CoreTime, Others
 
 
