@@ -27,6 +27,7 @@ KEY = "HARNESS_LLM_TEST_KEY"
 SECRET = "a-key-that-no-file-may-hold"
 SMALL = USER_CONF.replace("= 4000", "= 400").replace("= 300", "= 100").replace("= 500", "= 50")
 LOAD_S = 400.0
+PREFLIGHT_REQUESTS = 6  # of the three samples, alone and in a batch
 
 
 @pytest.fixture
@@ -76,14 +77,14 @@ def test_several_servers_are_several_replicas_and_the_key_is_written_nowhere(
         (says({"choices": [{"text": "Hello", "finish_reason": "stop"}]}, "[DONE]"), "text without token ids"),
         (says(event(5, 6), "[DONE]"), "the stream ended without a finish_reason"),
         (says({"choices": [{"token_ids": ["a"]}]}), "Expected `int`, got `str`"),
-        (hangs, "nothing was asked, begun or answered for 3 s"),
+        (hangs, "has generated nothing for 3 s"),
     ],
     ids=["429", "500", "cut", "text", "done-early", "wrong-ids", "hangs"],
 )
 def test_a_server_that_breaks_ends_the_run_in_its_words(
     server: Server, new_run: Callable[..., Run], behave: Behave, reason: str
 ) -> None:
-    server.behave = behave
+    server.behave, server.answers_first = behave, PREFLIGHT_REQUESTS
     harness = {"scenarios": ["Server"], "engine": _engine(server), "stall_timeout_s": 3}
     run = new_run(user_conf=SMALL, harness=harness)
     started = time.monotonic()
@@ -92,6 +93,17 @@ def test_a_server_that_breaks_ends_the_run_in_its_words(
     assert code == 3 and reason in errors, errors
     assert run.json("run.json")["state"] == "broken" and reason in run.json("run.json")["reason"]
     assert not (run.events("Server/performance")["status"] == EventStatus.FINISHED).any()
+    run.assert_nothing_is_left()
+
+
+def test_a_server_that_is_broken_from_the_start_ends_the_run_before_loadgen(
+    server: Server, new_run: Callable[..., Run]
+) -> None:
+    server.behave = refuses(500)
+    run = new_run(user_conf=SMALL, harness={"scenarios": ["Server"], "engine": _engine(server)})
+    code, errors = run.complete(seconds=60)
+    assert code == 3 and "HTTP 500: no room: try later" in errors, errors
+    assert not (run.output / "Server/performance/events.npy").exists()
     run.assert_nothing_is_left()
 
 

@@ -38,6 +38,7 @@ class Server:
         asked: Bodies of requests.
         headers: Of the last request.
         answers_warm_ups: Whether prompts of an engine's start are answered, however it behaves.
+        answers_first: So many requests are answered, warm-up apart, before it behaves as told.
         closed: Requests whose stream was closed by the other side.
     """
 
@@ -47,6 +48,7 @@ class Server:
         self.headers: dict[str, str] = {}
         self.closed = 0
         self.answers_warm_ups = False
+        self.answers_first = 0
         self.models: Any = {"data": [{"id": "tiny", "owned_by": "vllm", "max_model_len": 512}, {"id": "b"}]}
         self.version: Any = {"version": "1.2"}
         self.url = ""
@@ -69,6 +71,10 @@ class Server:
         content = {"/v1/models": self.models, "/version": self.version}[request.path]
         return web.json_response(content) if content is not None else web.Response(status=404)
 
+    def _next_behaviour(self) -> Behave:
+        self.answers_first -= 1
+        return answers if self.answers_first >= 0 else self.behave
+
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.asked.append(body)
@@ -76,7 +82,7 @@ class Server:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
             is_warm_up = len(set(body["prompt"])) == 1
-            behave = answers if self.answers_warm_ups and is_warm_up else self.behave
+            behave = answers if self.answers_warm_ups and is_warm_up else self._next_behaviour()
             if (status := getattr(behave, "status", None)) is not None:
                 return web.Response(status=status, text="no room: try later")
             await response.prepare(request)
