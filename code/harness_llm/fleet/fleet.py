@@ -12,7 +12,7 @@ from harness_llm.errors import EngineError
 from harness_llm.files import write_atomically
 from harness_llm.fleet.loading import SILENCE_S, Loading
 from harness_llm.fleet.measurement import Measurement, TestResult
-from harness_llm.fleet.preflight import Question, preflight, told
+from harness_llm.fleet.preflight import COLD_S, Question, preflight, told
 from harness_llm.fleet.release import release
 from harness_llm.fleet.roles import REPLICA
 from harness_llm.launch.child import Child
@@ -52,6 +52,8 @@ class FleetPlan:
         start_timeout_s: Longest time until all are ready, seconds.
         silence_timeout_s: A replica that is silent for longer between its tests is lost, seconds; while it
             loads, it may be for `loading.SILENCE_S`, too.
+        stall_timeout_s: A replica that is asked a few samples before its first test and answers nothing for
+            longer is lost, seconds; None leaves it the time that a cold engine may take.
         end_tokens: Tokens that end an answer; empty where nobody says.
     """
 
@@ -59,6 +61,7 @@ class FleetPlan:
     replicas: tuple[ReplicaPlan, ...]
     start_timeout_s: float = 1800.0
     silence_timeout_s: float = 8.0
+    stall_timeout_s: float | None = None
     end_tokens: frozenset[int] = frozenset()
 
 
@@ -139,8 +142,15 @@ class Fleet:
         keys = watch.children.keys and watch.children.keys.for_client()
 
         def work() -> None:
-            events, silence_s = self._folder / PREFLIGHT_NPY, self.plan.silence_timeout_s
-            self.preflight = preflight(endpoints, names, question, events, silence_s, keys=keys)
+            self.preflight = preflight(
+                endpoints,
+                names,
+                question,
+                self._folder / PREFLIGHT_NPY,
+                self.plan.silence_timeout_s,
+                patience_s=self.plan.stall_timeout_s or COLD_S,
+                keys=keys,
+            )
 
         watch.beside(work, "asking each replica a few samples")
         assert self.preflight is not None

@@ -28,7 +28,8 @@ from harness_llm.transport.keys import Keys
 
 _SAMPLES = 3
 _MOST_TOKENS = 32
-_PATIENCE_S = 60.0
+COLD_S = 60.0
+"""How long a cold engine may take for its first token, seconds."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def preflight(
     question: Question,
     events: Path,
     silence_s: float,
-    patience_s: float = _PATIENCE_S,
+    patience_s: float = COLD_S,
     keys: Keys | None = None,
 ) -> PreflightRecord:
     """Ask every replica the same samples, one by one and then all at once, and look at what comes back.
@@ -210,7 +211,8 @@ def _wait(
             raise _refused(
                 names[late % len(names)],
                 question.samples[asked[late]],
-                f"neither a token nor an answer came within {patience_s:g} s",
+                f"neither a token nor an answer came within {patience_s:g} s "
+                "(harness_config.stall_timeout_s)",
             )
 
 

@@ -51,6 +51,7 @@ def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
     first = configs[0]
     harnesses = [config.harness_config for config in configs]
     engine, environments = first.engine, replica_environments(first)
+    stalls = [harness.stall_timeout_s for harness in harnesses]
     return FleetPlan(
         name="-".join(harness.scenario for harness in harnesses),
         replicas=tuple(
@@ -59,6 +60,7 @@ def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
         ),
         start_timeout_s=max(harness.engine_start_timeout_s for harness in harnesses),
         silence_timeout_s=max(harness.silence_timeout_s for harness in harnesses),
+        stall_timeout_s=None if None in stalls else max(filter(None, stalls)),
         end_tokens=first.end_tokens,
     )
 
