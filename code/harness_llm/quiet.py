@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -17,3 +18,4 @@ def quiet_libraries() -> None:
     """Quiet the libraries that this process imports from now on."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("absl").setLevel(logging.WARNING)  # rouge_score's "Using default tokenizer."
