@@ -25,11 +25,14 @@ import aiohttp
 WIDTHS = (360, 800, 1600)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _ANSWER_S = 60
+_BROWSERS = 2  # started one after the other until one answers
 _SHOWN = 5  # complaints
 _TALLEST = 16_000  # pixels of a picture
 _DRAWN = """(async () => {
   const figures = [...document.querySelectorAll('figure')];
-  for (const figure of figures) { figure.scrollIntoView(); await new Promise(requestAnimationFrame); }
+  // A browser on a busy machine may show no frame for a long time: no step waits for one alone.
+  const shown = () => new Promise((done) => { requestAnimationFrame(done); setTimeout(done, 200); });
+  for (const figure of figures) { figure.scrollIntoView(); await shown(); }
   for (let turn = 0; turn < 200 && figures.some((figure) => !figure.querySelector('svg, canvas')); turn++)
     await new Promise((done) => setTimeout(done, 50));
   scrollTo(0, 0);
@@ -99,7 +102,8 @@ async def _tab(browser: str) -> AsyncIterator[_Tab]:
         process = await asyncio.create_subprocess_exec(
             browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
             f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars",
-            "--no-first-run", "--disable-dev-shm-usage", "about:blank",
+            "--no-first-run", "--disable-dev-shm-usage", "--disable-renderer-backgrounding",
+            "--disable-backgrounding-occluded-windows", "about:blank",
             stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:
@@ -125,17 +129,25 @@ async def look(page: Path, widths: tuple[int, ...] = WIDTHS, browser: str | None
         page: The HTML file.
         widths: Widths of the window, pixels.
         browser: The browser's path; None for the one in the PATH.
+
+    Raises:
+        TimeoutError: Two browsers, one after the other, gave no answer within a minute.
     """
     found = browser or find_browser()
     if found is None:
         raise FileNotFoundError(f"no browser in the PATH: one of {', '.join(BROWSERS)}")
-    looks = {}
-    async with _tab(found) as tab:
+    for _ in range(_BROWSERS - 1):
+        with contextlib.suppress(TimeoutError):
+            return await _looks(found, page, widths)
+    return await _looks(found, page, widths)
+
+
+async def _looks(browser: str, page: Path, widths: tuple[int, ...]) -> dict[int, Look]:
+    async with _tab(browser) as tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
             await tab.ask(f"{domain}.enable")
-        for width in widths:
-            looks[width] = await _look(tab, page, width)
-    return looks
+        await tab.ask("Page.bringToFront")
+        return {width: await _look(tab, page, width) for width in widths}
 
 
 async def _look(tab: _Tab, page: Path, width: int) -> Look:
