@@ -52,7 +52,7 @@ from harness_llm.transport.wire import (
     decode_data,
     encode,
 )
-from harness_llm.views.summary import summarize
+from harness_llm.views.run_summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable

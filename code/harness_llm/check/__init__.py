@@ -5,7 +5,7 @@ An INVALID run or a broken file is a failed check, never an exception.
 
 from __future__ import annotations
 
-from harness_llm.check.model import Check, Report
+from harness_llm.check.judgement import Check, Report
 from harness_llm.check.run import check_run
 from harness_llm.check.tree import check_tree
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
-from harness_llm.check.model import INFERENCE, Check
 from harness_llm.check.replay import replay_checks
 from harness_llm.check.ties import drawn_check, tie_checks
 from harness_llm.core import Mode

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from harness_llm.check.case import Case
 from harness_llm.check.figures import measured_checks
+from harness_llm.check.judgement import Check
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
-from harness_llm.check.model import Check
 from harness_llm.check.outcome import outcome_checks
 from harness_llm.check.replay import replay_checks
 from harness_llm.check.ties import tie_checks

@@ -10,7 +10,7 @@ from typing import Literal
 
 from harness_llm import rules
 from harness_llm.benchmark import facts_of
-from harness_llm.check.model import Check, judged
+from harness_llm.check.judgement import Check, judged
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Mode, Scenario

@@ -6,7 +6,7 @@ from pathlib import Path
 from harness_llm import rules
 from harness_llm.check.audit_log import audit_log_checks
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.check.ties import drawn_check
 from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.core import Scenario

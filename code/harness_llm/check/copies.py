@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from harness_llm.check.case import Case, relative
-from harness_llm.check.model import POLICIES, Check
+from harness_llm.check.judgement import POLICIES, Check
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.core import Scenario
 from harness_llm.files import file_digest

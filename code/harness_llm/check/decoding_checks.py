@@ -9,7 +9,7 @@ import msgspec
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import Check
+from harness_llm.check.judgement import Check
 from harness_llm.core import Mode
 from harness_llm.engines import KINDS
 from harness_llm.errors import FolderError

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.check.replay import power_time
 from harness_llm.core import NANOSECONDS_PER_SECOND, Mode, Scenario
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog

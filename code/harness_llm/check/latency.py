@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
 from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check, check_name
+from harness_llm.check.judgement import INFERENCE, Check, check_name
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 from harness_llm.logs.effective import RUN_SETTINGS
 from harness_llm.logs.summary import SummaryLog

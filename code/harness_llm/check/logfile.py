@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, POLICIES, Check, check_name
+from harness_llm.check.judgement import INFERENCE, POLICIES, Check, check_name
 from harness_llm.logs.detail import DetailLog
 
 

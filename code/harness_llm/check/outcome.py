@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from harness_llm.check.case import Case
 from harness_llm.check.figures import FAMILIES, PERCENTILES
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.core import NANOSECONDS_PER_SECOND, Scenario
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness_llm.check.case import Case
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.check.latency import over_limit_rule
-from harness_llm.check.model import INFERENCE, Check
 from harness_llm.core import EventStatus
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.draws import Draw, issued_samples

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_llm.check.case import relative
-from harness_llm.check.model import INFERENCE, POLICIES, Check
+from harness_llm.check.judgement import INFERENCE, POLICIES, Check
 from harness_llm.logs.source import file_problem, read_object, read_text
 from harness_llm.system.description import validate
 from harness_llm.system.network_path import bandwidth_document

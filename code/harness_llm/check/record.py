@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness_llm import rules
+from harness_llm.check.judgement import Check, judged
 from harness_llm.check.limits import asked_limits
-from harness_llm.check.model import Check, judged
 from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError

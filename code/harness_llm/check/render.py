@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness_llm.check.model import Check
+from harness_llm.check.judgement import Check
 
 _SHARED_BY = 3  # so many failures of one kind are shown as one
 _SHOWN_PLACES = 3

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check, check_name
+from harness_llm.check.judgement import INFERENCE, Check, check_name
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.draws import is_loaded_order
 from harness_llm.logs.effective import query_faults, setting_faults

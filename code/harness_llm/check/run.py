@@ -10,7 +10,7 @@ from pathlib import Path
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
 from harness_llm.check.decoding_checks import engine_facts, run_decoding_checks
-from harness_llm.check.model import Check, Report, guarded
+from harness_llm.check.judgement import Check, Report, guarded
 from harness_llm.check.record import dataset_checks, record_checks
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.compliance import is_audit_name

@@ -8,8 +8,8 @@ from functools import partial
 from harness_llm.check.accuracy import ACCURACY_CHECKS
 from harness_llm.check.case import Case, relative
 from harness_llm.check.compliance import COMPLIANCE_CHECKS
+from harness_llm.check.judgement import Check, guarded
 from harness_llm.check.latency import LATENCY_CHECKS
-from harness_llm.check.model import Check, guarded
 from harness_llm.check.own_events import EVENT_CHECKS
 from harness_llm.check.performance import PERFORMANCE_CHECKS
 from harness_llm.check.scores import SCORE_CHECKS

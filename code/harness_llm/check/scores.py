@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import official_lines, official_scores, wrapped_numbers
 from harness_llm.results.paths import ACCURACY_JSON, ACCURACY_TXT

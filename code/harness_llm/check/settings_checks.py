@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.config.user_conf import is_ignored_line
 from harness_llm.core import Mode, Scenario
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog

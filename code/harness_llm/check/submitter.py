@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case, relative
-from harness_llm.check.model import INFERENCE, Check, guarded
+from harness_llm.check.judgement import INFERENCE, Check, guarded
 from harness_llm.check.paperwork import documentation_checks, source_checks, system_checks
 from harness_llm.check.tree_files import folders
 from harness_llm.compliance import is_audit_name

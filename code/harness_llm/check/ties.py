@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness_llm.check.case import Case
-from harness_llm.check.model import INFERENCE, POLICIES, Check, check_name
+from harness_llm.check.judgement import INFERENCE, POLICIES, Check, check_name
 from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.draws import Draw, issued_samples

@@ -11,7 +11,7 @@ from harness_llm import rules
 from harness_llm.check.case import Case, relative
 from harness_llm.check.copies import Fingerprint, copy_checks, fingerprints
 from harness_llm.check.decoding_checks import tree_decoding_checks
-from harness_llm.check.model import INFERENCE, Check, Report, guarded
+from harness_llm.check.judgement import INFERENCE, Check, Report, guarded
 from harness_llm.check.paperwork import is_marked, measurement_checks, readme_checks
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.check.submitter import Submitter, collect_cases, submitter_checks

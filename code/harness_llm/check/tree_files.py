@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness_llm import rules
-from harness_llm.check.model import Check
+from harness_llm.check.judgement import Check
 from harness_llm.files import read_regular
 
 _TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}

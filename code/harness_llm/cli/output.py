@@ -73,7 +73,7 @@ def show_run(folder: Path, *, as_json: bool = False, as_csv: bool = False) -> in
     Raises:
         FolderError: It is no run folder.
     """
-    from harness_llm.views.summary import CSV_COLUMNS, summarize
+    from harness_llm.views.run_summary import CSV_COLUMNS, summarize
 
     summary = summarize(folder)
     if as_json:

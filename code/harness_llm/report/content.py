@@ -22,7 +22,7 @@ from harness_llm.report.words import findings
 from harness_llm.results.paths import RUN_JSON, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
-from harness_llm.views.summary import RunSummary, summarize
+from harness_llm.views.run_summary import RunSummary, summarize
 
 _SLOWEST = 50
 

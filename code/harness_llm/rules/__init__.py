@@ -27,7 +27,8 @@ from harness_llm.rules.by_round import BenchmarkRules
 from harness_llm.rules.compare import compare_with_loadgen
 from harness_llm.rules.decoding import Decoding, Draft, decoding_findings
 from harness_llm.rules.finding import Finding
-from harness_llm.rules.model import (
+from harness_llm.rules.sample_counts import OutputLimits, data_set, output_limits
+from harness_llm.rules.schema import (
     SIMULATED,
     UNOFFICIAL,
     AccuracyGate,
@@ -41,7 +42,6 @@ from harness_llm.rules.model import (
     Seeds,
     Table,
 )
-from harness_llm.rules.sample_counts import OutputLimits, data_set, output_limits
 from harness_llm.rules.settings import (
     NOT_OF_PERFORMANCE,
     Settings,

@@ -13,7 +13,7 @@ import yaml
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
 from harness_llm.rules.by_round import BenchmarkRules
-from harness_llm.rules.model import ComplianceTest, DecodingRule, Round, Seeds, Table
+from harness_llm.rules.schema import ComplianceTest, DecodingRule, Round, Seeds, Table
 
 LATEST_ROUND = "v6.1"
 TABLE = Path(__file__).with_name("table.yaml")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness_llm.core import Mode, Scenario
-from harness_llm.rules.model import (
+from harness_llm.rules.schema import (
     AccuracyGate,
     ComplianceTest,
     Generation,

@@ -8,7 +8,7 @@ from typing import Any
 from harness_llm.core import Scenario
 from harness_llm.rules import access as rules
 from harness_llm.rules.by_round import BenchmarkRules
-from harness_llm.rules.model import Seeds
+from harness_llm.rules.schema import Seeds
 
 _SEED_KEYS = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
 

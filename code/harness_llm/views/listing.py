@@ -13,7 +13,7 @@ from harness_llm.errors import FolderError
 from harness_llm.results.paths import RUN_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
-from harness_llm.views.summary import RunSummary, summarize
+from harness_llm.views.run_summary import RunSummary, summarize
 
 _PLACES = (RUN_JSON, f"*/{RUN_JSON}", f"*/runs/*/{RUN_JSON}", f"runs/*/{RUN_JSON}")
 

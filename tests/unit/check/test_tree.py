@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mutation.good_tree import BENCHMARK, MEASUREMENTS, SUBMITTER, SYSTEM, build, system_description
 
 from harness_llm.check import Check, Report, check_tree
-from harness_llm.check.model import guarded
+from harness_llm.check.judgement import guarded
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.core import Scenario
 from harness_llm.package.documents import Marks

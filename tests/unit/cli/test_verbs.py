@@ -140,7 +140,7 @@ def test_show_ends_with_1_where_a_run_is_invalid_after_saying_so(
         to_json=lambda: {"valid": valid},
         rows=lambda: [{"scenario": "Offline", "valid": valid}],
     )
-    _calls(monkeypatch, "harness_llm.views.summary.summarize", summary)
+    _calls(monkeypatch, "harness_llm.views.run_summary.summarize", summary)
     code, out, err = command("show", tmp_path, *options)
     assert (code, err) == (0 if valid else 1, "")
     if options == ("--json",):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness_llm import rules
 from harness_llm.core import Scenario
-from harness_llm.rules.model import Table
+from harness_llm.rules.schema import Table
 
 V61 = {"qsl_rng_seed": 2085463073848966840, "sample_index_rng_seed": 2747215439041700203}
 V61_SETTINGS = {

@@ -11,7 +11,7 @@ from harness_llm.cli.output import show_run
 from harness_llm.errors import FolderError
 from harness_llm.results.paths import RUN_JSON, TEST_JSON
 from harness_llm.views.listing import list_runs, table
-from harness_llm.views.summary import summarize
+from harness_llm.views.run_summary import summarize
 
 FAST = {"Server/performance": "toy-server-valid"}
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from harness_llm.check import check_run
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
-from harness_llm.views.summary import ScenarioSummary, summarize
+from harness_llm.views.run_summary import ScenarioSummary, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable

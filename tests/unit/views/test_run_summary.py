@@ -11,7 +11,7 @@ from harness_llm.results.paths import RUN_JSON
 from harness_llm.results.reading import write_record
 from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import RunFolder
-from harness_llm.views.summary import summarize
+from harness_llm.views.run_summary import summarize
 
 RUN = replace(RunRecord.blank(), benchmark="mine", tests=("Offline/performance",), state="running")
 

@@ -64,7 +64,7 @@ class Transfer:
             _logger.info("%s: %s%s MB", self._name, f"{self._done / 1e6:,.1f}", total)
 
 
-class Heartbeat:
+class StillWorking:
     """Logs a line every few seconds while the body of a `with` statement runs.
 
     Args:
@@ -74,7 +74,7 @@ class Heartbeat:
     def __init__(self, line: Callable[[], str]) -> None:
         self._line = line
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="still-working", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
