@@ -11,6 +11,7 @@ from mutation.faults import FAULTS, Fault
 from mutation.good_tree import build
 
 from harness_llm.check import check_tree
+from harness_llm.check.render import render
 
 FEWEST_FAULTS = 60
 
@@ -60,7 +61,7 @@ def test_fault_is_refused_by_name(fault: Fault, good_tree: Path, tmp_path: Path)
     check = seen[fault.expected]
     assert check.found and check.required and bool(check.remedy) == (fault.word == "fail")
     json.dumps(report.to_json())
-    assert fault.expected in report.render(only_failures=fault.word == "fail")
+    assert fault.expected in render(report, only_failures=fault.word == "fail")
 
 
 def test_a_tree_of_another_round_has_other_seeds_and_layout(good_tree: Path) -> None:

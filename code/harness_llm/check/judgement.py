@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness_llm.errors import BROKEN_INPUT
-from harness_llm.rules import SIMULATED, Finding, expand_source
+from harness_llm.rules import Finding, expand_source
 
 INFERENCE = "mlcommons/inference @b66003e1"
 POLICIES = "mlcommons/inference_policies @ac93e89c"
@@ -112,40 +112,6 @@ class Report:
             "results": self.results,
             "checks": [{**asdict(check), "verdict": check.verdict} for check in self.checks],
         }
-
-    def render(self, *, only_failures: bool = False, every: bool = False) -> str:
-        """The report for people: verdict of each result, what failed with what to do, notes, counts.
-
-        A kind of failure that comes often stands once, with its first places; `every` lists them all.
-
-        Args:
-            only_failures: Leave out notes and what passed.
-            every: Every check by its file, also what passed.
-        """
-        # check/render.py needs Check, which stands here.
-        from harness_llm.check.render import file_blocks, kind_blocks, note_lines, result_lines
-
-        blocks = [result_lines(self.results, self.failures)] if self.results else []
-        blocks += kind_blocks(self.failures, self.target, every=every)
-        if not only_failures:
-            notes = [check for check in self.checks if check.passed is None]
-            blocks += kind_blocks(notes, self.target, every=every) if every else [note_lines(notes)]
-            if every:
-                passed: dict[str, list[Check]] = {}
-                for check in self.checks:
-                    if check.passed:
-                        passed.setdefault(check.path or self.target, []).append(check)
-                blocks += file_blocks(passed, every=True)
-        return "\n\n".join([*filter(None, blocks), self._verdict()])
-
-    def _verdict(self) -> str:
-        counts = self.to_json()["counts"]
-        simulated = f"; {SIMULATED}" if self.simulated else ""
-        verdict = "PASSED" if self.passed else "FAILED"
-        return (
-            f"{verdict} by the rules of {self.round} ({self.label}{simulated}): "
-            f"{counts['passed']} passed, {counts['failed']} failed, {counts['notes']} notes"
-        )
 
 
 def check_name(area: str, subject: str) -> str:

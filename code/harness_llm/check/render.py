@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness_llm.check.judgement import Check
+from harness_llm.check.judgement import Check, Report
+from harness_llm.rules import SIMULATED
 
 _SHARED_BY = 3  # so many failures of one kind are shown as one
 _SHOWN_PLACES = 3
@@ -13,7 +14,41 @@ _SHOWN_RESULTS = 12
 _LONGEST_TEXT = 600
 
 
-def result_lines(results: Mapping[str, str], failures: Iterable[Check]) -> str:
+def render(report: Report, *, only_failures: bool = False, every: bool = False) -> str:
+    """The report as text: verdict of each result, what failed with what to do, notes, counts.
+
+    A kind of failure that comes often stands once, with its first places; `every` lists them all.
+
+    Args:
+        report: The report.
+        only_failures: Leave out notes and what passed.
+        every: Every check by its file, also what passed.
+    """
+    blocks = [_result_lines(report.results, report.failures)] if report.results else []
+    blocks += _kind_blocks(report.failures, report.target, every=every)
+    if not only_failures:
+        notes = [check for check in report.checks if check.passed is None]
+        blocks += _kind_blocks(notes, report.target, every=every) if every else [_note_lines(notes)]
+        if every:
+            passed: dict[str, list[Check]] = {}
+            for check in report.checks:
+                if check.passed:
+                    passed.setdefault(check.path or report.target, []).append(check)
+            blocks += _file_blocks(passed, every=True)
+    return "\n\n".join([*filter(None, blocks), _verdict(report)])
+
+
+def _verdict(report: Report) -> str:
+    counts = report.to_json()["counts"]
+    simulated = f"; {SIMULATED}" if report.simulated else ""
+    verdict = "PASSED" if report.passed else "FAILED"
+    return (
+        f"{verdict} by the rules of {report.round} ({report.label}{simulated}): "
+        f"{counts['passed']} passed, {counts['failed']} failed, {counts['notes']} notes"
+    )
+
+
+def _result_lines(results: Mapping[str, str], failures: Iterable[Check]) -> str:
     """A line for each result; where there are many, only the failed ones and a count."""
     counted = Counter(check.result for check in failures)
     shown = [
@@ -26,7 +61,7 @@ def result_lines(results: Mapping[str, str], failures: Iterable[Check]) -> str:
     return "\n".join([f"{good} of {len(results)} results pass by their own checks", *shown])
 
 
-def kind_blocks(checks: Iterable[Check], target: str, *, every: bool) -> list[str]:
+def _kind_blocks(checks: Iterable[Check], target: str, *, every: bool) -> list[str]:
     """A block for each kind with many places; the rest by the file that they are about.
 
     Args:
@@ -45,10 +80,10 @@ def kind_blocks(checks: Iterable[Check], target: str, *, every: bool) -> list[st
             continue
         for check in some:
             by_file.setdefault(check.path or target, []).append(check)
-    return blocks + file_blocks(by_file, every=every)
+    return blocks + _file_blocks(by_file, every=every)
 
 
-def file_blocks(by_file: Mapping[str, Iterable[Check]], *, every: bool) -> list[str]:
+def _file_blocks(by_file: Mapping[str, Iterable[Check]], *, every: bool) -> list[str]:
     """A block for each file, with its checks."""
     return [
         "\n".join([path, *(line for check in some for line in _lines(check, every=every))])
@@ -56,7 +91,7 @@ def file_blocks(by_file: Mapping[str, Iterable[Check]], *, every: bool) -> list[
     ]
 
 
-def note_lines(notes: Iterable[Check]) -> str:
+def _note_lines(notes: Iterable[Check]) -> str:
     """A line for each kind of note: how often, and what the first one found."""
     kinds: dict[str, list[Check]] = {}
     for check in notes:

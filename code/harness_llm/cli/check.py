@@ -51,6 +51,7 @@ def report_check(
         The exit code: 1 if a check failed.
     """
     from harness_llm.check import check_run, check_tree
+    from harness_llm.check.render import render
 
     is_run = (path / RUN_JSON).exists()
     tree_division = None if division is None else str(division)
@@ -58,5 +59,5 @@ def report_check(
     if as_json:
         print_json(report.to_json())
     else:
-        print_text(report.render(only_failures=only_failures, every=every))
+        print_text(render(report, only_failures=only_failures, every=every))
     return 0 if report.passed else EXIT_INVALID

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mutation.good_tree import build
 
 from harness_llm.check import Report, check_run, check_tree
+from harness_llm.check.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,7 +149,7 @@ def damaged(good: Path, copy: Path, damage: Callable[[Path, random.Random], None
 def assert_is_a_verdict(report: Report) -> None:
     assert len(report.checks) > 0
     json.dumps(report.to_json(), allow_nan=False).encode()
-    report.render().encode()
+    render(report).encode()
     assert all(check.found and check.remedy for check in report.failures), report.failures
 
 

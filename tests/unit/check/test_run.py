@@ -11,6 +11,7 @@ from golden.recorded import unpack
 from golden.run_folder import build_run, edit, events, failed, write_test
 
 from harness_llm.check import check_run
+from harness_llm.check.render import render
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.engines.openai import OpenAI
 from harness_llm.results.paths import FACTS_JSON, replica_folder
@@ -24,7 +25,7 @@ def test_a_good_unofficial_run_passes_and_is_called_unofficial(good_run: Path) -
     assert {"events.ttft", "latency.schedule", "accuracy.rouge1", "dataset.digest", "test.settings"} <= names
     assert json.loads(json.dumps(report.to_json()))["counts"]["failed"] == 0
     assert report.results == {"Offline": "pass", "Server": "pass"}
-    lines = report.render(every=True).splitlines()
+    lines = render(report, every=True).splitlines()
     assert lines[:3] == ["2 of 2 results pass by their own checks", "  pass  Offline", "  pass  Server"]
     passed = sum(check.verdict == "pass" for check in report.checks)
     assert sum(line.startswith("  pass  ") for line in lines) == passed + len(report.results)
@@ -58,11 +59,11 @@ def test_an_invalid_run_fails_with_counts(tmp_path: Path) -> None:
 
 def test_the_text_of_a_report_names_rule_and_remedy(tmp_path: Path) -> None:
     report = check_run(build_run(tmp_path / "run", {"Server/performance": "toy-server-one-over"}))
-    text = report.render(only_failures=True)
+    text = render(report, only_failures=True)
     assert "Server/performance/mlperf_log_detail.txt\n  FAIL  performance.validity\n" in text
     assert "        do        Lower target_qps" in text
     assert "        rule      mlcommons/inference @b66003e1 loadgen/early_stopping.cc lines 58-84" in text
-    assert "  pass  " not in text and "  pass  performance.seeds: " in report.render(every=True)
+    assert "  pass  " not in text and "  pass  performance.seeds: " in render(report, every=True)
     assert text.splitlines()[-1].startswith("FAILED by the rules of v6.1 (unofficial): ")
 
 
@@ -75,7 +76,7 @@ def test_too_few_queries_for_any_verdict(tmp_path: Path) -> None:
     assert asked.remedy.startswith("Run longer")
     assert found["events.tpot"].required.endswith(asked.required)
     assert found["events.tpot"].remedy == asked.remedy
-    assert "at most -1" not in report.render()
+    assert "at most -1" not in render(report)
 
 
 def test_errors_fail_although_loadgen_says_valid(tmp_path: Path) -> None:

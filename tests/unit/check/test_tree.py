@@ -13,6 +13,7 @@ from mutation.good_tree import BENCHMARK, MEASUREMENTS, SUBMITTER, SYSTEM, build
 
 from harness_llm.check import Check, Report, check_tree
 from harness_llm.check.judgement import guarded
+from harness_llm.check.render import render
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.core import Scenario
 from harness_llm.package.documents import Marks
@@ -266,7 +267,7 @@ def test_a_failure_that_many_files_share_is_shown_once(tree: Path) -> None:
     report = check_tree(tree, "v6.0")
     seeds = [check for check in report.failures if check.name == "performance.seeds"]
     assert len(seeds) == 3
-    text = report.render(only_failures=True)
+    text = render(report, only_failures=True)
     assert text.count("FAIL  performance.seeds") == 1
     assert all(check.path in text for check in seeds)
     assert len(report.to_json()["checks"]) == len(report.checks)
