@@ -41,7 +41,10 @@ else
 fi
 python tests/audit.py >.cache/audit.txt & # while tests run, for it waits for a network most of the time
 audit=$!
-check tests python -m pytest
+# Tests of one process share the cores; those that start runs, containers and faults, and measure, have them alone.
+check units python -m pytest tests/contract tests/unit tests/mutation -n auto --maxprocesses 4 --dist loadfile \
+    -o timeout_method=signal # by a thread, a time-out ends the whole process
+check runs python -m pytest tests/docker tests/faults tests/gpu tests/integration --durations 25
 wait "$audit"
 echo "== known vulnerabilities, reported and not judged: $(<.cache/audit.txt)"
 if [[ ${#failed[@]} -gt 0 ]]; then

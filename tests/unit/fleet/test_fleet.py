@@ -18,6 +18,7 @@ from harness_llm.fleet import measurement as measurement_module
 from harness_llm.fleet.fleet import Fleet, FleetPlan, ReplicaPlan
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch import children as children_module
+from harness_llm.launch.launcher import end_all
 from harness_llm.testing import FakeHandle, FakeLauncher
 from harness_llm.transport.listening import ListeningClock
 from harness_llm.transport.spec import LoadgenTest
@@ -79,6 +80,9 @@ class _World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_World]:
     monkeypatch.setattr(children_module, "_POLL_MS", 10)
+    monkeypatch.setattr(
+        children_module, "end_all", lambda handles, _: end_all(handles, 0)
+    )  # none ends by itself
     monkeypatch.setattr(measurement_module, "check_written", lambda _: None)
     monkeypatch.setattr(fleet_module, "release", lambda *_: None)
     said: list[str] = []
