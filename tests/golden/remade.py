@@ -21,10 +21,13 @@ from golden.recorded import LOGS
 from harness_llm import rules
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.core import Mode, Scenario
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.draws import Draw, issued_samples, loaded_order
 from harness_llm.logs.schedule import arrivals_ns
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _PREFIX = ":::MLLOG "
@@ -114,7 +117,9 @@ class Remade:
         (folder / SUMMARY_LOG).write_text(self._summary({row["key"]: row["value"] for row in rows}))
         (folder / "user.conf").write_text(self.user_conf)
         if self.test != "performance":
-            (folder / ACCURACY_LOG).write_text(self._answers())
+            draw = Draw.of_log(DetailLog.read(folder / DETAIL_LOG))
+            assert draw is not None
+            (folder / ACCURACY_LOG).write_text(self._answers(next(issued_samples(draw))))
 
     @property
     def _recorded(self) -> Path:
@@ -164,7 +169,7 @@ class Remade:
             "effective_samples_per_query": spq if self._is_offline else 1,
             "generated_samples_per_query": self.answers if self._is_offline else 1,
             "generated_query_count": 1 if self._is_offline else self.answers,
-            "loaded_qsl_set": list(range(self.samples)),
+            "loaded_qsl_set": list(loaded_order(known.seeds.qsl, self.samples)),
         }  # fmt: skip
         if self._is_offline:
             return found | {
@@ -265,11 +270,11 @@ class Remade:
 
         return "\n".join(again(line) for line in re.split("\n", text))
 
-    def _answers(self) -> str:
+    def _answers(self, samples: Sequence[int]) -> str:
         data = "".join((100 + at % 900).to_bytes(4, "little").hex().upper() for at in range(self.tokens))
         first = "" if self._is_offline else f', "token_data" : "{data[:8]}"'
         rest = f'"data" : "{data}"{first}, "token_count" : {self.tokens} }}'
-        rows = (f'{{ "seq_id" : {at}, "qsl_idx" : {at}, {rest}' for at in range(self.answers))
+        rows = (f'{{ "seq_id" : {at}, "qsl_idx" : {sample}, {rest}' for at, sample in enumerate(samples))
         return "[\n" + ",\n".join(rows) + "\n]\n"
 
     @property

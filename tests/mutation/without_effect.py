@@ -97,6 +97,7 @@ BOUNDED = {
     rf"(copy|swap):{_ANSWERS}:{_ANSWERS}": (
         "answers to the same samples, which is a note where they are equal"
     ),
+    rf"TEST06/{_LOG}:result_(completed|scheduled)_samples_per_sec": "the last of six digits, and no metric",
     rf"both:{_DETAIL}:result_tokens_per_second": (
         "Offline logs no count of tokens: within 5 % of the scored length"
     ),

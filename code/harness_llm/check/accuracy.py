@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.case import Case
-from harness_llm.check.judgement import INFERENCE, Check
+from harness_llm.check.judgement import INFERENCE, Check, check_name
 from harness_llm.check.loadgen_summary import summary_checks
 from harness_llm.check.logfile import audit_check, error_check, loadgen_check, log_checks, seed_check
-from harness_llm.check.replay import replay_checks
+from harness_llm.check.replay import power_time, replay_checks
 from harness_llm.check.ties import drawn_check, tie_checks
 from harness_llm.core import Mode
 from harness_llm.files import file_digest
+from harness_llm.logs.accuracy_log import CUT_BYTES, AccuracyLog
 from harness_llm.logs.draws import Draw
 from harness_llm.logs.source import SUMMARY_LOG, read_text
 from harness_llm.logs.summary import SummaryLog
@@ -22,6 +25,8 @@ from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
 _TRUNCATE = f"{INFERENCE} tools/submission/truncate_accuracy_log.py"
+
+_FASTER = 2  # times as fast as the performance run; 1.02 at most in 336 published Offline results
 
 
 def _whole(case: Case) -> Iterator[Check]:
@@ -97,17 +102,70 @@ def _answers(case: Case) -> Iterator[Check]:
         remedy="Report n_tokens as the number of token ids in the answer.",
         path=log.path,
     )
-    yield case.check(
-        "accuracy.blank-answers",
-        log.blank == 0,
-        f"{log.blank} answers of which every token id is 0",
-        "token ids that a model generated",
-        source=f"{INFERENCE} loadgen/logging.cc, AsyncLog::LogAccuracy",
-        remedy="Put the accuracy log here as LoadGen wrote it.",
-        path=log.path,
-    )
+    yield from possible_answers(case, "accuracy", log)
     draw = Draw.of_log(case.accuracy_detail)
     yield from drawn_check(case, "accuracy", log, {"its detail log": draw} if draw else {})
+
+
+def _clock(case: Case) -> Iterator[Check]:
+    """An accuracy run takes as long as its schedule (Server), or as its system needs (Offline)."""
+    detail = case.accuracy_detail
+    begin, end = power_time(detail, "begin"), power_time(detail, "end")
+    least, why = _least_seconds(case)
+    if begin is None or end is None or least is None:
+        return
+    lasted = (end - begin).total_seconds()
+    # LoadGen waits until each query of Server is due. That answers come as fast as before is asked by nobody.
+    yield case.check(
+        "accuracy.clock",
+        lasted >= least or (False if case.scenario.is_timed_per_token else None),
+        f"{lasted:.3f} s by the log's dates",
+        f"at least {least:.3f} s, {why}",
+        source=f"{INFERENCE} loadgen/loadgen.cc, RunAccuracyMode (power_begin, power_end)",
+        remedy="Put the log of this benchmark's own accuracy run here, as LoadGen wrote it.",
+        path=detail.path,
+    )
+
+
+def _least_seconds(case: Case) -> tuple[float | None, str]:
+    detail = case.accuracy_detail
+    if case.scenario.is_timed_per_token:
+        due, count = detail.number("generated_query_duration"), detail.integer("generated_query_count") or 0
+        # The last query is due one mean gap earlier or so: a hundredth is granted for it.
+        known = due is not None and count > 0
+        return (0.99 * (due or 0) / 1e9 if known else None), "in which its queries are due"
+    rate, count = case.detail.samples_per_second, detail.integer("generated_samples_per_query") or 0
+    if not case.rules or not rate or not math.isfinite(rate) or rate <= 0:
+        return None, ""
+    return count / rate / _FASTER, f"at {_FASTER} times the rate of the performance run"
+
+
+def possible_answers(case: Case, area: str, log: AccuracyLog) -> Iterator[Check]:
+    """Whether a model can have generated the answers: token ids that are some, a text for each sample.
+
+    Args:
+        case: The result.
+        area: Beginning of the check's name.
+        log: The answers, possibly cut.
+    """
+    wrong = [
+        f"{count} answers {what}"
+        for count, what in (
+            (log.blank, "of which every token id is 0"),
+            (log.foreign, "with token ids that no model has"),
+            (log.alike if 2 * log.alike >= log.entries else 0, "that are another sample's to the last token"),
+        )
+        if count
+    ]
+    yield case.check(
+        check_name(area, "possible-answers"),
+        not wrong,
+        "; ".join(wrong) or f"{log.entries} answers",
+        "token ids that a model generated for each sample",
+        source=f"{INFERENCE} loadgen/logging.cc, AsyncLog::LogAccuracy",
+        remedy="Put the log of answers here as LoadGen wrote it.",
+        path=log.path,
+    )
 
 
 def _truncation(case: Case) -> Iterator[Check]:
@@ -117,13 +175,18 @@ def _truncation(case: Case) -> Iterator[Check]:
     log = case.accuracy_log
     yield case.check(
         "accuracy.truncated",
-        0 < log.size <= limit,
-        f"{log.size} bytes",
-        f"at most {limit} bytes",
-        source=rules.table().run.max_accuracy_log_bytes.source,
+        0 < log.size <= limit and (not log.is_truncated or _plain_size(log.path) == CUT_BYTES),
+        f"{log.size} bytes" + (", cut" if log.is_truncated else ""),
+        f"at most {limit} bytes, {CUT_BYTES} where it was cut",
+        source=f"{rules.table().run.max_accuracy_log_bytes.source}; {_TRUNCATE} lines 98-110",
         remedy="Package the run again; `package` truncates accuracy logs and keeps their hash.",
         path=log.path,
     )
+
+
+def _plain_size(path: Path) -> int:
+    """Bytes of a small file with plain line ends: the log may have been cut where they are two characters."""
+    return len(path.read_bytes().replace(b"\r\n", b"\n"))
 
 
 def _hash(case: Case) -> Iterator[Check]:
@@ -133,12 +196,14 @@ def _hash(case: Case) -> Iterator[Check]:
     path = case.accuracy / ACCURACY_TXT
     text, _ = read_text(path)
     found = HASH_LINE.findall(text)
-    good = len(found) == 1 and re.fullmatch(r"[0-9a-f]{64}", found[0]) is not None and int(found[0], 16) != 0
+    good: bool | None = bool(found) and all(_is_digest(one) for one in found)
     wanted = "one line hash=<SHA-256 of the whole accuracy log>"
     log = case.accuracy_log
     if good and not log.is_truncated and log.entries and not log.problems:
         own = file_digest(log.path)
-        good, wanted = found[0] == own, f"hash={own}"
+        good, wanted = own in found, f"hash={own}"
+    if good and len(set(found)) > 1:
+        good = None  # truncate_accuracy_log.py adds a line for each log that it cuts, and leaves older ones
     yield case.check(
         "accuracy.hash",
         good,
@@ -150,4 +215,8 @@ def _hash(case: Case) -> Iterator[Check]:
     )
 
 
-ACCURACY_CHECKS = (_whole, _sample_count, _answers, _truncation, _hash)
+def _is_digest(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None and int(text, 16) != 0
+
+
+ACCURACY_CHECKS = (_whole, _clock, _sample_count, _answers, _truncation, _hash)

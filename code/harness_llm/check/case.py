@@ -172,15 +172,20 @@ class Case:
         """Answers of the accuracy run."""
         return AccuracyLog.read(self.accuracy / ACCURACY_LOG)
 
-    @cached_property
-    def test_details(self) -> dict[str, DetailLog]:
-        """LoadGen's detail log of each compliance test that has one."""
+    @property
+    def test_logs(self) -> dict[str, Path]:
+        """Where LoadGen's detail log of each compliance test is that has one."""
         paths = {
             name: AUDIT_TESTS[name].find(folder, DETAIL_LOG)
             for name, folder in self.tests.items()
             if name in AUDIT_TESTS
         }
-        return {name: DetailLog.read(path) for name, path in paths.items() if path}
+        return {name: path for name, path in paths.items() if path}
+
+    @cached_property
+    def test_details(self) -> dict[str, DetailLog]:
+        """LoadGen's detail log of each compliance test that has one."""
+        return {name: DetailLog.read(path) for name, path in self.test_logs.items()}
 
     @cached_property
     def conf(self) -> ConfFile:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness_llm import rules
+from harness_llm.check.accuracy import possible_answers
 from harness_llm.check.audit_log import audit_log_checks
 from harness_llm.check.case import Case
 from harness_llm.check.judgement import INFERENCE, Check
@@ -20,6 +21,7 @@ from harness_llm.results.reading import sound_record
 from harness_llm.results.records import TestRecord
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker/checks/compliance_check.py"
+_FEWEST_DRAWN = 1024
 # The harness's own, where a test has a data set of its own (AuditTest.audit).
 _OWN_DATA = ".performance_sample_count_override"
 
@@ -139,6 +141,8 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
     log = AccuracyLog.read(path)
     yield from drawn_check(case, f"compliance.{test.name}", log, _draws(case, test, log))
     yield from _all_answered(case, test, log)
+    if log.entries:
+        yield from possible_answers(case, f"compliance.{test.name}", log)
     found = test.recheck(path, case.scenario, case.end_tokens)
     # A tree may have been verified by the official script, which accepts what the remarks say.
     remarks = found.remarks if case.layout == "tree" else ()
@@ -185,7 +189,8 @@ def _draws(case: Case, test: AuditTest, log: AccuracyLog) -> dict[str, Draw]:
     size = case.rules.samples.performance if case.rules else None
     if size is None or not log.numbers or test.name != "TEST06":
         return {}
-    count = max(number for number, _ in log.numbers) + 1
+    # Rounded up, so that one draw serves many logs: what comes later changes nothing before it.
+    count = max(_FEWEST_DRAWN, 1 << max(number for number, _ in log.numbers).bit_length())
     seeds = rules.round_seeds(case.round)
     return {
         name: Draw(qsl, index, size, count, case.scenario is Scenario.OFFLINE)

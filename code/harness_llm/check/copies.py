@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +22,7 @@ from harness_llm.results.paths import ACCURACY_TXT
 
 _LEAST_NS = 10_000_000  # a measured time of 8 digits or more
 _SHARED = 3  # two logs that share this many measured times do not share them by chance
+_NEAR, _NEAR_SHARED = 5, 6  # nor, of one kind each, so many times to so many digits
 _ORDERED = 50  # this many answers never end in the same order twice
 _RULE = f"{POLICIES} inference_rules.adoc lines 391-392"
 
@@ -36,6 +37,7 @@ class Fingerprint:
         run: Whose run it must be of: two accuracy levels of one benchmark may share theirs.
         digest: Of the bytes; empty where equal bytes say nothing.
         times: Measured times of many digits: latencies in ns, and when lines were logged.
+        near: The same latencies to a few digits, and what each is.
         is_certain: Whether no other run can have the same bytes.
         names_whole: Of cut answers: the hash of the whole log that accuracy.txt names, and their own digest.
     """
@@ -44,7 +46,8 @@ class Fingerprint:
     division: str
     run: tuple[str, ...]
     digest: str
-    times: frozenset[tuple[str, float]] = frozenset()
+    times: frozenset[float] = frozenset()
+    near: frozenset[str] = frozenset()
     is_certain: bool = True
     names_whole: str = ""
 
@@ -54,13 +57,14 @@ def fingerprints(case: Case) -> Iterator[Fingerprint]:
     logs = {"performance": case.detail, "accuracy": case.accuracy_detail, **case.test_details}
     for test, detail in logs.items():
         if detail.values:
-            yield _fingerprint(case, test, detail.path, times=_times(detail))
+            print_of_log = _fingerprint(case, test, detail.path)
+            yield replace(print_of_log, times=_times(detail), near=_near(detail))
         if "result_validity" in detail.values:  # else the summary is a few lines, the same everywhere
             yield _fingerprint(case, test, detail.path.with_name(SUMMARY_LOG))
     hashes = HASH_LINE.findall(read_text(case.accuracy / ACCURACY_TXT)[0])
-    if case.accuracy_log.entries and len(hashes) == 1:
+    if case.accuracy_log.entries and hashes:
         cut = _fingerprint(case, "accuracy", case.accuracy_log.path)
-        yield replace(cut, digest="", names_whole=f"{hashes[0]} {cut.digest}")
+        yield replace(cut, digest="", names_whole=f"{hashes[-1]} {cut.digest}")
     if case.is_simulated:  # made-up answers may come in the same order
         return
     answers = {"accuracy": case.accuracy_log}
@@ -79,7 +83,6 @@ def _fingerprint(
     test: str,
     path: Path,
     *,
-    times: frozenset[tuple[str, float]] = frozenset(),
     is_certain: bool = True,
 ) -> Fingerprint:
     benchmark = case.rules.conf_name if case.rules else re.sub(r"-99(\.9)?$", "", case.benchmark)
@@ -88,17 +91,22 @@ def _fingerprint(
     # Offline answers come in the order of the samples: two systems may well give the same.
     is_ordered = path.name == ACCURACY_LOG and case.scenario is Scenario.OFFLINE
     run = (system.parent.parent.name, "" if is_ordered else system.name, benchmark, case.scenario, test)
-    return Fingerprint(relative(path, case.root), str(case.division), run, digest, times, is_certain)
+    return Fingerprint(relative(path, case.root), str(case.division), run, digest, is_certain=is_certain)
 
 
-def _times(detail: DetailLog) -> frozenset[tuple[str, float]]:
-    found = {
-        (key, float(value))
-        for key, value in detail.values.items()
-        if key.startswith("result_") and type(value) is int and _LEAST_NS <= value < 2**63
-    }
-    logged = {time for time in detail.times_ms.values() if time * 1e6 >= _LEAST_NS}
-    return frozenset(found | {("time_ms", time) for time in logged})
+def _times(detail: DetailLog) -> frozenset[float]:
+    found = {float(value) for _, value in _measured(detail)}
+    return frozenset(found | {time for time in detail.times_ms.values() if time * 1e6 >= _LEAST_NS})
+
+
+def _near(detail: DetailLog) -> frozenset[str]:
+    return frozenset(f"{key} {value:.{_NEAR}g}" for key, value in _measured(detail))
+
+
+def _measured(detail: DetailLog) -> Iterator[tuple[str, int]]:
+    for key, value in detail.values.items():
+        if key.startswith("result_") and type(value) is int and _LEAST_NS <= value < 2**63:
+            yield key, value
 
 
 def copy_checks(prints: Iterable[Fingerprint]) -> Iterator[Check]:
@@ -163,9 +171,21 @@ def _same_hash(prints: Iterable[Fingerprint]) -> list[list[Fingerprint]]:
 
 def _same_times(prints: Iterable[Fingerprint]) -> list[tuple[Fingerprint, Fingerprint]]:
     """Logs of different runs that have measured times in common: one was made of the other."""
-    holders: dict[tuple[str, float], dict[tuple[str, ...], Fingerprint]] = defaultdict(dict)
-    for one in prints:
-        for time in one.times:
-            holders[time].setdefault(one.run, one)
-    shared = Counter(pair for same in holders.values() for pair in combinations(same.values(), 2))
-    return [pair for pair, count in shared.items() if count >= _SHARED]
+    known = tuple(prints)
+    exact = _sharing(((one, one.times) for one in known), _SHARED)
+    near = _sharing(((one, one.near) for one in known), _NEAR_SHARED)
+    return list({(one.path, other.path): (one, other) for one, other in (*exact, *near)}.values())
+
+
+def _sharing(
+    marks: Iterable[tuple[Fingerprint, Iterable[Hashable]]], least: int
+) -> list[tuple[Fingerprint, Fingerprint]]:
+    """Pairs of different runs that have so many marks in common."""
+    holders: dict[Hashable, dict[tuple[str, ...], Fingerprint]] = defaultdict(dict)
+    for one, own in marks:
+        for mark in own:
+            holders[mark].setdefault(one.run, one)
+    shared = Counter(
+        pair for same in holders.values() if len(same) > 1 for pair in combinations(same.values(), 2)
+    )
+    return [pair for pair, count in shared.items() if count >= least]

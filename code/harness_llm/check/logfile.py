@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from harness_llm import rules
@@ -113,17 +114,29 @@ def loadgen_check(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
     changed = changes.strip() if isinstance(changes, str) else "not logged"
     commit, history = version.rpartition(" @ ")[2], str(detail.value("loadgen_git_log_message") or "")
     is_known = history.startswith(commit) or "NA" in (commit, history.strip())
-    sound = bool(version) and (not changed or changed == "NA") and is_known
+    number = version.partition(" @ ")[0]
+    is_its_number = _is_file_of(number, detail.value("loadgen_file_sha1"))
+    sound = bool(version) and (not changed or changed == "NA") and is_known and is_its_number
     yield case.check(
         check_name(area, "loadgen"),
         None if sound and changed == "NA" else sound,
         f"{version or 'no version'}; uncommitted changes: {changed or 'none'}"
-        + ("" if is_known else f"; last commit: {history[:10]}"),
+        + ("" if is_known else f"; last commit: {history[:10]}")
+        + ("" if is_its_number else f"; its VERSION.txt says another number than {number}"),
         "a LoadGen built from a commit without changes",
         source=f"{POLICIES} inference_rules.adoc lines 460-462; {INFERENCE} loadgen/version.cc lines 53-70",
         remedy="Install a released mlcommons-loadgen and run the test again.",
         path=detail.path,
     )
+
+
+def _is_file_of(number: str, digests: object) -> bool:
+    """Whether VERSION.txt, of which LoadGen logs the SHA-1, holds this number; true where no log says."""
+    found = digests.get("/VERSION.txt") if isinstance(digests, dict) else None
+    made = {
+        hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in (number, f"{number}\n")
+    }
+    return found is None or found in made
 
 
 def audit_check(case: Case, area: str, detail: DetailLog, *, is_wanted: bool = False) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +14,8 @@ from harness_llm.check.case import Case
 from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.check.latency import over_limit_rule
 from harness_llm.core import EventStatus
-from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.draws import Draw, issued_samples
-from harness_llm.logs.schedule import is_real_rate
+from harness_llm.results.agreement import logged_schedule
 from harness_llm.results.events import sound_events
 from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.results.recompute import server_latencies
@@ -74,9 +74,8 @@ def _event_order(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
     }
     found = [f"{int(rows.sum())} samples {what}" for what, rows in wrong.items() if rows.any()]
     draw = Draw.of_log(case.detail)
-    drawn = issued_samples(draw) if draw else ()
-    samples = tuple(events["sample"].tolist())
-    if drawn and samples not in drawn:
+    samples = array("q", events["sample"].tolist())
+    if draw and samples not in issued_samples(draw):
         found.append("other samples than LoadGen drew")
     yield case.check(
         "events.order",
@@ -112,16 +111,10 @@ def _event_tokens(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
 
 
 def _event_latencies(case: Case, events: npt.NDArray[Any]) -> Iterator[Check]:
-    seed, rate = (
-        case.detail.integer("effective_schedule_rng_seed"),
-        case.detail.number("effective_target_qps"),
-    )
-    exact = case.settings.get("target_qps")
-    if exact and rate and math.isclose(exact, rate, rel_tol=SIX_DIGITS):
-        rate = float(exact)
-    if case.limits_ns is None or seed is None or not rate or not is_real_rate(rate):
+    schedule = logged_schedule(case.detail, case.settings.get("target_qps"))
+    if case.limits_ns is None or schedule is None:
         return
-    latencies = server_latencies(events, seed & (2**64 - 1), rate)
+    latencies = server_latencies(events, *schedule)
     logged = (case.detail.ttft_p99_ns, case.detail.tpot_p99_ns)
     counts = latencies.against(*case.limits_ns)
     for kind, count, value, limit in zip(_KINDS, counts, logged, case.limits_ns, strict=True):

@@ -96,6 +96,9 @@ def _dates(case: Case, area: str, detail: DetailLog) -> Check:
         wrong.append(f"test_datetime {began:%Y-%m-%d %H:%M}, power_begin {power:%Y-%m-%d %H:%M}")
     if began and built and built - began > _BUILD_CLOCK:
         wrong.append(f"test of {began:%Y-%m-%d} with a LoadGen built on {built:%Y-%m-%d}")
+    commit = _date(detail.value("loadgen_git_commit_date"))
+    if commit and built and commit - built > _BUILD_CLOCK:
+        wrong.append(f"a LoadGen built on {built:%Y-%m-%d} of a commit of {commit:%Y-%m-%d}")
     return case.check(
         check_name(area, "dates"),
         not wrong,

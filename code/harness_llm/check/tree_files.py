@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,18 +19,34 @@ _JUNK_SUFFIXES = (".pyc", "~", ".swp", ".tmp", ".orig", ".bak")
 _LONGEST_PATH = 240  # Windows checkouts of the results repository
 _MOST_FILES = 200_000
 _REPOSITORY = "mlcommons/inference @b66003e1 tools/submission/repository_checks.sh"
-_NOTES = frozenset({"files.names", "files.encoding", "files.leftovers"})  # useful to know, asked by no rule
+_OLD_CHECKER = "mlcommons/inference @b66003e1 tools/submission/submission_checker_old.py"
+_NOTES = frozenset(
+    {"files.names", "files.encoding", "files.leftovers", "files.linked-source", "files.hidden-source"}
+)  # useful to know, asked by no rule
+# What is judged; all else in a submitter's folder is source, where names and links are its own.
+_JUDGED = frozenset({"results", "measurements", "compliance", "systems", "documentation"})
+_SECRETIVE = re.compile(r"\.(env|netrc|pgpass|npmrc|pypirc|ssh|aws|gnupg|kube|docker|git|huggingface)(\..*)?")
 _CATEGORIES = {
-    "files.links": ("no symbolic link", "Put the file itself there."),
+    "files.links": (
+        "no link that is broken, or stands for a judged file",
+        "Put the file itself there.",
+    ),
+    "files.linked-source": ("files rather than links", ""),
     "files.plain": ("plain files and folders only", "Remove it."),
     "files.size": ("no file above the limit", "Leave it out, or cut it as the rules allow."),
     "files.encoding": ("UTF-8 text", ""),
     "files.blanks": ("names without blanks or control characters", "Rename it."),
     "files.names": ("names that every file system takes: short, unique without case", ""),
     "files.hidden": ("no name that begins with a dot", "Remove it, or rename it."),
+    "files.hidden-source": ("no name that begins with a dot", ""),
     "files.leftovers": ("no editor, cache or version-control files", ""),
     "files.empty-folders": ("no empty folder", "Remove it: git does not keep it."),
     "files.readable": ("everything readable", "Give read permission, or remove it."),
+}
+_SOURCES = {
+    "files.links": f"{_OLD_CHECKER} lines 2724-2738; {_REPOSITORY}",
+    "files.hidden": f"{_OLD_CHECKER} lines 2757-2770; {_REPOSITORY}",
+    "files.empty-folders": f"{_OLD_CHECKER} lines 2797-2807",
 }
 
 
@@ -52,7 +69,9 @@ def file_checks(root: Path) -> Iterator[Check]:
             not found or (None if category in _NOTES else False),
             "; ".join(found) if found else f"{count} files",
             required,
-            rules.expand_source(limit.source) if category == "files.size" else _REPOSITORY,
+            rules.expand_source(limit.source)
+            if category == "files.size"
+            else _SOURCES.get(category, _REPOSITORY),
             remedy if found else "",
             str(found[0]).partition(": ")[0] if found else "",
         )
@@ -113,7 +132,8 @@ def _name_faults(name: str, shown: str, lowered: dict[str, str]) -> Iterator[tup
     if lowered.setdefault(name.lower(), name) != name:
         yield "files.names", f"{shown}: as {lowered[name.lower()]}"
     if name.startswith("."):
-        yield "files.hidden", shown
+        is_source = not _is_judged(shown) and not _SECRETIVE.fullmatch(name)
+        yield "files.hidden-source" if is_source else "files.hidden", shown
     elif name in _JUNK_NAMES or name.endswith(_JUNK_SUFFIXES):
         yield "files.leftovers", shown
     if category := _bad_name(name):
@@ -127,7 +147,8 @@ def _faults(entry: os.DirEntry[str], shown: str) -> Iterator[tuple[str, str]]:
         yield "files.readable", f"{shown}: {error}"
         return
     if stat.S_ISLNK(status.st_mode):
-        yield "files.links", shown
+        is_source = not _is_judged(shown) and _leads_inside(entry.path, shown)
+        yield "files.linked-source" if is_source else "files.links", shown
         return
     if not stat.S_ISREG(status.st_mode):
         yield "files.plain", shown
@@ -139,6 +160,23 @@ def _faults(entry: os.DirEntry[str], shown: str) -> Iterator[tuple[str, str]]:
         yield "files.size", f"{shown}: {status.st_size} bytes, limit {limit}"
     elif os.path.splitext(entry.name)[1].lower() in _TEXT_SUFFIXES:  # noqa: PTH122 - see _walk
         yield from _text_faults(entry.path, shown)
+
+
+def _is_judged(shown: str) -> bool:
+    """Whether a path is one of what is judged: `closed/Org/results/...`."""
+    parts = shown.split("/")
+    return len(parts) < 3 or parts[2] in _JUDGED
+
+
+def _leads_inside(link: str, shown: str) -> bool:
+    """Whether a link is relative and leads to something of the submitter, no folder that it lies in."""
+    target, place = Path(link).readlink(), Path(link)
+    try:
+        found, above = place.resolve(strict=True), place.parent.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    submitter = place.parents[shown.count("/") - 2].resolve()
+    return not target.is_absolute() and found.is_relative_to(submitter) and not above.is_relative_to(found)
 
 
 def _text_faults(path: str, shown: str) -> Iterator[tuple[str, str]]:

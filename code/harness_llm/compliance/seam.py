@@ -100,7 +100,8 @@ class VerdictLine:
         """Whether a verdict's file has the line and no failure, and the lines that say so."""
         lines = {line.strip() for line in text.splitlines()}
         said = [line for line in sorted(lines) if line.startswith(self.found_in)]
-        return bool(lines & set(self.accepted)) and "TEST FAIL" not in lines, "; ".join(said)
+        failed = "TEST FAIL" in lines or any(line.endswith(": False") for line in said)
+        return bool(lines & set(self.accepted)) and not failed, "; ".join(said)
 
 
 @dataclass(frozen=True)

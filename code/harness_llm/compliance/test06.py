@@ -17,6 +17,7 @@ from harness_llm.logs.accuracy_log import (
 from harness_llm.logs.source import LogError
 
 _SCRIPT = "mlcommons/inference @b66003e1 compliance/TEST06/run_verification.py"
+_README = "mlcommons/inference @b66003e1 compliance/TEST06/README.md"
 _SCRIPT_END = 2  # run_verification.py --eos_token_id
 _TWICE = "ends with end of sequence twice"
 _MOST_HALF_LINES = 2  # one on each side of a cut
@@ -74,7 +75,7 @@ class Test06(AuditTest):
         return Recheck(
             tuple(text for text in found if text not in remarks),
             "answers that begin with the reported first token, end at most once, and are as long as counted",
-            f"{_SCRIPT} lines 67-103",
+            f"{_README}, Introduction; {_SCRIPT} lines 67-103",
             remarks,
         )
 

@@ -17,8 +17,14 @@ import numpy.typing as npt
 from harness_llm.errors import FolderError
 from harness_llm.logs.source import LogError, file_problem
 
-_CUT = b"..."
+# tools/submission/truncate_accuracy_log.py lines 20-21 and 98-110 @b66003e1: what is kept around the cut.
+KEPT_BYTES = 4096
+CUT = b"\n\n...\n\n"
+CUT_BYTES = 2 * KEPT_BYTES + len(CUT)
+_CUT = CUT.strip()
 _TOKEN_BYTES = (4, 8)
+_VOCABULARY_DIGITS = 6  # of a token id, little-endian: no vocabulary has 2**24 tokens
+_TELLING_DIGITS = 512  # 64 tokens: two samples do not have one answer of this length by chance
 _LONGEST_LINE = 8 * 1024 * 1024
 _MOST_PROBLEMS = 1000
 _SHOWN_PROBLEMS = 20
@@ -141,7 +147,7 @@ def _parsed(
         return LogError(path, number, f"no entry of an accuracy log: {error}: {shown!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AccuracyLog:
     """What an accuracy log holds, counted; made from any file, however broken.
 
@@ -157,6 +163,9 @@ class AccuracyLog:
         count_mismatches: Entries whose token count is not the length of the data in tokens.
         token_bytes: Bytes of a token in the data: 8 where that alone fits every count, else 4.
         blank: Entries of which every token is 0.
+        longest: Most tokens that an entry counts.
+        alike: Entries of some length that are another sample's answer to the last token.
+        foreign: Entries with a token id that no model has.
         problems: What is no entry; the line cut on each side of a truncation is no problem.
     """
 
@@ -171,6 +180,9 @@ class AccuracyLog:
     count_mismatches: int = 0
     token_bytes: int = 4
     blank: int = 0
+    longest: int = 0
+    alike: int = 0
+    foreign: int = 0
     problems: tuple[LogError, ...] = ()
 
     @classmethod
@@ -184,15 +196,8 @@ class AccuracyLog:
             size = path.stat().st_size
         except (OSError, ValueError):
             size = 0
-        seen: set[int] = set()
-        numbers: list[tuple[int, int]] = []
-        problems: list[LogError] = []
-        entries = repeated = blank = 0
-        mismatches = dict.fromkeys(_TOKEN_BYTES, 0)
-        tokens: int | None = 0
-        truncated = False
-        is_before_bad = False
-        is_after_cut = False
+        tally, problems = _Tally(), list[LogError]()
+        truncated = is_before_bad = is_after_cut = False
         for found in iterate_entries(path):
             if found is None:
                 truncated = is_after_cut = True
@@ -206,32 +211,23 @@ class AccuracyLog:
                 is_before_bad, is_after_cut = not is_half, False
             else:
                 is_before_bad = is_after_cut = False
-                entries += 1
-                numbers.append((found.sequence, found.sample))
-                if found.sample in seen:
-                    repeated += 1
-                    continue
-                seen.add(found.sample)
-                if found.token_count is None or tokens is None:
-                    tokens = None
-                else:
-                    tokens += found.token_count
-                    for width in _TOKEN_BYTES:
-                        mismatches[width] += len(found.data) != 2 * width * found.token_count
-                blank += bool(found.data) and not found.data.strip("0")
-        width = min(_TOKEN_BYTES, key=lambda size: (mismatches[size] > 0, size))
+                tally.take(found)
+        width = min(_TOKEN_BYTES, key=lambda size: (tally.mismatches[size] > 0, size))
         return cls(
             path,
             size,
             truncated,
-            frozenset(seen),
-            tuple(numbers),
-            entries,
-            repeated,
-            tokens,
-            mismatches[width],
+            frozenset(tally.seen),
+            tuple(tally.numbers),
+            len(tally.numbers),
+            tally.repeated,
+            tally.tokens,
+            tally.mismatches[width],
             width,
-            blank,
+            tally.blank,
+            tally.longest,
+            tally.alike,
+            tally.foreign[width],
             tuple(problems[:_SHOWN_PROBLEMS]),
         )
 
@@ -241,3 +237,44 @@ class AccuracyLog:
         if self.is_truncated or not self.samples or self.tokens is None:
             return None
         return self.tokens / len(self.samples)
+
+
+class _Tally:
+    """What is counted over the entries of a log."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+        self.numbers: list[tuple[int, int]] = []
+        self.repeated = self.blank = self.longest = self.alike = 0
+        self.tokens: int | None = 0
+        self.mismatches = dict.fromkeys(_TOKEN_BYTES, 0)
+        self.foreign = dict.fromkeys(_TOKEN_BYTES, 0)
+        self._answers: set[int] = set()
+
+    def take(self, entry: AccuracyEntry) -> None:
+        """Count one whole entry."""
+        self.numbers.append((entry.sequence, entry.sample))
+        if entry.sample in self.seen:
+            self.repeated += 1
+            return
+        self.seen.add(entry.sample)
+        count, data = entry.token_count, entry.data
+        if count is None or self.tokens is None:
+            self.tokens = None
+        else:
+            self.tokens += count
+            self.longest = max(self.longest, count)
+            for width in _TOKEN_BYTES:
+                self.mismatches[width] += len(data) != 2 * width * count
+        self.blank += bool(data) and not data.strip("0")
+        for width in _TOKEN_BYTES:
+            self.foreign[width] += _is_foreign(data, 2 * width)
+        if len(data) >= _TELLING_DIGITS:
+            answer = hash(data)
+            self.alike += answer in self._answers
+            self._answers.add(answer)
+
+
+def _is_foreign(data: str, digits: int) -> bool:
+    """Whether a token id, little-endian in so many digits, is negative or beyond every vocabulary."""
+    return any(data[at::digits].strip("0") for at in range(_VOCABULARY_DIGITS, digits))

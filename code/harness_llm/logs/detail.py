@@ -9,7 +9,9 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
+
+import msgspec
 
 from harness_llm.logs.source import LogError, read_lines
 
@@ -146,8 +148,29 @@ class DetailLog:
         return self.integer("result_time_per_output_token_99.00_percentile_ns")
 
 
-def _is_index(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**62
+class _Order(msgspec.Struct):
+    """The record of `loaded_qsl_set`, the one that is as long as the data set."""
+
+    key: str
+    value: list[Annotated[int, msgspec.Meta(ge=0, lt=2**62)]]
+    metadata: dict[str, Any]
+    time_ms: float = 0
+
+
+_ORDER_KEY = '{"key": "loaded_qsl_set", "value": ['
+_order = msgspec.json.Decoder(_Order)
+_record = msgspec.json.Decoder()
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    """One record; `loaded_qsl_set` of whole numbers as an array."""
+    try:
+        if text.startswith(_ORDER_KEY):
+            found = _order.decode(text)
+            return msgspec.structs.asdict(found) | {"value": array("q", found.value)}
+        return cast("dict[str, Any]", _record.decode(text))
+    except msgspec.MsgspecError:  # also NaN, infinities and lone surrogates, which json takes
+        return cast("dict[str, Any]", json.loads(text))
 
 
 class _Reader:
@@ -194,13 +217,17 @@ class _Reader:
         if not line.startswith(_PREFIX):
             return LogError(None, number, f"no :::MLLOG line: {line[:80]!r}") if line.strip() else None
         try:
-            found = json.loads(line[len(_PREFIX) :])
+            found = _decoded(line[len(_PREFIX) :])
             key, value, metadata = found["key"], found["value"], found["metadata"]
-            is_error, is_warning = metadata["is_error"], metadata.get("is_warning")
+            # LoadGen's errors have such keys and are marked; a line of which one was taken away is one still.
+            is_error = metadata["is_error"] or str(key).startswith("error_")
+            is_warning = metadata.get("is_warning")
             self.pids.add(int(metadata.get("pid", 0)))
             time_ms = float(found.get("time_ms", 0))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return LogError(None, number, f"no complete JSON record: {line[-80:]!r}")
+        if line.count('"value": ') > 1 or line.count('"key": ') > 1:
+            return LogError(None, number, f"a key or a value twice: {line[:80]!r}")
         if not isinstance(key, str):
             return LogError(None, number, f"key is not text: {key!r}"[:120])
         if is_error:
@@ -217,9 +244,7 @@ class _Reader:
             and key.startswith(("result_", "effective_", "requested_", "early_stopping"))
         ):
             self.changed.add(key)
-        # The order of samples, as long as the data set, is the one large value.
-        is_order = key == "loaded_qsl_set" and isinstance(value, list) and all(map(_is_index, value))
-        self.values[key] = array("q", value) if is_order else value
+        self.values[key] = value
         self.times_ms[key] = time_ms
         if time_ms < self._latest_ms and not self.backward:
             self.backward = number

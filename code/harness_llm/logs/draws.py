@@ -9,18 +9,23 @@ product fits 32 bits, and a range by Lemire's multiplication since GCC 11, by di
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
+from typing import TypeAlias
 
 import numpy as np
 
 from harness_llm.logs.detail import DetailLog
 
 Words = Iterator[int]
-Uniform = Callable[[Words, int], int]
+Uniform = Callable[[Words, Iterable[int]], Iterator[int]]
+Order: TypeAlias = "array[int]"
+"""Samples in an order, in as few bytes as may be: a tree has hundreds of orders."""
 
 _WORD = 2**32
+_MASK = _WORD - 1
 _BLOCK = 4096
 MOST_SAMPLES = 200_000
 """Samples of a data set, and answers in a log; beyond that a log is no run's."""
@@ -28,65 +33,67 @@ MOST_SAMPLES = 200_000
 
 def _words(seed: int) -> Words:
     """The 32-bit words of std::mt19937, which takes the low 32 bits of a seed."""
-    generator = np.random.RandomState(seed & (_WORD - 1))
+    generator = np.random.RandomState(seed & _MASK)
     while True:
         yield from generator.randint(0, _WORD, size=_BLOCK, dtype=np.uint32).tolist()
 
 
-def _by_multiplication(words: Words, size: int) -> int:
-    """A number below `size`, as libstdc++ draws it since GCC 11."""
-    product = next(words) * size
-    if product % _WORD < size:
-        threshold = _WORD % size
-        while product % _WORD < threshold:
-            product = next(words) * size
-    return product >> 32
+def _by_multiplication(words: Words, sizes: Iterable[int]) -> Iterator[int]:
+    """A number below each size, as libstdc++ draws it since GCC 11."""
+    for size in sizes:
+        product = next(words) * size
+        if product & _MASK < size:
+            threshold = _WORD % size
+            while product & _MASK < threshold:
+                product = next(words) * size
+        yield product >> 32
 
 
-def _by_division(words: Words, size: int) -> int:
+def _by_division(words: Words, sizes: Iterable[int]) -> Iterator[int]:
     """The same before GCC 11."""
-    scaling = (_WORD - 1) // size
-    while True:
-        word = next(words)
-        if word < size * scaling:
-            return word // scaling
+    for size in sizes:
+        scaling = _MASK // size
+        word, end = next(words), size * scaling
+        while word >= end:
+            word = next(words)
+        yield word // scaling
 
 
 def _shuffle(places: list[int], words: Words, uniform: Uniform) -> list[int]:
     """std::shuffle in place: two swaps by one draw, for all data sets that are in use."""
     size = len(places)
-    if (_WORD - 1) // max(1, size) < size:
-        for at in range(1, size):
-            other = uniform(words, at + 1)
+    if _MASK // max(1, size) < size:
+        for at, other in enumerate(uniform(words, range(2, size + 1)), 1):
             places[at], places[other] = places[other], places[at]
         return places
     first = 1
     if size % 2 == 0 and size:
-        other = uniform(words, 2)
+        other = next(uniform(words, (2,)))
         places[1], places[other] = places[other], places[1]
         first = 2
-    for at in range(first, size, 2):
-        one, two = divmod(uniform(words, (at + 1) * (at + 2)), at + 2)
+    twos = range(first, size, 2)
+    for at, drawn in zip(twos, uniform(words, [(at + 1) * (at + 2) for at in twos]), strict=True):
+        one, two = divmod(drawn, at + 2)
         places[at], places[one] = places[one], places[at]
         places[at + 1], places[two] = places[two], places[at + 1]
     return places
 
 
 @lru_cache(maxsize=64)
-def _order(seed: int, size: int, uniform: Uniform) -> tuple[int, ...]:
-    return tuple(_shuffle(list(range(size)), _words(seed), uniform))
+def _order(seed: int, size: int, uniform: Uniform) -> Order:
+    return array("q", _shuffle(list(range(size)), _words(seed), uniform))
 
 
-def loaded_order(seed: int, size: int) -> tuple[int, ...]:
+def loaded_order(seed: int, size: int) -> Order:
     """The order in which LoadGen, built by GCC 11 or later, loads a data set with `qsl_rng_seed`."""
     return _order(seed, size, _by_multiplication)
 
 
-def is_loaded_order(order: Sequence[int], seed: int) -> bool:
+def is_loaded_order(order: Order, seed: int) -> bool:
     """Whether this is the order in which LoadGen loads a data set of that size with `qsl_rng_seed`."""
     if not 0 < len(order) <= MOST_SAMPLES:
         return False
-    return any(tuple(order) == _order(seed, len(order), kind) for kind in (_by_multiplication, _by_division))
+    return any(order == _order(seed, len(order), kind) for kind in (_by_multiplication, _by_division))
 
 
 @dataclass(frozen=True)
@@ -149,13 +156,13 @@ class Draw:
         )
 
 
-@lru_cache(maxsize=64)
-def issued_samples(draw: Draw) -> tuple[tuple[int, ...], ...]:
+def issued_samples(draw: Draw) -> Iterator[Order]:
     """The samples in the order of their sequence numbers, once by each way of drawing a range."""
-    return tuple(_issued(draw, kind) for kind in (_by_multiplication, _by_division))
+    return (_issued(draw, kind) for kind in (_by_multiplication, _by_division))
 
 
-def _issued(draw: Draw, uniform: Uniform) -> tuple[int, ...]:
+@lru_cache(maxsize=64)
+def _issued(draw: Draw, uniform: Uniform) -> Order:
     loaded, size = _order(draw.qsl_seed, draw.size, uniform), draw.size
     words = _words(draw.sample_seed)
     # LoadGen prepares all of its distributions, whichever it will use.
@@ -169,7 +176,7 @@ def _issued(draw: Draw, uniform: Uniform) -> tuple[int, ...]:
         samples: list[int] = []
         for _ in range(draw.count // size):
             samples += _shuffle(list(loaded), words, uniform) if draw.is_equal_issue else loaded
-        return (*samples, *loaded[: draw.count % size])
+        return array("q", samples) + loaded[: draw.count % size]
     if draw.is_unique:
         places = unique
     elif draw.is_equal_issue:
@@ -177,5 +184,5 @@ def _issued(draw: Draw, uniform: Uniform) -> tuple[int, ...]:
     elif draw.is_accuracy:
         places = once
     else:
-        places = [uniform(words, size) for _ in range(draw.count)]
-    return tuple(loaded[place] for place in places[: draw.count])
+        places = list(uniform(words, repeat(size, draw.count)))
+    return array("q", [loaded[place] for place in places[: draw.count]])

@@ -43,15 +43,22 @@ def arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int6
     assert target_qps > 0 and count >= 0, (target_qps, count)
     if count == 0:
         return np.empty(0, np.int64)
-    # RandomState seeds by the reference initialisation (init_genrand), as std::mt19937 does.
-    generator = np.random.RandomState(seed & 0xFFFFFFFF)
-    draws = generator.randint(0, 2**32, size=2 * (count - 1), dtype=np.uint32).astype(np.float64)
-    canonical = (draws[0::2] + draws[1::2] * 2.0**32) / 2.0**64
-    canonical = np.minimum(canonical, math.nextafter(1.0, 0.0))
-    gaps = -np.log(1.0 - canonical) / target_qps
+    gaps = _unit_gaps(seed & 0xFFFFFFFF, 1 << (count - 1).bit_length())[: count - 1] / target_qps
     arrivals = np.zeros(count, np.int64)
     np.cumsum((gaps * NANOSECONDS_PER_SECOND).astype(np.int64), out=arrivals[1:])
     return arrivals
+
+
+@lru_cache(maxsize=2)
+def _unit_gaps(seed: int, count: int) -> npt.NDArray[np.float64]:
+    """Gaps between queries at one a second, s; a round has one seed, so they serve every rate and log."""
+    # RandomState seeds by the reference initialisation (init_genrand), as std::mt19937 does.
+    generator = np.random.RandomState(seed)
+    draws = generator.randint(0, 2**32, size=2 * count, dtype=np.uint32).astype(np.float64)
+    canonical = (draws[0::2] + draws[1::2] * 2.0**32) / 2.0**64
+    gaps: npt.NDArray[np.float64] = -np.log(1.0 - np.minimum(canonical, math.nextafter(1.0, 0.0)))
+    gaps.flags.writeable = False
+    return gaps
 
 
 def server_query_count(

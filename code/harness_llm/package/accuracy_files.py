@@ -7,14 +7,11 @@ from pathlib import Path
 
 from harness_llm.errors import FolderError
 from harness_llm.files import file_digest
+from harness_llm.logs.accuracy_log import CUT, KEPT_BYTES
 from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import scores_in, scores_line
 from harness_llm.results.paths import ACCURACY_JSON
 from harness_llm.results.records import AccuracyRecord
-
-# tools/submission/truncate_accuracy_log.py lines 20-21 and 94-107 @b66003e1: what is kept around the cut.
-_KEPT_BYTES = 4096
-_CUT = b"\n\n...\n\n"
 
 
 def published_numbers(record: AccuracyRecord | None, text_file: Path) -> dict[str, float]:
@@ -53,8 +50,8 @@ def copy_truncated(log: Path, target: Path) -> str:
     """Copy an accuracy log for submission, its middle cut out, and return the SHA-256 of the whole one."""
     size = log.stat().st_size
     with log.open("rb") as source, target.open("wb") as copy:
-        copy.write(source.read(_KEPT_BYTES))
-        if size >= _KEPT_BYTES:
-            source.seek(size - _KEPT_BYTES)
-            copy.write(_CUT + source.read(_KEPT_BYTES))
+        copy.write(source.read(KEPT_BYTES))
+        if size >= KEPT_BYTES:
+            source.seek(size - KEPT_BYTES)
+            copy.write(CUT + source.read(KEPT_BYTES))
     return file_digest(log)

@@ -53,13 +53,25 @@ def disagreements(events: _Events, log: DetailLog, scenario: Scenario, target_qp
             yield from _latencies(events, log, arrivals)
 
 
-def _arrivals(events: _Events, log: DetailLog, target_qps: float) -> npt.NDArray[np.int64] | None:
-    """When each query was due, ns after the start; None where the log has no real schedule."""
+def logged_schedule(log: DetailLog, target_qps: float | None) -> tuple[int, float] | None:
+    """Seed and rate of a log's schedule; None where it has no real one.
+
+    Args:
+        log: LoadGen's detail log.
+        target_qps: The rate of user.conf, samples per second, of which the log has six digits; None where
+            user.conf has none.
+    """
     seed, rate = log.integer("effective_schedule_rng_seed"), log.number("effective_target_qps")
     if seed is None or rate is None or not is_real_rate(rate):
         return None
-    is_asked = math.isclose(target_qps, rate, rel_tol=SIX_DIGITS)  # the log has six digits of it
-    return arrivals_ns(seed & (2**64 - 1), target_qps if is_asked else rate, len(events))
+    is_asked = target_qps is not None and math.isclose(target_qps, rate, rel_tol=SIX_DIGITS)
+    return seed & (2**64 - 1), float(target_qps) if is_asked and target_qps else rate
+
+
+def _arrivals(events: _Events, log: DetailLog, target_qps: float) -> npt.NDArray[np.int64] | None:
+    """When each query was due, ns after the start; None where the log has no real schedule."""
+    schedule = logged_schedule(log, target_qps)
+    return arrivals_ns(*schedule, len(events)) if schedule else None
 
 
 def _rates(

@@ -68,6 +68,12 @@ def hash_line_missing(tree: Path) -> None:
     path.write_text(path.read_text().partition("hash=")[0])
 
 
+@fault("accuracy.hash", "note")
+def hash_of_an_older_log_too(tree: Path) -> None:
+    path = place(tree) / "accuracy" / "accuracy.txt"
+    path.write_text(f"{path.read_text()}hash={'ab' * 32}\n")
+
+
 @fault("accuracy.hash")
 def hash_too_short(tree: Path) -> None:
     path = place(tree) / "accuracy" / "accuracy.txt"

@@ -66,7 +66,7 @@ def clock_apart_from_the_measured_time(tree: Path) -> None:
     _sub(path, r'("key": "power_end", "value": "[\d-]+) [\d:.]+"', r'\1 23:59:59.000"')
 
 
-@fault("accuracy.blank-answers")
+@fault("accuracy.possible-answers")
 def answer_of_zeros(tree: Path) -> None:
     path = place(tree) / "accuracy" / "mlperf_log_accuracy.json"
     head, _, rest = path.read_text().partition('"data" : "')

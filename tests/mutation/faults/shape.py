@@ -86,6 +86,16 @@ def link_to_itself(tree: Path) -> None:
     (org(tree) / "src" / "loop").symlink_to(org(tree) / "src")
 
 
+@fault("files.links")
+def broken_link(tree: Path) -> None:
+    (org(tree) / "src" / "code").symlink_to("code")
+
+
+@fault("files.linked-source", "note")
+def link_within_the_source(tree: Path) -> None:
+    (org(tree) / "src" / "main.py").symlink_to("run.py")
+
+
 @fault("files.encoding", "note")
 def readme_in_another_encoding(tree: Path) -> None:
     (place(tree) / "README.md").write_bytes("Größe: 8 GPUs".encode("latin-1"))
@@ -127,6 +137,16 @@ def folder_beside_the_rounds(tree: Path) -> None:
 @fault("files.hidden")
 def dot_file(tree: Path) -> None:
     (org(tree) / "src" / ".env").write_text("A=1\n")
+
+
+@fault("files.hidden")
+def dot_file_beside_the_logs(tree: Path) -> None:
+    (run(tree) / ".DS_Store").write_text("x\n")
+
+
+@fault("files.hidden-source", "note")
+def dot_file_of_the_source(tree: Path) -> None:
+    (org(tree) / "src" / ".clang-format").write_text("BasedOnStyle: Google\n")
 
 
 @fault("files.empty-folders")

@@ -21,6 +21,7 @@ from mutation.faults.edits import (
 from mutation.faults.registry import fault
 from mutation.good_tree import SYSTEM
 
+from harness_llm.logs.accuracy_log import CUT, KEPT_BYTES
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.draws import Draw, issued_samples, loaded_order
 
@@ -96,12 +97,13 @@ def accuracy_run_without_seeds(tree: Path) -> None:
     set_log(folder / DETAIL, **zero, loaded_qsl_set=list(loaded_order(0, 24576)))
     draw = Draw.of_log(DetailLog.read(folder / DETAIL))
     assert draw is not None
-    samples = issued_samples(draw)[0]
+    samples = next(issued_samples(draw))
     text = (folder / ANSWERS).read_text()
     entry = re.compile(r'"seq_id" : (\d+), "qsl_idx" : \d+')
-    (folder / ANSWERS).write_text(
-        entry.sub(lambda found: f'"seq_id" : {found[1]}, "qsl_idx" : {samples[int(found[1])]}', text)
-    )
+    text = entry.sub(lambda found: f'"seq_id" : {found[1]}, "qsl_idx" : {samples[int(found[1])]}', text)
+    head, tail = text.split(CUT.decode())
+    head, tail = head.ljust(KEPT_BYTES, "0")[:KEPT_BYTES], tail.rjust(KEPT_BYTES, "0")[-KEPT_BYTES:]
+    (folder / ANSWERS).write_text(head + CUT.decode() + tail)
 
 
 @fault("accuracy.scenario")

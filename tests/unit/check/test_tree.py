@@ -336,3 +336,34 @@ def test_performance_issue_unique_is_asked_of_the_rounds_that_have_it() -> None:
     key = "requested_performance_issue_unique"
     assert key in test.logged_settings(Scenario.OFFLINE, "v6.1")
     assert key not in test.logged_settings(Scenario.OFFLINE, "v6.0")
+
+
+def into_network(tree: Path, **description: str) -> Path:
+    """The good tree under network/, its system described as one behind a network; returns the submitter."""
+    (tree / "closed").rename(tree / "network")
+    submitter = tree / "network" / SUBMITTER
+    described = {**system_description("network"), "is_network": "True", **description}
+    (submitter / "systems" / f"{SYSTEM}.json").write_text(json.dumps(described))
+    return submitter
+
+
+def test_network_asks_for_a_system_behind_a_network_of_that_name(tree: Path) -> None:
+    submitter = into_network(tree)
+    found = {check.name: check for check in check_tree(tree, "v6.1").checks}
+    named = found["performance.sut-name"]
+    assert named.passed is False and "Network SUT" in named.required
+    assert "system.is_network" not in found  # it is as it must be
+    for log in submitter.rglob("performance/run_1/mlperf_log_*.txt"):
+        log.write_text(log.read_text().replace("PySUT", "Network SUT"))
+    assert "performance.sut-name" not in failed(tree)
+
+
+@pytest.mark.parametrize(("division", "stated"), [("closed", "True"), ("network", "False")])
+def test_is_network_must_fit_the_division(tree: Path, division: str, stated: str) -> None:
+    if division == "network":
+        into_network(tree, is_network=stated)
+    else:
+        path = tree / "closed" / SUBMITTER / "systems" / f"{SYSTEM}.json"
+        path.write_text(json.dumps({**system_description(), "is_network": stated}))
+    wrong = [check for check in check_tree(tree, "v6.1").failures if check.name == "system.is_network"]
+    assert len(wrong) == 1 and division in wrong[0].required and wrong[0].remedy
