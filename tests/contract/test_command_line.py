@@ -19,6 +19,7 @@ PROMISED = {
         "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view", "--json",
     },
     "score": {"--test", "--from", "--json"},
+    "watch": {"--view"},
     "show": {"--csv", "--json"},
     "list": {"--json"},
     "report": {"--output", "-o", "--charts", "--json"},

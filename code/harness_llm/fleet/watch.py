@@ -8,6 +8,7 @@ from typing import Self
 
 from harness_llm.fleet.beside import run_beside
 from harness_llm.fleet.fleet import Fleet, FleetPlan
+from harness_llm.fleet.live_recorder import LiveRecorder
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
@@ -44,6 +45,7 @@ class Watch:
         self.children = Children(interface, port, launcher)
         self._fleets: list[Fleet] = []
         self._told = 0
+        self._recorder = LiveRecorder()
 
     def __enter__(self) -> Self:
         self.children.__enter__()
@@ -89,13 +91,17 @@ class Watch:
             RunBroken: An essential child was lost, or a test cannot continue.
         """
         self.children.turn()
+        running = [fleet.running for fleet in self._fleets if fleet.running is not None]
         for fleet in self._fleets:
             fleet.step()
-        for loss in self.children.losses[self._told :]:
+        losses = self.children.losses[self._told :]
+        for loss in losses:
             self.view.say(f"note: the run continues without {loss.name}: {loss.reason}")
         self._told = len(self.children.losses)
-        running = [fleet.running.progress for fleet in self._fleets if fleet.running is not None]
-        self.view.tick(", ".join(progress.test.name for progress in running) or stage, running)
+        self._recorder.lost(losses)
+        if self._recorder.is_due or any(measurement.is_over for measurement in running):
+            stage = ", ".join(measurement.test.name for measurement in running) or stage
+            self.view.tick(self._recorder.record(stage, running, self._fleets))
 
     def measure(
         self,

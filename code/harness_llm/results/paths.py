@@ -6,6 +6,7 @@
       run.json                        what ran, where, from which commit, how far it came
       config/<Scenario>.yaml          the resolved configuration
       samples.npz, samples_<test>.npz the sample tables
+      live.jsonl                      what was known of the run, once a second
       replicas/<group>/preflight.npy  events of the samples that were asked before the first test
       replicas/<group>/<n>/           spec.json, facts.json, log.txt
       <Scenario>/<test>/              test.json, user.conf, audit.config, spec.json, LoadGen's logs,
@@ -22,6 +23,7 @@ from pathlib import Path
 RUN_JSON = "run.json"
 TEST_JSON = "test.json"
 STUDY_JSON = "study.json"
+LIVE_JSONL = "live.jsonl"
 SPEC_JSON = "spec.json"
 FACTS_JSON = "facts.json"
 REPLICA_LOG = "log.txt"

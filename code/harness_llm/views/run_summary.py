@@ -165,17 +165,8 @@ def summarize(run: Path) -> RunSummary:
     Raises:
         FolderError: It is no run folder.
     """
-    if not (run / RUN_JSON).exists():
-        held = sorted(str(path.parent) for path in run.glob(f"*/{RUN_JSON}"))
-        raise FolderError(
-            f"{run}: no run folder, for it holds no {RUN_JSON}",
-            f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
-        )
-    record = read_record(run / RUN_JSON, RunRecord)
-    state: str = record.state
-    reason = record.reason
-    if state == "running" and not is_in_use(run):
-        state, reason = "broken", "its process was killed; continue it with `run --resume --output`"
+    record = record_of(run)
+    state, reason = state_of(run, record)
     return RunSummary(
         benchmark=record.benchmark,
         marker=record.marker,
@@ -183,6 +174,28 @@ def summarize(run: Path) -> RunSummary:
         reason=reason,
         scenarios=tuple(_scenario(run, name, tests) for name, tests in record.by_scenario().items()),
     )
+
+
+def record_of(run: Path) -> RunRecord:
+    """The record of a run folder.
+
+    Raises:
+        FolderError: It is no run folder.
+    """
+    if not (run / RUN_JSON).exists():
+        held = sorted(str(path.parent) for path in run.glob(f"*/{RUN_JSON}"))
+        raise FolderError(
+            f"{run}: no run folder, for it holds no {RUN_JSON}",
+            f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
+        )
+    return read_record(run / RUN_JSON, RunRecord)
+
+
+def state_of(run: Path, record: RunRecord) -> tuple[str, str]:
+    """How far a run came and why not further, also of one that could not say so itself."""
+    if record.state == "running" and not is_in_use(run):
+        return "broken", "its process was killed; continue it with `run --resume --output`"
+    return record.state, record.reason
 
 
 def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
