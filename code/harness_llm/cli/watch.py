@@ -17,7 +17,7 @@ def watch_verb(
 ) -> None:
     """Watch a run from another terminal, or see how one went that ended or was killed."""
     from harness_llm.views.live import make_view
-    from harness_llm.views.summary import record_of
+    from harness_llm.views.run_summary import record_of
     from harness_llm.views.watching import follow
 
     shown = make_view(record_of(run_folder).marker, style=view, replays=True)
