@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import psutil
 
 from harness_llm.fleet.measurement import Measurement
@@ -33,14 +34,10 @@ _VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class LiveRecorder:
-    """Makes a record a second.
-
-    Attributes:
-        devices: What a sampler last said of the accelerators.
-    """
+    """Makes a record a second."""
 
     def __init__(self) -> None:
-        self.devices: tuple[DeviceState, ...] = ()
+        self._sampler: Child | None = None
         self._began_s = time.monotonic()
         self._made_s = -_INTERVAL_S
         self._episodes = _Episodes()
@@ -50,6 +47,10 @@ class LiveRecorder:
     def is_due(self) -> bool:
         """Whether the last record is a second old."""
         return time.monotonic() - self._made_s >= _INTERVAL_S
+
+    def sampled_by(self, child: Child) -> None:
+        """Take what this child says of the accelerators from now on, while it lives."""
+        self._sampler = child
 
     def lost(self, losses: Iterable[Loss]) -> None:
         """Children were lost, and the run continues."""
@@ -67,11 +68,12 @@ class LiveRecorder:
             fleets: The fleets, of which some may be loaded.
         """
         now = self._made_s = time.monotonic()
+        devices = _devices(self._sampler)
         others = next((it.progress.others for it in running if it.progress.others is not None), None)
         replicas = tuple(
             _replica(fleet, number, child) for fleet in fleets for number, child in enumerate(fleet.replicas)
         )
-        warnings = [*self._losses, *self._episodes.look(now, _slowing(replicas, others, self.devices))]
+        warnings = [*self._losses, *self._episodes.look(now, _slowing(replicas, others, devices))]
         self._losses.clear()
         return LiveRecord(
             at_s=now,
@@ -80,7 +82,7 @@ class LiveRecorder:
             tests=tuple(measurement.progress.record() for measurement in running),
             replicas=replicas,
             host=_host(running, others),
-            devices=self.devices,
+            devices=devices,
             warnings=tuple(warnings),
         )
 
@@ -100,6 +102,15 @@ def _replica(fleet: Fleet, number: int, child: Child) -> ReplicaState:
         still_s=0.0 if fleet.running is None or child.is_lost else fleet.running.still_s(number),
         devices=tuple(int(part) for part in visible.split(",") if part.strip().isdecimal()),
     )
+
+
+def _devices(sampler: Child | None) -> tuple[DeviceState, ...]:
+    if sampler is None or sampler.is_lost or sampler.sampled is None:
+        return ()
+    try:
+        return msgspec.convert(sampler.sampled.devices, tuple[DeviceState, ...])
+    except msgspec.ValidationError:  # telemetry ends no run
+        return ()
 
 
 def _host(running: Sequence[Measurement], others: Others | None) -> HostState:

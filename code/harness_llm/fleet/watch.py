@@ -10,11 +10,13 @@ from harness_llm.fleet.beside import run_beside
 from harness_llm.fleet.fleet import Fleet, FleetPlan
 from harness_llm.fleet.live_recorder import LiveRecorder
 from harness_llm.fleet.measurement import TestResult
+from harness_llm.fleet.roles import TELEMETRY
 from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
 from harness_llm.launch.launcher import Launcher
 from harness_llm.launch.role import Role
-from harness_llm.transport.spec import LoadgenTest
+from harness_llm.results.paths import SPEC_JSON, TELEMETRY_LOG
+from harness_llm.transport.spec import LoadgenTest, TelemetrySpec, write_spec
 from harness_llm.views.live import View
 from harness_llm.views.progress import TestProgress
 
@@ -80,6 +82,21 @@ class Watch:
             environment: Variables added to this process's own.
         """
         return self.children.start(role, self.children.free_name(name), spec, log, environment)
+
+    def sample(self, folder: Path, recording: Path | None = None) -> None:
+        """Sample the accelerators from now on, in a process of its own; its loss is a warning.
+
+        Args:
+            folder: Where its spec and its log go; made.
+            recording: File of readings to replay; None reads this host's accelerators.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        name, children = self.children.free_name(TELEMETRY.kind), self.children
+        keys = children.keys and children.keys.for_client()
+        source = None if recording is None else str(recording)
+        write_spec(TelemetrySpec(name, children.control, source, keys), folder / SPEC_JSON)
+        sampler = children.start(TELEMETRY, name, folder / SPEC_JSON, folder / TELEMETRY_LOG)
+        self._recorder.sampled_by(sampler)
 
     def turn(self, stage: str = "between tests") -> None:
         """Hear the children, bring every running test on, show how it goes; takes up to 0.2 s.

@@ -15,7 +15,7 @@ from harness_llm.fleet.watch import Watch
 from harness_llm.results.held import is_in_use, utc_now
 from harness_llm.results.live_file import LiveFile
 from harness_llm.results.observed import LossRecord
-from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file, telemetry_folder
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord, State
 from harness_llm.results.run_folder import RunFolder, TestFolder
@@ -61,7 +61,7 @@ def execute(
         for note in prepared.notes:
             view.say(f"note: {note}")
         try:
-            _record_start(folder, prepared, source)
+            has_accelerators = _record_start(folder, prepared, source)
             prepared.table.save(folder.path / SHARED_SAMPLES)
             for name, table in prepared.own_tables.items():
                 table.save(folder.path / samples_file(name, prepared.own_tables))
@@ -74,6 +74,8 @@ def execute(
 
             harness = prepared.configs[0].harness_config
             with Watch(view, interface=harness.interface, port=harness.port) as watch:
+                if has_accelerators:
+                    watch.sample(telemetry_folder(folder.path))
                 try:
                     given_up = measure_groups(watch, folder, prepared.groups, follow_up)
                 finally:
@@ -167,7 +169,8 @@ def _note_on_source(folder: RunFolder, source: provenance.GitState) -> str:
     )
 
 
-def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitState) -> None:
+def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitState) -> bool:
+    """Write what runs; whether this host has accelerators."""
     host = detect()
     record = RunRecord(
         benchmark=prepared.benchmark.name,
@@ -192,3 +195,4 @@ def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitS
         path = config_file(folder.path, config.harness_config.scenario)
         path.parent.mkdir(exist_ok=True)
         path.write_text(dump_config(config), encoding="utf-8")
+    return bool(host.accelerators)

@@ -116,7 +116,9 @@ class PlainView:
             self._print(f"{record.stage}, {so_far} so far", self._run.elapsed_s)
 
     def close(self) -> None:
-        """Nothing to undo."""
+        """How each test was last, where others ran it."""
+        for test in self._run.tests.values() if self._replays else ():
+            self._print(describe(test, self._run) + self._marker, self._run.elapsed_s)
 
     def _print(self, line: str, elapsed_s: float) -> None:
         # Whoever listened may be gone (a closed pipe, a full disk): no reason to lose a measurement.

@@ -92,7 +92,7 @@ def _test(test: TestSoFar, marker: str) -> Iterable[Text]:
             continue
         style = "red" if over > state.allowed else "yellow" if test.on_course(over) > state.allowed else ""
         share = bar(tail * 1000 / limit_ms)
-        yield _labelled(name, Text(f"{text} of {limit_ms:,.0f} ms {share} {room(test, over)}", style=style))
+        yield _labelled(name, Text(f"{text} of {limit_ms:,.0f} ms, {room(test, over)} {share}", style=style))
     if state.lost:
         yield _labelled("verdict", Text(shown(state.lost), style="red"))
     if test.is_running and test.quiet_s > QUIET_WORTH_SAYING_S:

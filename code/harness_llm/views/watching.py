@@ -25,6 +25,7 @@ def follow(run: Path, view: View, sleep: Callable[[float], None] = time.sleep) -
     Raises:
         FolderError: It is no run folder, or its live.jsonl is missing or cannot be read.
     """
+    record_of(run)
     reader = LiveReader(run)
     is_over = False
     while not is_over:
