@@ -16,7 +16,8 @@ PROMISED = {
     },
     "prepare": {"--config", "-c", "--set", "--test", "--show-sample", "--json"},
     "run": {
-        "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view", "--json",
+        "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view",
+        "--metrics-port", "--json",
     },
     "score": {"--test", "--from", "--json"},
     "watch": {"--view"},

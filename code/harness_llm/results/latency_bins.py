@@ -47,6 +47,12 @@ class Percentiles:
         """How many latencies there are."""
         return int(self._counts.sum())
 
+    @property
+    def sum_s(self) -> float:
+        """Their sum, to half a percent, seconds."""
+        places = np.flatnonzero(self._counts)
+        return float(sum(self._counts[place] * middle_s(int(place)) for place in places))
+
     def at(self, percent: float) -> float | None:
         """The smallest value that `percent` percent do not exceed, seconds; None while there are none."""
         up_to = np.cumsum(self._counts)

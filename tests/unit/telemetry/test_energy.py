@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from golden.run_folder import build_run
+from msgspec.structs import replace
 
-from harness_llm.results.energy import energy
+from harness_llm.report.measured import Measured
+from harness_llm.report.words import findings
+from harness_llm.results.energy import energy, joules_per_token, told
+from harness_llm.results.events import read_events
+from harness_llm.results.live_file import LiveFile
 from harness_llm.results.live_records import DeviceState, LiveRecord
+from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.telemetry.meter import Meter
 from harness_llm.telemetry.process import sample
 from harness_llm.telemetry.sources import AmdSmi, DeviceReading, Nvml, Recording
 from harness_llm.transport.wire import Sampled, decode_control, encode
+from harness_llm.views.run_summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,17 +55,43 @@ def test_energy_is_that_of_the_stretch_asked_for_by_both_ways() -> None:
     steady = energy(records, 112.0, 122.0)
     assert steady is not None and steady.devices == 2
     assert steady.counter_j == pytest.approx(2 * 7000) and steady.integral_j == pytest.approx(2 * 7000)
-    assert steady.told(2000) == "7 by the devices' counters and 7 by power over time J/token of 2 devices"
+    both = steady.per_token(2000)
+    assert both == {"counter": pytest.approx(7), "integral": pytest.approx(7)}
+    assert told(both) == "7 J/token by the devices' counters, 7 J/token by their power over time"
     ramp = energy(records, 105.0, 115.5)
     assert ramp is not None and ramp.integral_j == pytest.approx(2 * (1500 + 3850), rel=0.02)
+
+
+def test_show_and_report_have_the_energy_of_a_test_and_of_its_steady_part(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", {"Server/performance": "toy-server-valid"})
+    test = run / "Server" / "performance"
+    events = read_events(test / EVENTS_NPY)
+    begin, end = int(events["issued_ns"].min()) / 1e9, int(events["finished_ns"].max()) / 1e9
+    assert joules_per_token(test) == {} and summarize(run).scenarios[0].joules_per_token == {}
+    readings = _readings(lambda _: 300.0, end - begin + 4)
+    moved = begin - 2 - readings[0].at_s
+    records = _records([replace(it, at_s=it.at_s + moved) for it in readings])
+    file = LiveFile(run)
+    file.take(LiveRecord(at_s=0.0, began_at_s=0.0))
+    for record in records:
+        file.take(replace(record, version=1, began_at_s=begin - 2))
+    file.close()
+    expected = 300.0 * (end - begin) / int(events["tokens"].sum())
+    (row,) = summarize(run).scenarios
+    assert row.joules_per_token == {
+        "counter": pytest.approx(expected, rel=1e-6),
+        "integral": pytest.approx(expected, rel=1e-6),
+    }
+    assert any("J/token by the devices' counters" in note for note in summarize(run).notes())
+    assert any(line.startswith("The steady part took ") for line in findings(Measured.read(test)))
 
 
 def test_what_was_not_sampled_is_not_known() -> None:
     records = _records(_readings(lambda _: 300.0, 30))
     assert energy([], 1.0, 2.0) is None
-    for begin, end in ((99.0, 120.0), (110.0, 131.0)):
-        found = energy(records, begin, end)
-        assert found is not None and found.counter_j is None and found.told(10) == ""
+    assert energy(records, 99.0, 120.0) is None, "no command had begun"
+    late = energy(records, 110.0, 131.0)
+    assert late is not None and late.counter_j is None and late.per_token(10) == {} and told({}) == ""
     gap = energy(records[:10] + records[20:], 105.0, 125.0)
     assert gap is not None and gap.integral_j is None
     assert energy(records[:10] + records[20:], 121.0, 125.0).integral_j == pytest.approx(1200)  # type: ignore[union-attr]
