@@ -39,14 +39,13 @@ class LiveRecorder:
     def __init__(self) -> None:
         self._sampler: Child | None = None
         self._began_s = time.monotonic()
-        self._made_s = -_INTERVAL_S
+        self._made_s, self._stage = 0.0, ""
         self._episodes = _Episodes()
         self._losses: list[LiveWarning] = []
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the last record is a second old."""
-        return time.monotonic() - self._made_s >= _INTERVAL_S
+    def is_due(self, stage: str) -> bool:
+        """Whether the last record is a second old, or of another stage."""
+        return stage != self._stage or time.monotonic() - self._made_s >= _INTERVAL_S
 
     def sampled_by(self, child: Child) -> None:
         """Take what this child says of the accelerators from now on, while it lives."""
@@ -68,6 +67,7 @@ class LiveRecorder:
             fleets: The fleets, of which some may be loaded.
         """
         now = self._made_s = time.monotonic()
+        self._stage = stage
         devices = _devices(self._sampler)
         others = next((it.progress.others for it in running if it.progress.others is not None), None)
         replicas = tuple(

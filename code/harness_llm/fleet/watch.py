@@ -116,8 +116,8 @@ class Watch:
             self.view.say(f"note: the run continues without {loss.name}: {loss.reason}")
         self._told = len(self.children.losses)
         self._recorder.lost(losses)
-        if self._recorder.is_due or any(measurement.is_over for measurement in running):
-            stage = ", ".join(measurement.test.name for measurement in running) or stage
+        stage = ", ".join(measurement.test.name for measurement in running) or stage
+        if self._recorder.is_due(stage) or any(measurement.is_over for measurement in running):
             self.view.tick(self._recorder.record(stage, running, self._fleets))
 
     def measure(
