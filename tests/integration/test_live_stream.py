@@ -34,7 +34,8 @@ mine.*.tpot_latency = 100
 
 
 def test_the_stream_of_a_run_tells_all_of_it_and_watch_shows_the_same(tmp_path: Path) -> None:
-    run = Run(tmp_path, harness={"replicas": 2})
+    engine = {"kind": "simulated", "first_token_ms": 20, "per_token_ms": 1, "concurrent": 32}
+    run = Run(tmp_path, harness={"replicas": 2, "engine": engine})
     try:
         code, errors = run.complete("--view", "plain")
     finally:
