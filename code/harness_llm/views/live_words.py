@@ -76,7 +76,9 @@ def describe(test: TestSoFar, run: RunSoFar) -> str:
         counts(test),
         f"tokens/s {rates(test)}",
         *latencies(test),
-        f"elapsed {duration(test.elapsed_s)}, about {duration(test.left_s)} left",
+        f"elapsed {duration(test.elapsed_s)}, about {duration(test.left_s)} left"
+        if test.is_running
+        else f"ended after {duration(test.elapsed_s)}",
     ]
     if said := others(run.last.host):
         parts.append(said)

@@ -32,6 +32,7 @@ def run(tmp_path: Path) -> Path:
     file = LiveFile(folder)
     for second in range(1, 31):
         file.take(_record(second))
+    file.take(LiveRecord(version=1, at_s=30.5, began_at_s=0.0, stage="complete"))
     file.close()
     return folder
 
@@ -45,7 +46,7 @@ def _files(folder: Path) -> dict[Path, tuple[int, bytes]]:
 def test_a_finished_run_is_shown_to_its_end_and_not_touched(run: Path) -> None:
     view, before = RecordingView(), _files(run)
     follow(run, view, sleep=lambda _: pytest.fail("it has ended"))
-    assert [record.at_s for record in view.records] == list(range(1, 31))
+    assert [record.at_s for record in view.records] == [*range(1, 31), 30.5]
     assert view.said == ["the run is complete"]
     assert _files(run) == before
 
@@ -56,7 +57,7 @@ def test_a_killed_run_is_shown_and_said_to_be_one(run: Path) -> None:
         file.write(b'{"version":1,"at_s":31.0,"beg')
     view = RecordingView()
     follow(run, view)
-    assert len(view.records) == 30
+    assert len(view.records) == 31
     assert view.said[0].startswith("the run is broken: its process was killed")
 
 
@@ -76,7 +77,7 @@ def test_a_live_run_is_followed_until_it_ends(run: Path) -> None:
     finally:
         holder.__exit__()
         file.close()
-    assert looks == [30, 31, 32, 33] and len(view.records) == 34
+    assert looks == [31, 32, 33, 34] and len(view.records) == 35
 
 
 def test_what_is_no_run_or_has_no_live_file_is_refused(run: Path, tmp_path: Path) -> None:
@@ -91,6 +92,6 @@ def test_what_is_no_run_or_has_no_live_file_is_refused(run: Path, tmp_path: Path
 def test_the_verb_shows_what_was_said_and_how_it_stands(run: Path, style: str) -> None:
     result = CliRunner().invoke(app, ["watch", str(run), "--view", style])
     assert result.exit_code == 0, result.output
-    for part in ("[  0:01] Server/performance: begins", "30 done", "[  0:30] the run is complete"):
+    for part in ("[  0:01] Server/performance: begins", "30 done", "ended", "[  0:31] the run is complete"):
         assert part in result.output, result.output
     assert ("\x1b" in result.output) is (style == "rich")
