@@ -36,6 +36,7 @@ from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.events import read_events
 from harness_llm.results.finished import engine_record
+from harness_llm.results.live_records import LiveRecord
 from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.run.execute import execute
@@ -132,10 +133,11 @@ class Bench:
         environment = {**replica_environments(self._config)[0], "PYTHONPATH": path}
         name, module = _PLAIN[self._config.engine.kind]
         role = Role(name, module, started="at once", first_word_s=None, silence_s=None)
+        began_s = time.monotonic()
         child = LocalLauncher().start(role, "plain", spec, folder / "log.txt", environment)
         try:
             while child.exit_reason() is None:
-                self._view.tick(name, ())
+                self._view.tick(LiveRecord(at_s=time.monotonic(), began_at_s=began_s, stage=name))
                 time.sleep(_POLL_S)
         finally:
             end_all([child], _GRACE_S)

@@ -21,8 +21,8 @@ from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
+from harness_llm.results.live_records import LiveRecord
 from harness_llm.transport.wire import ControlMessage, Events, encode
-from harness_llm.views.progress import TestProgress
 
 _FIRST_LOADGEN_ID = 2**40  # LoadGen's ids are no ordinals; whoever mixes them up fails
 
@@ -183,23 +183,27 @@ class RecordingView:
 
     Attributes:
         said: Lines that stay.
-        stages: The stage of each tick.
+        records: Those of each tick.
         is_closed: Whether the run is over.
     """
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.stages: list[str] = []
+        self.records: list[LiveRecord] = []
         self.is_closed = False
 
     def say(self, line: str) -> None:
         """Keep a line."""
         self.said.append(line)
 
-    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
-        """Keep the stage."""
-        del running
-        self.stages.append(stage)
+    def tick(self, record: LiveRecord) -> None:
+        """Keep the record."""
+        self.records.append(record)
+
+    @property
+    def stages(self) -> list[str]:
+        """The stage of each record."""
+        return [record.stage for record in self.records]
 
     def close(self) -> None:
         """The run is over."""

@@ -16,9 +16,11 @@ PROMISED = {
     },
     "prepare": {"--config", "-c", "--set", "--test", "--show-sample", "--json"},
     "run": {
-        "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view", "--json",
+        "--config", "-c", "--set", "--test", "--output", "--resume", "--no-early-end", "--view",
+        "--metrics-port", "--json",
     },
     "score": {"--test", "--from", "--json"},
+    "watch": {"--view"},
     "show": {"--csv", "--json"},
     "list": {"--json"},
     "report": {"--output", "-o", "--charts", "--json"},

@@ -26,7 +26,7 @@ LAYERS = (
     {"datasets", "system"},
     {"config"},
     {"launch", "results"},
-    {"accuracy", "compliance", "loadgen", "replica", "views"},
+    {"accuracy", "compliance", "loadgen", "replica", "telemetry", "views"},
     {"check", "compare", "fleet", "quantize"},
     {"package", "report"},
     {"run"},

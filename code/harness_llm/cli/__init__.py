@@ -35,6 +35,7 @@ from harness_llm.cli.score import score_verb
 from harness_llm.cli.show import show_verb
 from harness_llm.cli.submit import submit_verb
 from harness_llm.cli.system import system_verb
+from harness_llm.cli.watch import watch_verb
 from harness_llm.errors import HarnessError, RunBroken, UsageError
 
 __all__ = ["app", "main"]
@@ -73,6 +74,7 @@ app.command("show", short_help="Show the results of a run folder.")(show_verb)
 app.command("report", short_help="Write one page about runs, with charts.")(report_verb)
 app.command("compare", short_help="Say what differs between runs beyond chance.")(compare_verb)
 app.command("export", short_help="Write the samples of a run as Parquet.")(export_verb)
+app.command("watch", short_help="Watch a run from another terminal.")(watch_verb)
 app.command("list", short_help="List the runs in a folder.")(list_verb)
 app.command("check", short_help="Check a run folder or a tree against every rule.")(check_verb)
 app.command("package", short_help="Write results into a submission tree.")(package_verb)

@@ -95,6 +95,15 @@ class Measurement:
         """Whether its process is gone."""
         return self._is_over
 
+    @property
+    def folder(self) -> Path:
+        """Where its files go."""
+        return self._folder.path
+
+    def still_s(self, number: int) -> float:
+        """For how long a replica has generated nothing though it has work, seconds."""
+        return self._paces[number].still_s(self._children.clock.now_s)
+
     def _start(self) -> Child:
         for number, replica in enumerate(self._replicas):
             replica.silence_s = self.test.silence_timeout_s

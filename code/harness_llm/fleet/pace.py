@@ -56,6 +56,11 @@ class Pace:
             return None
         return gap if gap > self.patience_s else None
 
+    def still_s(self, now_s: float) -> float:
+        """For how long it has generated nothing though it has work; 0 for an engine that cannot say."""
+        last = self._last
+        return now_s - self._moved_s if last.in_flight and last.generated is not None else 0.0
+
     @property
     def patience_s(self) -> float:
         """How long it may generate nothing now, seconds."""

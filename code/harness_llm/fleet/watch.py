@@ -8,12 +8,15 @@ from typing import Self
 
 from harness_llm.fleet.beside import run_beside
 from harness_llm.fleet.fleet import Fleet, FleetPlan
+from harness_llm.fleet.live_recorder import LiveRecorder
 from harness_llm.fleet.measurement import TestResult
+from harness_llm.fleet.roles import TELEMETRY
 from harness_llm.launch.child import Child
 from harness_llm.launch.children import Children
 from harness_llm.launch.launcher import Launcher
 from harness_llm.launch.role import Role
-from harness_llm.transport.spec import LoadgenTest
+from harness_llm.results.paths import SPEC_JSON, TELEMETRY_LOG
+from harness_llm.transport.spec import LoadgenTest, TelemetrySpec, write_spec
 from harness_llm.views.live import View
 from harness_llm.views.progress import TestProgress
 
@@ -44,6 +47,7 @@ class Watch:
         self.children = Children(interface, port, launcher)
         self._fleets: list[Fleet] = []
         self._told = 0
+        self._recorder = LiveRecorder()
 
     def __enter__(self) -> Self:
         self.children.__enter__()
@@ -79,6 +83,21 @@ class Watch:
         """
         return self.children.start(role, self.children.free_name(name), spec, log, environment)
 
+    def sample(self, folder: Path, recording: Path | None = None) -> None:
+        """Sample the accelerators from now on, in a process of its own; its loss is a warning.
+
+        Args:
+            folder: Where its spec and its log go; made.
+            recording: File of readings to replay; None reads this host's accelerators.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        name, children = self.children.free_name(TELEMETRY.kind), self.children
+        keys = children.keys and children.keys.for_client()
+        source = None if recording is None else str(recording)
+        write_spec(TelemetrySpec(name, children.control, source, keys), folder / SPEC_JSON)
+        sampler = children.start(TELEMETRY, name, folder / SPEC_JSON, folder / TELEMETRY_LOG)
+        self._recorder.sampled_by(sampler)
+
     def turn(self, stage: str = "between tests") -> None:
         """Hear the children, bring every running test on, show how it goes; takes up to 0.2 s.
 
@@ -89,13 +108,17 @@ class Watch:
             RunBroken: An essential child was lost, or a test cannot continue.
         """
         self.children.turn()
+        running = [fleet.running for fleet in self._fleets if fleet.running is not None]
         for fleet in self._fleets:
             fleet.step()
-        for loss in self.children.losses[self._told :]:
+        losses = self.children.losses[self._told :]
+        for loss in losses:
             self.view.say(f"note: the run continues without {loss.name}: {loss.reason}")
         self._told = len(self.children.losses)
-        running = [fleet.running.progress for fleet in self._fleets if fleet.running is not None]
-        self.view.tick(", ".join(progress.test.name for progress in running) or stage, running)
+        self._recorder.lost(losses)
+        stage = ", ".join(measurement.test.name for measurement in running) or stage
+        if self._recorder.is_due(stage) or any(measurement.is_over for measurement in running):
+            self.view.tick(self._recorder.record(stage, running, self._fleets))
 
     def measure(
         self,

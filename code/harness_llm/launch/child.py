@@ -17,6 +17,7 @@ from harness_llm.transport.wire import (
     Progress,
     Ready,
     ReplicaFailed,
+    Sampled,
     Stage,
 )
 
@@ -49,6 +50,7 @@ class Child:
         stage: What it says that it does; empty before it says so.
         ready: Its Ready, once it came.
         heartbeat: Its last one.
+        sampled: What it last sampled; None before that, and of a child that samples nothing.
         report: What it knows of its work, once it is done; its exit is no loss from then on.
         log_from: Where in its log, bytes, begins what may explain its end: its start, then its Ready.
         is_lost: Whether it was lost and the others go on without it.
@@ -63,6 +65,7 @@ class Child:
     stage: str = ""
     ready: Ready | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    sampled: Sampled | None = None
     report: Mapping[str, Any] | None = None
     log_from: int = 0
     is_lost: bool = False
@@ -96,6 +99,8 @@ class Child:
                 self.stage = message.text
             case Progress() | ReplicaFailed() if self.hear is not None:
                 self.hear(message)
+            case Sampled():
+                self.sampled = message
             case Done():
                 self.report = message.report
             case Ready():

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from harness_llm.core import NANOSECONDS_PER_MS, Scenario
+from harness_llm.core import NANOSECONDS_PER_MS, NANOSECONDS_PER_SECOND, Scenario
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.report import curves
 from harness_llm.report.curves import Curve
 from harness_llm.report.phases import Phase, Stall, phases, stalls
+from harness_llm.results.energy import energy
+from harness_llm.results.events import sound_events
 from harness_llm.results.finished import engine_record
-from harness_llm.results.paths import TEST_JSON
+from harness_llm.results.live_file import read_live
+from harness_llm.results.paths import EVENTS_NPY, TEST_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import EngineRecord, TestRecord
 from harness_llm.results.sample_rows import Floats, SampleRows, read_sample_rows
@@ -92,6 +95,16 @@ class Measured:
     def phases(self) -> tuple[Phase, ...]:
         """Ramp, steady part and tail."""
         return phases(self.rate)
+
+    def joules_per_token(self, phase: Phase) -> dict[str, float]:
+        """J/token of a part, by the devices' counters and by their power over time; empty where not known."""
+        records, (events, _) = read_live(self.folder.parent.parent), sound_events(self.folder / EVENTS_NPY)
+        if not records or events is None:
+            return {}
+        origin_s = int(events["issued_ns"][0]) / NANOSECONDS_PER_SECOND - float(self.rows.issued_s[0])
+        found = energy(records, origin_s + phase.start_s, origin_s + phase.end_s)
+        tokens = phase.tokens_per_s * (phase.end_s - phase.start_s)
+        return {} if found is None else found.per_token(tokens)
 
     @cached_property
     def stalls(self) -> tuple[Stall, ...]:

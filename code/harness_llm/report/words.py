@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from harness_llm.report.episodes import Episode, Room, episodes
 from harness_llm.report.measured import Measured
 from harness_llm.report.phases import Phase, Stall
+from harness_llm.results.energy import told
 
 _MUCH = 0.03  # of the tokens: a part that costs so much is worth a word on what to do
 _MOST_STALLS = 8
@@ -34,7 +35,14 @@ def findings(measured: Measured) -> list[str]:
         *_behind(measured),
         *map(_episode, episodes(measured)),
         *_costs(measured.phases),
+        *_energy(measured),
     ]
+
+
+def _energy(measured: Measured) -> Iterator[str]:
+    for phase in measured.phases:
+        if phase.name == "steady" and (known := told(measured.joules_per_token(phase))):
+            yield f"The steady part took {known}."
 
 
 def _behind(measured: Measured) -> Iterator[str]:

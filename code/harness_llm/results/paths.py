@@ -6,6 +6,8 @@
       run.json                        what ran, where, from which commit, how far it came
       config/<Scenario>.yaml          the resolved configuration
       samples.npz, samples_<test>.npz the sample tables
+      live.jsonl                      what was known of the run, once a second
+      telemetry/                      spec.json and telemetry.log of the process that samples accelerators
       replicas/<group>/preflight.npy  events of the samples that were asked before the first test
       replicas/<group>/<n>/           spec.json, facts.json, log.txt
       <Scenario>/<test>/              test.json, user.conf, audit.config, spec.json, LoadGen's logs,
@@ -22,10 +24,12 @@ from pathlib import Path
 RUN_JSON = "run.json"
 TEST_JSON = "test.json"
 STUDY_JSON = "study.json"
+LIVE_JSONL = "live.jsonl"
 SPEC_JSON = "spec.json"
 FACTS_JSON = "facts.json"
 REPLICA_LOG = "log.txt"
 LOADGEN_LOG = "loadgen.log"
+TELEMETRY_LOG = "telemetry.log"
 EVENTS_NPY = "events.npy"
 PREFLIGHT_NPY = "preflight.npy"
 USER_CONF = "user.conf"
@@ -51,6 +55,11 @@ def config_file(run: Path, scenario: str) -> Path:
 def group_folder(run: Path, group: str | None) -> Path:
     """Folder of a group's replicas, by number below it; None for the only one of a run of format 1."""
     return run / _REPLICAS / (group or "")
+
+
+def telemetry_folder(run: Path) -> Path:
+    """Folder of the process that samples accelerators."""
+    return run / "telemetry"
 
 
 def replica_folder(run: Path, group: str | None, number: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, HostError
 from harness_llm.fleet.watch import Watch
 from harness_llm.results.held import is_in_use, utc_now
+from harness_llm.results.live_file import LiveFile
 from harness_llm.results.observed import LossRecord
-from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file, telemetry_folder
 from harness_llm.results.reading import read_record
-from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
+from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord, State
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import check_disk, measure_groups
 from harness_llm.run.identity import differences
@@ -25,9 +27,12 @@ from harness_llm.run.score import score
 from harness_llm.system import provenance
 from harness_llm.system.detect import detect
 from harness_llm.views.live import View
+from harness_llm.views.telling import Feed, ToldRun
 
 
-def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> None:
+def execute(
+    prepared: Prepared, output: Path, view: View, *, resume: bool, feeds: Sequence[Feed] = ()
+) -> None:
     """Measure into a run folder, and score or verify each test that LoadGen ended.
 
     A run that cannot be VALID any more is given up; run.json and the test's test.json say why.
@@ -37,12 +42,14 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
         output: The run folder; new, or with `resume` one of the same run that did not finish.
         view: Where to show how it goes.
         resume: Continue an unfinished run: complete tests are kept.
+        feeds: Who takes the records that live.jsonl gets, too; closed at the end.
 
     Raises:
         FolderError: The folder is in use, finished, or of another run.
         RunBroken: The run cannot go on; run.json says why.
     """
-    with ending.clean_up(), RunFolder(output) as folder:
+    with ending.clean_up(), RunFolder(output) as folder, ToldRun(view, [LiveFile(output), *feeds]) as told:
+        view = told
         _check_state(folder, prepared, resume=resume)
         source = provenance.git_state(Path(harness_llm.__file__).parent)
         if note := _note_on_source(folder, source):
@@ -54,7 +61,7 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
         for note in prepared.notes:
             view.say(f"note: {note}")
         try:
-            _record_start(folder, prepared, source)
+            has_accelerators = _record_start(folder, prepared, source)
             prepared.table.save(folder.path / SHARED_SAMPLES)
             for name, table in prepared.own_tables.items():
                 table.save(folder.path / samples_file(name, prepared.own_tables))
@@ -67,32 +74,39 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
 
             harness = prepared.configs[0].harness_config
             with Watch(view, interface=harness.interface, port=harness.port) as watch:
+                if has_accelerators:
+                    watch.sample(telemetry_folder(folder.path))
                 try:
                     given_up = measure_groups(watch, folder, prepared.groups, follow_up)
                 finally:
                     losses = watch.children.losses
                     folder.lost(LossRecord(name=it.name, kind=it.kind, reason=it.reason) for it in losses)
         except OSError as error:
-            _finish_broken(folder, str(error))
+            _finish_broken(folder, told, str(error))
             raise HostError(
                 f"{folder.path}: {error}", "Free disk space, or choose another folder."
             ) from error
         except HarnessError as error:
-            _finish_broken(folder, error.message)
+            _finish_broken(folder, told, error.message)
             raise
         except Exception as error:
-            folder.finish("broken", f"{type(error).__name__}: {error}")
+            _finish(folder, told, "broken", f"{type(error).__name__}: {error}")
             raise
         except BaseException:
-            folder.finish("interrupted", "stopped from outside")
+            _finish(folder, told, "interrupted", "stopped from outside")
             raise
-        folder.finish("abandoned" if given_up else "complete", given_up)
+        _finish(folder, told, "abandoned" if given_up else "complete", given_up)
 
 
-def _finish_broken(folder: RunFolder, reason: str) -> None:
+def _finish(folder: RunFolder, told: ToldRun, state: State, reason: str) -> None:
+    told.end(f"{state}: {reason}" if reason else state)
+    folder.finish(state, reason)
+
+
+def _finish_broken(folder: RunFolder, told: ToldRun, reason: str) -> None:
     """Record why the run is broken; where that cannot be written, the reason itself is what people read."""
     with suppress(HostError):
-        folder.finish("broken", reason)
+        _finish(folder, told, "broken", reason)
 
 
 def find_unfinished(prepared: Prepared, results: Path) -> Path | None:
@@ -155,7 +169,8 @@ def _note_on_source(folder: RunFolder, source: provenance.GitState) -> str:
     )
 
 
-def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitState) -> None:
+def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitState) -> bool:
+    """Write what runs; whether this host has accelerators."""
     host = detect()
     record = RunRecord(
         benchmark=prepared.benchmark.name,
@@ -180,3 +195,4 @@ def _record_start(folder: RunFolder, prepared: Prepared, source: provenance.GitS
         path = config_file(folder.path, config.harness_config.scenario)
         path.parent.mkdir(exist_ok=True)
         path.write_text(dump_config(config), encoding="utf-8")
+    return bool(host.accelerators)

@@ -31,6 +31,11 @@ class CoreTime:
     own: float
 
 
+def least_noticeable(cores: int) -> float:
+    """From how many cores on what others hold of `cores` is worth telling."""
+    return max(_LEAST_CORES, _LEAST_SHARE * cores)
+
+
 @dataclass(frozen=True)
 class Period:
     """A time in which others held cores.
@@ -61,6 +66,7 @@ class Others:
 
     Attributes:
         cores: Cores that this process may use.
+        own: Cores that it and what it started used when last looked at; None before that.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Others:
         self._interval_s = _INTERVAL_S
         self._last = self._measured()
         self._all: list[Period] = []
+        self.own: float | None = None
 
     def look(self) -> None:
         """Call it as often as you like."""
@@ -83,6 +90,7 @@ class Others:
         busy, own = reading.busy - self._last.busy, max(0.0, reading.own - self._last.own)
         held = min(float(self.cores), max(0.0, busy - own) / gone)
         self._all.append(Period(self._at - self._began, now - self._began, held))
+        self.own = own / gone
         self._at, self._last = now, reading
 
     def _measured(self) -> CoreTime:
@@ -124,7 +132,7 @@ class Others:
 
     @property
     def _least(self) -> float:
-        return max(_LEAST_CORES, _LEAST_SHARE * self.cores)
+        return least_noticeable(self.cores)
 
 
 class _Host:

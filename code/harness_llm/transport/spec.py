@@ -125,10 +125,26 @@ class ReplicaSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Keys | None = None
 
 
-_Spec = TypeVar("_Spec", LoadgenSpec, ReplicaSpec)
+class TelemetrySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The telemetry process.
+
+    Attributes:
+        name: Its name on the control plane.
+        control: Where the supervisor listens.
+        recording: File of readings that it replays; None reads this host's accelerators.
+        keys: What it shows the supervisor; None on Unix sockets.
+    """
+
+    name: str
+    control: str
+    recording: str | None = None
+    keys: Keys | None = None
 
 
-def write_spec(spec: LoadgenSpec | ReplicaSpec, path: Path) -> dict[str, str]:
+_Spec = TypeVar("_Spec", LoadgenSpec, ReplicaSpec, TelemetrySpec)
+
+
+def write_spec(spec: LoadgenSpec | ReplicaSpec | TelemetrySpec, path: Path) -> dict[str, str]:
     """Write a spec as readable JSON, for its owner alone.
 
     Returns:

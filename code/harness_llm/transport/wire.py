@@ -154,6 +154,12 @@ class Progress(_Message, frozen=True):
     lost: str = ""
 
 
+class Sampled(_Message, frozen=True):
+    """What a sampler read in the last second; each device as `DeviceState` of results/live_records.py."""
+
+    devices: list[dict[str, Any]]
+
+
 class ReplicaFailed(_Message, frozen=True):
     """A loadgen process goes on without a replica, which must be ended; `kind` as in `Failed`."""
 
@@ -191,7 +197,9 @@ class ReplicaGone(_Message, frozen=True):
     reason: str
 
 
-ControlMessage = Stage | Ready | Heartbeat | Progress | ReplicaFailed | Failed | Done | Shutdown | ReplicaGone
+ControlMessage = (
+    Stage | Ready | Heartbeat | Progress | Sampled | ReplicaFailed | Failed | Done | Shutdown | ReplicaGone
+)
 
 _NO_MESSAGE = (msgspec.DecodeError, UnicodeDecodeError)  # the latter where a tag is no UTF-8
 

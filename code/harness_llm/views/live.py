@@ -1,4 +1,4 @@
-"""The live view: one table while stdout is a terminal, plain lines otherwise.
+"""The live view: a screen while stdout is a terminal, plain lines otherwise.
 
 It is never silent for 10 s. Where there is nothing to count, as while a model loads, a plain line says how
 long that has taken.
@@ -10,44 +10,47 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
 from typing import Protocol
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from harness_llm.results.live_records import LiveRecord
 from harness_llm.terminal import shown
-from harness_llm.views.progress import Percentiles, TestProgress
+from harness_llm.views.live_words import describe, duration
+from harness_llm.views.screen import screen
+from harness_llm.views.so_far import RunSoFar
 
 _PLAIN_INTERVAL_S = 8.0  # between lines on a running test
 _STAGE_INTERVALS_S = (2.0, 8.0)  # before the first and every further line on another stage
-_NARROWEST = 60  # columns that a table needs
-_QUIET_WORTH_SAYING_S = 15.0
+_NARROWEST = 60  # columns that a screen needs
+_LEAST_BETWEEN_S = 0.2  # two drawings
+_SLACK_S = 0.5  # of records that come once a second
 
 
 class View(Protocol):
-    """What the supervisor shows while it runs; `tick` comes several times a second."""
+    """What the supervisor shows while it runs."""
 
     def say(self, line: str) -> None:
         """Something happened that stays worth reading."""
 
-    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
-        """What happens now, and how each test goes that runs now."""
+    def tick(self, record: LiveRecord) -> None:
+        """How it goes; about once a second, and when a test ends."""
 
     def close(self) -> None:
         """The run is over."""
 
 
-def make_view(marker: str, *, quiet: bool = False, style: str = "auto") -> View:
+def make_view(marker: str, *, quiet: bool = False, style: str = "auto", replays: bool = False) -> View:
     """The view that was asked for, or the one that suits stdout.
 
     Args:
         marker: Shown wherever a number is: `unofficial`, `simulated, not a result`, or empty.
         quiet: Write to stderr, because stdout is for `--json`.
-        style: `rich`, a table that is drawn anew; `plain`, a line every 8 s; `none`; `auto` draws a table
+        style: `rich`, a screen that is drawn anew; `plain`, a line every 8 s; `none`; `auto` draws a screen
             where a terminal can show it and NO_COLOR does not ask for plain text.
+        replays: Also print what the records say was said, and leave the last screen: for a run of others.
     """
     if style == "none":
         return NoView()
@@ -55,64 +58,8 @@ def make_view(marker: str, *, quiet: bool = False, style: str = "auto") -> View:
     console = Console(stderr=quiet, highlight=False, markup=False, emoji=False, force_terminal=forced)
     can_draw = console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
     if style == "rich" or (style == "auto" and can_draw and not os.environ.get("NO_COLOR")):
-        return RichView(console, marker)
-    return PlainView(marker, quiet=quiet)
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    return f"{minutes}:{rest:02d}"
-
-
-def _latency(name: str, times: Percentiles, limit_ms: float | None, room: str) -> str:
-    median, tail = times.at(50), times.at(99)
-    if median is None or tail is None:
-        return f"{name} -"
-    text = f"{name} p50 {median * 1000:,.0f} p99 {tail * 1000:,.0f}"
-    return f"{text} of {limit_ms:,.0f} ms, {room}" if limit_ms else f"{text} ms"
-
-
-def _latencies(progress: TestProgress) -> list[str]:
-    if progress.test.ttft_limit_ms is None and progress.ttft.at(50) is None:
-        return []
-    ttft_room, tpot_room = (
-        f"{over:,} over, {progress.allowed:,} allowed" for over in (progress.ttft_over, progress.tpot_over)
-    )
-    return [
-        _latency("TTFT", progress.ttft, progress.test.ttft_limit_ms, ttft_room),
-        _latency("TPOT", progress.tpot, progress.test.tpot_limit_ms, tpot_room),
-    ]
-
-
-def _rates(progress: TestProgress) -> str:
-    return f"{progress.tokens_per_s_now:,.1f} now, {progress.tokens_per_s:,.1f} mean"
-
-
-def _others(progress: TestProgress) -> str:
-    """What others hold of the host now; empty where that does not matter."""
-    others = progress.others
-    if others is None or others.now is None or not others.is_noticeable:
-        return ""
-    return f"others use {others.now:.1f} of {others.cores} cores"
-
-
-def describe(progress: TestProgress) -> str:
-    """One line on a running test."""
-    total = f"/{progress.test.expected:,}" if progress.test.expected else ""
-    parts = [
-        f"{progress.test.name}: {progress.stage}" if not progress.issued else progress.test.name,
-        f"{progress.issued:,} issued, {progress.done:,}{total} done",
-        f"tokens/s {_rates(progress)}",
-        *_latencies(progress),
-        f"elapsed {_duration(progress.elapsed_s)}, about {_duration(progress.left_s)} left",
-    ]
-    if said := _others(progress):
-        parts.append(said)
-    if progress.quiet_s > _QUIET_WORTH_SAYING_S:
-        parts.append(f"nothing finished for {progress.quiet_s:.0f} s, processes alive")
-    return "; ".join(parts)
+        return RichView(console, marker, replays=replays)
+    return PlainView(marker, quiet=quiet, replays=replays)
 
 
 class NoView:
@@ -121,7 +68,7 @@ class NoView:
     def say(self, line: str) -> None:
         """Nothing."""
 
-    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
+    def tick(self, record: LiveRecord) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -131,89 +78,96 @@ class NoView:
 class PlainView:
     """A line for each event, and one at least every 8 s."""
 
-    def __init__(self, marker: str, *, quiet: bool = False) -> None:
+    def __init__(self, marker: str, *, quiet: bool = False, replays: bool = False) -> None:
         self._marker = f" [{marker}]" if marker else ""
         self._out = sys.stderr if quiet else sys.stdout
         self._started = time.monotonic()
-        self._last = 0.0
-        self._stage = ""
-        self._stage_began = 0.0
+        self._replays = replays
+        self._run = RunSoFar()
+        self._said_s = self._stage_began_s = 0.0
         self._stage_lines = 0
 
     def say(self, line: str) -> None:
         """Print it."""
-        self._print(line)
+        self._said_s = time.monotonic()
+        self._print(line, self._run.elapsed_s if self._replays else self._said_s - self._started)
 
-    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
+    def tick(self, record: LiveRecord) -> None:
         """Print the state if it is time for it."""
-        now = time.monotonic()
-        is_new = stage != self._stage
+        is_new = record.stage != self._run.last.stage
+        self._run.take(record)
+        for line in record.said if self._replays else ():
+            self._print(line, self._run.elapsed_s)
+        for warning in record.warnings:
+            self._print(f"warning: {warning.text}", self._run.elapsed_s)
         if is_new:
-            self._stage, self._stage_began, self._stage_lines = stage, now, 0
-        if running:
-            if is_new or now - self._last >= _PLAIN_INTERVAL_S:
-                for progress in running:
-                    self._print(describe(progress) + self._marker)
+            self._stage_began_s, self._stage_lines = record.at_s, 0
+        if self._run.running:
+            if is_new or record.at_s - self._said_s >= _PLAIN_INTERVAL_S - _SLACK_S:
+                for test in self._run.running:
+                    self._print(describe(test, self._run) + self._marker, self._run.elapsed_s)
+                self._said_s = record.at_s
             return
         interval = _STAGE_INTERVALS_S[min(self._stage_lines, len(_STAGE_INTERVALS_S) - 1)]
-        if now - max(self._last, self._stage_began) >= interval:
+        if record.at_s - max(self._said_s, self._stage_began_s) >= interval - _SLACK_S:
             self._stage_lines += 1
-            self._print(f"{stage}, {_duration(now - self._stage_began)} so far")
+            self._said_s = record.at_s
+            so_far = duration(record.at_s - self._stage_began_s)
+            self._print(f"{record.stage}, {so_far} so far", self._run.elapsed_s)
 
     def close(self) -> None:
-        """Nothing to undo."""
+        """How each test was last, where others ran it."""
+        for test in self._run.tests.values() if self._replays else ():
+            self._print(describe(test, self._run) + self._marker, self._run.elapsed_s)
 
-    def _print(self, line: str) -> None:
-        self._last = time.monotonic()
-        elapsed = _duration(self._last - self._started)
+    def _print(self, line: str, elapsed_s: float) -> None:
         # Whoever listened may be gone (a closed pipe, a full disk): no reason to lose a measurement.
         with contextlib.suppress(OSError):
-            self._out.write(shown(f"[{elapsed:>6}] {line}") + "\n")
+            self._out.write(shown(f"[{duration(elapsed_s):>6}] {line}") + "\n")
             self._out.flush()
 
 
 class RichView:
-    """A table that is drawn anew twice a second."""
+    """A screen that is drawn anew with each record.
 
-    def __init__(self, console: Console, marker: str) -> None:
+    Args:
+        console: Where.
+        marker: As of `make_view`.
+        replays: As of `make_view`.
+    """
+
+    def __init__(self, console: Console, marker: str, *, replays: bool = False) -> None:
         self._marker = marker
         self._started = time.monotonic()
-        self._drawn = 0.0
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._run = RunSoFar()
+        self._console = console
+        self._replays = replays
+        self._drawn_s = -_LEAST_BETWEEN_S
+        self._live = Live(console=console, auto_refresh=False, transient=not replays)
         self._live.start()
 
     def say(self, line: str) -> None:
-        """Print it above the table."""
-        elapsed = _duration(time.monotonic() - self._started)
-        self._live.console.print(Text(shown(f"[{elapsed:>6}] {line}")))
+        """Print it above the screen."""
+        self._print(line, self._run.elapsed_s if self._replays else time.monotonic() - self._started)
 
-    def tick(self, stage: str, running: Sequence[TestProgress]) -> None:
-        """Draw the state."""
-        now = time.monotonic()
-        if now - self._drawn < 0.5:
-            return
-        self._drawn = now
-        head = Text(shown(f"{_duration(now - self._started):>7}  {stage}"), style="bold")
-        self._live.update(Group(head, *map(self._table, running)))
+    def tick(self, record: LiveRecord) -> None:
+        """Draw the state; what comes faster than anybody looks is only taken in."""
+        self._run.take(record)
+        for line in record.said if self._replays else ():
+            self._print(line, self._run.elapsed_s)
+        if time.monotonic() - self._drawn_s >= _LEAST_BETWEEN_S:
+            self._draw()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Leave the terminal as it was, or the last screen."""
+        if self._replays:
+            self._draw()
         self._live.stop()
 
-    def _table(self, progress: TestProgress) -> Table:
-        title = shown(f"{progress.test.name}  {self._marker}")
-        table = Table(title=title, title_justify="left", show_header=False)
-        total = f" of {progress.test.expected:,}" if progress.test.expected else ""
-        table.add_row("samples", f"{progress.issued:,} issued, {progress.done:,}{total} done")
-        table.add_row("tokens/s", _rates(progress))
-        for text in _latencies(progress):
-            name, _, rest = text.partition(" ")
-            table.add_row(name, rest)
-        table.add_row(
-            "time", f"elapsed {_duration(progress.elapsed_s)}, about {_duration(progress.left_s)} left"
-        )
-        if said := _others(progress):
-            table.add_row("host", said)
-        if progress.quiet_s > _QUIET_WORTH_SAYING_S:
-            table.add_row("quiet", f"nothing finished for {progress.quiet_s:.0f} s; processes alive")
-        return table
+    def _draw(self) -> None:
+        self._drawn_s = time.monotonic()
+        size = self._console.size
+        self._live.update(screen(self._run, self._marker, size.width, size.height), refresh=True)
+
+    def _print(self, line: str, elapsed_s: float) -> None:
+        self._console.print(Text(shown(f"[{duration(elapsed_s):>6}] {line}")))

@@ -13,6 +13,7 @@ from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.advice import advice
+from harness_llm.results.energy import joules_per_token, told
 from harness_llm.results.events import sound_events
 from harness_llm.results.held import is_in_use
 from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
@@ -47,6 +48,8 @@ class ScenarioSummary:
         reasons: Why it is INVALID, one sentence each; empty if it is VALID.
         notes: What else a reader must know, one sentence each.
         advice: What to do about that, one sentence each, with the number to set.
+        joules_per_token: Energy of the accelerators over the performance test, by their counters (`counter`)
+            and by their power over time (`integral`); empty where nothing sampled them.
         others: What others held of the host during the performance test; empty for nothing that matters.
     """
 
@@ -63,6 +66,7 @@ class ScenarioSummary:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    joules_per_token: dict[str, float] = field(default_factory=dict)
     others: str = ""
 
     @property
@@ -130,7 +134,7 @@ class RunSummary:
         return [
             f"{row.scenario}: {note}"
             for row in self.scenarios
-            for note in filter(None, (*row.notes, row.others))
+            for note in filter(None, (*row.notes, told(row.joules_per_token), row.others))
         ]
 
     def advice(self) -> list[str]:
@@ -165,17 +169,8 @@ def summarize(run: Path) -> RunSummary:
     Raises:
         FolderError: It is no run folder.
     """
-    if not (run / RUN_JSON).exists():
-        held = sorted(str(path.parent) for path in run.glob(f"*/{RUN_JSON}"))
-        raise FolderError(
-            f"{run}: no run folder, for it holds no {RUN_JSON}",
-            f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
-        )
-    record = read_record(run / RUN_JSON, RunRecord)
-    state: str = record.state
-    reason = record.reason
-    if state == "running" and not is_in_use(run):
-        state, reason = "broken", "its process was killed; continue it with `run --resume --output`"
+    record = record_of(run)
+    state, reason = state_of(run, record)
     return RunSummary(
         benchmark=record.benchmark,
         marker=record.marker,
@@ -183,6 +178,28 @@ def summarize(run: Path) -> RunSummary:
         reason=reason,
         scenarios=tuple(_scenario(run, name, tests) for name, tests in record.by_scenario().items()),
     )
+
+
+def record_of(run: Path) -> RunRecord:
+    """The record of a run folder.
+
+    Raises:
+        FolderError: It is no run folder.
+    """
+    if not (run / RUN_JSON).exists():
+        held = sorted(str(path.parent) for path in run.glob(f"*/{RUN_JSON}"))
+        raise FolderError(
+            f"{run}: no run folder, for it holds no {RUN_JSON}",
+            f"Name one of the runs in it, e.g. {held[-1]}." if held else "Give a folder that `run` printed.",
+        )
+    return read_record(run / RUN_JSON, RunRecord)
+
+
+def state_of(run: Path, record: RunRecord) -> tuple[str, str]:
+    """How far a run came and why not further, also of one that could not say so itself."""
+    if record.state == "running" and not is_in_use(run):
+        return "broken", "its process was killed; continue it with `run --resume --output`"
+    return record.state, record.reason
 
 
 def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
@@ -221,6 +238,7 @@ def _performance(folder: Path, record: TestRecord) -> dict[str, Any]:
         "seconds": record.seconds,
         "tokens_per_s": log.tokens_per_second,
         "tokens_per_s_events": _rate_of_events(folder / EVENTS_NPY, log),
+        "joules_per_token": joules_per_token(folder),
         "ttft_p99_ms": _ms(log.ttft_p99_ns) if is_timed else None,
         "tpot_p99_ms": _ms(log.tpot_p99_ns) if is_timed else None,
     }

@@ -92,7 +92,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_World]:
         now[0] += 0.5  # two looks a turn
         return now[0]
 
-    view: Any = SimpleNamespace(say=said.append, tick=lambda stage, running: world.stages.append(stage))
+    view: Any = SimpleNamespace(say=said.append, tick=lambda record: world.stages.append(record.stage))
     with Watch(view, launcher=launcher) as watch:
         watch.children.clock = ListeningClock(passes)
         world = _World(tmp_path, watch, launcher, said)
