@@ -86,7 +86,7 @@ def killed_then_shown(rig: Rig) -> Seen:
 def resumed(rig: Rig) -> Seen:
     """A run that was interrupted is continued to its end."""
     rig.harness["engine"] = {"kind": "simulated", "first_token_ms": 20, "per_token_ms": 1}
-    rig.conf = rig.conf.replace("120000", "2500").replace("count = 500", "count = 100")
+    rig.conf = rig.conf.replace("120000", "5000").replace("count = 500", "count = 100")
     rig.running()
     rig.finish(rig.signal(_INT))
     return rig.run("Server", "--resume")

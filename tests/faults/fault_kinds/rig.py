@@ -18,6 +18,7 @@ import yaml
 from marked import MARK, marked_processes
 
 from fault_kinds.fault import Seen
+from harness_llm.files import read_text
 from harness_llm.results.events import read_events
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Rig:
     def state(self) -> str:
         """`state` of run.json; empty where there is none."""
         try:
-            return str(json.loads((self.output / "run.json").read_text()).get("state"))
+            return str(json.loads(read_text(self.output / "run.json")).get("state"))
         except (OSError, ValueError):
             return ""
 
