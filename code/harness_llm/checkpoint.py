@@ -28,7 +28,8 @@ _MISTRAL_NAMES = {"max_position_embeddings": ("max_seq_len",)}
 """Mistral's names (vllm/transformers_utils/configs/mistral.py, adapt_config_dict, 0.32.0)."""
 
 _SIZES = (
-    "vocab_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "head_dim",
+    "vocab_size", "hidden_size", "head_dim", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads",
 )  # fmt: skip
 _OTHER_ATTENTION = (
     "kv_lora_rank", "sliding_window", "layer_types", "text_config", "full_attention_interval", "ssm_cfg",

@@ -1,4 +1,4 @@
-"""No secret leaves with a tree: files that were copied into it are searched, and masked where they hold one."""
+"""No secret leaves with a tree: what was copied into it is searched, and masked where it holds one."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, pu
 from harness_llm.package.admission import Admission
 from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
 from harness_llm.package.layout import Place
-from harness_llm.package.source_code import write_source
 from harness_llm.package.masking import mask_files
+from harness_llm.package.source_code import write_source
 from harness_llm.results.finished import FinishedRun, FinishedScenario
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON, USER_CONF
 from harness_llm.secret_values import masked, masked_document
