@@ -56,6 +56,10 @@ class Pace:
             return None
         return gap if gap > self.patience_s else None
 
+    def still_s(self, now_s: float) -> float:
+        """Seconds for which it has generated nothing though it has work; 0 where it has none."""
+        return now_s - self._moved_s if self._last.in_flight else 0.0
+
     @property
     def patience_s(self) -> float:
         """How long it may generate nothing now, seconds."""
