@@ -27,6 +27,10 @@ _MISTRAL = "params.json"
 _MISTRAL_NAMES = {"max_position_embeddings": ("max_seq_len",)}
 """Mistral's names (vllm/transformers_utils/configs/mistral.py, adapt_config_dict, 0.32.0)."""
 
+_SIZES = (
+    "vocab_size", "hidden_size", "head_dim", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads",
+)  # fmt: skip
 _OTHER_ATTENTION = (
     "kv_lora_rank", "sliding_window", "layer_types", "text_config", "full_attention_interval", "ssm_cfg",
     "layers_block_type", "hybrid_override_pattern", "attention_chunk_size",
@@ -256,6 +260,8 @@ class Checkpoint:
         found = next((part[key] for part in parts for key in names if part.get(key) is not None), None)
         if found is not None and type(found) is not int:
             raise ModelError(f"{self.path / 'config.json'}: {name} is {found!r}, not a whole number", _AGAIN)
+        if found is not None and found < 1 and name in _SIZES:
+            raise ModelError(f"{self.path / 'config.json'}: {name} is {found}, not 1 or more", _AGAIN)
         return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_llm.errors import ModelError
-from harness_llm.files import open_regular
+from harness_llm.files import open_regular, read_regular
 
 INDEX = "model.safetensors.index.json"
 _BIN_INDEX = "pytorch_model.bin.index.json"
@@ -148,7 +148,11 @@ def _weight_problems(folder: Path) -> Iterator[str]:
             yield from _problem(file)
     else:
         index = folder / _BIN_INDEX
-        names = _weight_map(index).values() if index.exists() else [f.name for f in folder.glob("*.bin")]
+        try:
+            names = _weight_map(index).values() if index.exists() else [f.name for f in folder.glob("*.bin")]
+        except NotWhole as error:
+            yield f"{_BIN_INDEX} {error}"
+            return
         for name in sorted(set(names)):
             try:
                 _size(folder / name)
@@ -181,8 +185,10 @@ def _indexed(folder: Path) -> Iterator[str]:
 
 
 def _json(file: Path) -> Any:
-    with open_regular(file) as opened:
-        return json.loads(opened.read())
+    try:
+        return json.loads(read_regular(file))
+    except OSError as error:
+        raise NotWhole(f"cannot be read: {error.strerror or error}") from error
 
 
 def _weight_map(index: Path) -> dict[str, str]:

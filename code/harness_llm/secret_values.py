@@ -35,7 +35,8 @@ _FORMS = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     r")"
     r"|(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
-    r"|(?<=://)[^\s/@:'\"<>]*:[^\s/@'\"<>]+(?=@)"
+    r"|(?<=://)[^\s/:'\"<>{}]*:[^\s/'\"<>{}]+(?=@)"
+    r"|(?:(?<=http://)|(?<=https://))[^\s/:'\"<>{}]{8,}(?=@)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.IGNORECASE,
 )
@@ -79,9 +80,14 @@ def any_known() -> bool:
 
 def masked(text: str) -> str:
     """The text without secrets: those that are known, those of a form that secrets have, `name=value`."""
+    return _ASSIGNED.sub(_masked_value, without_tokens(text))
+
+
+def without_tokens(text: str) -> str:
+    """The text of a program without secrets: as `masked`, but `name=value` is ordinary there."""
     for value in sorted(_known, key=len, reverse=True):
         text = text.replace(value, MASK)
-    return _ASSIGNED.sub(_masked_value, _FORMS.sub(MASK, text))
+    return _FORMS.sub(MASK, text)
 
 
 def _masked_value(found: re.Match[str]) -> str:

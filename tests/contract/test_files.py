@@ -17,6 +17,7 @@ from harness_llm.benchmark import loadgen_names, resolve
 from harness_llm.config.load import dump_config, load_config
 from harness_llm.config.recorded import load_recorded
 from harness_llm.config.user_conf import UserConf
+from harness_llm.secret_values import without_tokens
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "code/harness_llm/models"
@@ -141,6 +142,12 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
         text = path.read_bytes().decode("utf-8", errors="replace")
         found += [f"{_id(path)}: {match.group()}" for match in pattern.finditer(text)]
     assert not found
+
+
+def test_no_file_holds_what_looks_like_a_secret() -> None:
+    """`package` would mask it in each tree, and warn each submitter of it."""
+    texts = {_id(path): path.read_bytes().decode("utf-8", errors="replace") for path in _files()}
+    assert [name for name, text in texts.items() if without_tokens(text) != text] == []
 
 
 def test_no_module_is_a_drawer_for_odds_and_ends() -> None:

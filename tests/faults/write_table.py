@@ -1,6 +1,6 @@
 """Writes the table of faults into docs/reliability.md, between its marks.
 
-PYTHONPATH=code:tests/faults python tests/faults/write_table.py
+PYTHONPATH=code:tests/faults:tests python tests/faults/write_table.py
 """
 
 from __future__ import annotations

@@ -67,6 +67,16 @@ def _as_dangling_link(file: Path) -> None:
     file.symlink_to("nowhere")
 
 
+def _as_link_to_itself(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.name)
+
+
+def _as_device(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
 @pytest.mark.parametrize("with_index", [True, False])
 @pytest.mark.parametrize(
     ("harm", "said"),
@@ -88,6 +98,8 @@ def _as_dangling_link(file: Path) -> None:
         ),
         (_as_folder, "b.safetensors cannot be read: is a folder"),
         (_as_fifo, "b.safetensors cannot be read: is a named pipe"),
+        (_as_link_to_itself, "b.safetensors cannot be read: Too many levels of symbolic links"),
+        (_as_device, "b.safetensors cannot be read: is a device"),
         (_as_dangling_link, "b.safetensors links to nowhere, which is not there"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -113,10 +125,32 @@ def test_a_shard_that_the_index_names_and_a_tensor_that_it_lacks_are_named(model
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"weight_map": 3}', "{}", LFS.decode()])
-def test_a_damaged_index_is_named(model: Path, text: str) -> None:
-    (model / INDEX).write_text(text)
-    with pytest.raises(ModelError, match=INDEX):
+@pytest.mark.parametrize("name", [INDEX, "pytorch_model.bin.index.json"])
+def test_a_damaged_index_is_named(model: Path, text: str, name: str) -> None:
+    if name != INDEX:
+        for file in (INDEX, "a.safetensors", "b.safetensors"):
+            (model / file).unlink()
+        (model / "pytorch_model.bin").write_bytes(b"x")
+    (model / name).write_text(text)
+    with pytest.raises(ModelError, match=name):
         Checkpoint(model).require(weights=True)
+
+
+@pytest.mark.parametrize("name", [INDEX, "tokenizer.json"])
+def test_what_is_too_large_for_a_description_is_not_read(model: Path, name: str) -> None:
+    (model / name).touch()
+    os.truncate(model / name, 1 << 40)
+    with pytest.raises(ModelError, match=f"{name} cannot be read: larger than"):
+        Checkpoint(model).require(weights=True)
+
+
+@pytest.mark.parametrize("key", ["vocab_size", "num_attention_heads", "hidden_size"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_size_below_one_is_named(model: Path, key: str, number: int) -> None:
+    sizes = {"vocab_size": 9, "num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 8, key: number}
+    (model / "config.json").write_text(json.dumps(sizes))
+    with pytest.raises(ModelError, match=f"{key} is {number}, not 1 or more"):
+        _ = Checkpoint(model).kv_elements_a_token, Checkpoint(model).vocabulary_size
 
 
 @pytest.mark.parametrize("text", ["", '{"model": ', LFS.decode()])

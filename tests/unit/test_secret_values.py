@@ -12,10 +12,12 @@ PLANTED = {
     "api": "sk-proj-" + "a1B2c3D4" * 4,
     "github": "ghp_" + "0123456789abcdef" * 2,
     "aws": "AKIA" + "ABCDEFGH12345678",
-    "bearer": "Bearer abcDEF123456-._~",
-    "url": "https://user:pa55word@host.example/x",
-    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
-    "key": "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+    "bearer": "Bearer " + "abcDEF123456-._~",
+    "url": "https://user:" + "pa55word@host.example/x",
+    "user": "https://" + "0pqRsT9x@host.example/x",
+    "odd url": "https://user:" + "pa55@word@host.example/x",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+    "key": "-----BEGIN RSA PRIVATE " + "KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
 }
 
 
@@ -30,7 +32,17 @@ def test_every_common_form_is_masked_wherever_it_stands(kind: str) -> None:
     for text in (secret, f'--set "llm_config.x={secret}"', f"{{'a': '{secret}'}}"):
         seen = masked(text)
         assert MASK in seen
-        for part in ("AbCdEf", "a1B2", "0123456789abcdef", "ABCDEFGH", "abcDEF", "pa55word", "eyJz", "MIIE"):
+        for part in (
+            "AbCdEf",
+            "a1B2",
+            "0123456789abcdef",
+            "ABCDEFGH",
+            "abcDEF",
+            "pa55",
+            "0pqR",
+            "eyJz",
+            "MIIE",
+        ):
             assert part not in seen
     assert masked(PLANTED["url"]) == f"https://{MASK}@host.example/x"
 
@@ -39,7 +51,7 @@ def test_every_common_form_is_masked_wherever_it_stands(kind: str) -> None:
     "text",
     ["/model/llama2-70b-chat-hf", "max_num_batched_tokens: 8192", "http://127.0.0.1:8000/v1", "task-based",
      "hf_overrides", "a risk-free disk-to-disk copy", "sha256:0123456789abcdef0123456789abcdef",
-     "the bearer of news"],
+     "the bearer of news", "https://host/a@b", "http://me@host/x", "f'https://u:{token}@host'"],
 )  # fmt: skip
 def test_ordinary_words_stay(text: str) -> None:
     assert masked(text) == text

@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     SerializeAsAny,
     field_validator,
@@ -34,6 +33,7 @@ from harness_llm.engines import DEFAULT, EngineKind, engine_of
 
 _LAST_PORT = 65535
 _MOST_REPLICAS = 4096  # of one host; a larger number is a slip of the finger
+_LONGEST_S = 365 * 86_400  # no run waits for longer, and no clock of the system can wait for ever
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EVERYWHERE = ("0.0.0.0", "0")  # noqa: S104 - refused
 
@@ -63,6 +63,9 @@ Dataset = Annotated[SerializeAsAny[DatasetKind], _by_kind(dataset_of)]
 ChosenEngine = Annotated[SerializeAsAny[EngineKind], _by_kind(engine_of, DEFAULT)]
 
 
+_Tokens = Annotated[int, Field(ge=2, lt=1 << 31)]
+
+
 class OwnSamples(_Strict):
     """One entry of `harness_config.tests`: the samples of a test that does not run on the benchmark's own.
 
@@ -72,7 +75,7 @@ class OwnSamples(_Strict):
     """
 
     dataset: Dataset
-    max_tokens: Annotated[int, Field(ge=2)] | None = None
+    max_tokens: _Tokens | None = None
 
 
 class HarnessConfig(_Strict):
@@ -120,18 +123,18 @@ class HarnessConfig(_Strict):
     dataset: Dataset
     tests: dict[str, OwnSamples] = Field(default_factory=dict)
     user_conf: Path = Path("user.conf")
-    max_tokens: Annotated[int, Field(ge=2)]
-    min_tokens: Annotated[int, Field(ge=2)] = 2
+    max_tokens: _Tokens
+    min_tokens: _Tokens = 2
     engine: ChosenEngine = engine_of({"kind": DEFAULT})
     replicas: Annotated[int, Field(ge=1, le=_MOST_REPLICAS)] | None = None
     metric: str | None = None
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)
-    engine_start_timeout_s: PositiveFloat = 1800.0
+    engine_start_timeout_s: Annotated[float, Field(ge=1, le=_LONGEST_S)] = 1800.0
     interface: str | None = None
     port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
-    silence_timeout_s: Annotated[float, Field(ge=2)] = 8.0
-    stall_timeout_s: Annotated[float, Field(ge=2)] | None = None
+    silence_timeout_s: Annotated[float, Field(ge=2, le=_LONGEST_S)] = 8.0
+    stall_timeout_s: Annotated[float, Field(ge=2, le=_LONGEST_S)] | None = None
     on_replica_failure: Literal["fail", "redispatch"] | None = None
     early_end: bool = True
     measured_rate: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -192,6 +195,15 @@ class HarnessConfig(_Strict):
         return {
             name: str(value) if isinstance(value, int | float) else value for name, value in variables.items()
         }
+
+    @field_validator("engine_env")
+    @classmethod
+    def _has_names(cls, variables: dict[str, str]) -> dict[str, str]:
+        """Refuse a name that no variable can have."""
+        for name in variables:
+            if not name or "=" in name:
+                raise _wrong("is not the name of a variable: it is empty or holds =", name)
+        return variables
 
     @field_validator("tests")
     @classmethod

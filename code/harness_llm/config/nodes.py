@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_INTEGERS = 1 << 63  # what crosses processes has 64 bits
 _DEEPEST = 32
 _MOST_VALUES = 10_000
 _MAP, _LIST, _TEXT = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str"))
@@ -226,6 +228,9 @@ class _Builder:
                 self._refuse(place, _not_a_key(key_node))
                 continue
             name = key_node.value
+            if _NO_TEXT.search(name):
+                self._refuse(place, f"key {name!r} holds NUL or half a character; remove it")
+                continue
             child = self.build(value_node, f"{key}.{name}" if key else name, place)
             if name in found:
                 self._refuse(place, f"key {name!r} is given twice, first at {found[name].place}; keep one")
@@ -235,7 +240,12 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, key: str, place: Mark) -> Any:
         try:
-            return self._loader.construct_object(node)
+            value = self._loader.construct_object(node)
+            if isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
+                raise ValueError("it needs more than 64 bits")
+            if isinstance(value, str) and _NO_TEXT.search(value):
+                raise ValueError("it holds NUL or half a character, which no file and no variable can hold")
+            return value
         except yaml.constructor.ConstructorError:
             self._refuse(place, f"{key}: the tag {node.tag} is not read; write a plain value")
         except ValueError as error:

@@ -22,6 +22,7 @@ from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.kind import EngineKind, Weights
 
 _VOCABULARY = 30_000
+_LONGEST_MS = 86_400_000.0  # a day
 _FIRST_ORDINARY_TOKEN = 10
 _RAMP: npt.NDArray[np.int32] = (
     np.arange(_VOCABULARY + 65_536, dtype=np.int32) % _VOCABULARY + _FIRST_ORDINARY_TOKEN
@@ -190,8 +191,8 @@ class Simulated(EngineKind):
     end_tokens = frozenset({2})  # what would end a sequence; made-up tokens are ordinary ones
 
     kind: Literal["simulated"] = "simulated"
-    first_token_ms: Annotated[float, Field(ge=0)] = 0.0
-    per_token_ms: Annotated[float, Field(ge=0)] = 0.0
+    first_token_ms: Annotated[float, Field(ge=0, le=_LONGEST_MS)] = 0.0
+    per_token_ms: Annotated[float, Field(ge=0, le=_LONGEST_MS)] = 0.0
     concurrent: PositiveInt = 1024
     fail_every: PositiveInt | None = None
     hang_after: NonNegativeInt | None = None

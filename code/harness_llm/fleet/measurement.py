@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from harness_llm.transport.wire import Heartbeat, Progress, ReplicaFailed, Repli
 from harness_llm.views.progress import TestProgress
 
 _log = logging.getLogger(__name__)
+_STILL_S = 2.0  # two heartbeats without a token
 _ITS_REPLICA_FIRST_S = 2.0  # a replica that has stalled is the one to name, at its next heartbeat
 
 
@@ -221,12 +222,23 @@ class Measurement:
 
     def abandon(self, reason: str) -> None:
         """Give the test up: its process ends at once, its folder stays and says why."""
+        reason = "; ".join((reason, *self._still()))
         try:
             self._folder.abandoned(reason)
             self._record_others()
         finally:
             self._end()
         self.result = TestResult(self.test, self._folder.path, "abandoned", reason=reason)
+
+    def _still(self) -> Iterator[str]:
+        """Each replica that generates nothing though it has work: what is late may be late for that."""
+        for replica, pace in zip(self._replicas, self._paces, strict=True):
+            still_s = pace.still_s(self._children.clock.now_s)
+            if not replica.is_lost and still_s >= _STILL_S:
+                yield (
+                    f"{replica.name} has generated nothing for {still_s:.0f} s, "
+                    f"with {replica.heartbeat.in_flight} requests in flight"
+                )
 
     def break_off(self, error: BaseException | None) -> None:
         """End a test that cannot continue; its folder stays and says why."""

@@ -18,6 +18,7 @@ from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, pu
 from harness_llm.package.admission import Admission
 from harness_llm.package.documents import calibration_section, measurements, merge_calibration, readme
 from harness_llm.package.layout import Place
+from harness_llm.package.masking import mask_files
 from harness_llm.package.source_code import write_source
 from harness_llm.results.finished import FinishedRun, FinishedScenario
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON, USER_CONF
@@ -58,6 +59,7 @@ class Writer:
                 "in the tree is not all that ran; README.md of each result says so"
             )
         folder = write_source(commit, repository, self._top / place.source)
+        self._mask(folder, "the source")
         return str(folder.relative_to(self._top))
 
     def result(self, place: Place, folder: FinishedScenario, source: str) -> None:
@@ -71,6 +73,7 @@ class Writer:
         documents = self._folder(place.documents)
         conf = _present(folder.path / "performance" / USER_CONF).read_bytes()
         (documents / USER_CONF).write_bytes(self._notes().encode() + conf)
+        self._mask(documents, "user.conf")
         text = readme(folder, self._run, place, source, self._marks, self._admission.round)
         (documents / "README.md").write_text(masked(text), encoding="utf-8")
         fields: dict[str, Any] = dict(measurements(folder, self._stated.measurements, self._marks))
@@ -193,6 +196,7 @@ class Writer:
         existing = _text(path) if path.exists() else ""
         key = f"{place.system}/{place.benchmark}"
         path.write_text(merge_calibration(existing, key, section), encoding="utf-8")
+        self._mask(target, "the documentation")
 
     def _calibration_document(self, folder: FinishedScenario, extra: Path | None) -> str | None:
         """The submitter's write-up, else the one that lies in the checkpoint's folder."""
@@ -219,6 +223,14 @@ class Writer:
         if self._marks.text:
             existing[_NOTICE] = f"{place.benchmark}: {self._marks.text}"
         _write_json(path, existing)
+
+    def _mask(self, folder: Path, origin: str) -> None:
+        """Mask secrets in what was copied, and say where they come from."""
+        if held := list(mask_files(folder)):
+            self.warnings.append(
+                f"{origin} holds what looks like a secret, masked in the tree: {', '.join(held)}. "
+                "Whoever has read it may use it: replace it where it is valid, and take it out"
+            )
 
     def _folder(self, below: Path) -> Path:
         folder = self._top / below

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.core import Mode
+from harness_llm.core import EventStatus, Mode
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import DatasetError
 from harness_llm.logs.detail import DetailLog
@@ -97,6 +97,7 @@ def _by_events(folder: Path, record: TestRecord, log: DetailLog) -> Iterator[str
             "reported first, so their TTFT is not theirs"
         )
     table = _asked(folder, record)
+    yield from _impossible(events, record, table)
     yield from _lengths(events, table)
     yield from _contents(events, record, table)
 
@@ -109,6 +110,24 @@ def _asked(folder: Path, record: TestRecord) -> SampleTable | None:
         return SampleTable.load(folder.parent.parent / record.dataset.file.rpartition("/")[2])
     except DatasetError:
         return None
+
+
+def _impossible(events: npt.NDArray[np.void], record: TestRecord, table: SampleTable | None) -> Iterator[str]:
+    """Rows that no test writes: a file that was damaged or changed."""
+    issued, first, finished = (events[name] for name in ("issued_ns", "first_token_ns", "finished_ns"))
+    wrong = (events["sample"] < 0) | (np.diff(issued, prepend=issued[:1]) < 0)
+    if table is not None:
+        wrong |= events["sample"] >= len(table)
+    wrong |= (first != 0) & (first < issued)
+    is_done = events["status"] == EventStatus.FINISHED
+    wrong |= is_done & ((finished < np.maximum(issued, first)) | (events["replica"] < 0))
+    if record.answers:
+        wrong |= events["replica"] >= len(record.answers)
+    if wrong.any():
+        yield (
+            f"{EVENTS_NPY}: {int(wrong.sum()):,} rows cannot be, the first row {int(wrong.argmax())}: "
+            "no such sample or replica, answered before it was asked, or not in the order of issue"
+        )
 
 
 def _lengths(events: npt.NDArray[np.void], table: SampleTable | None) -> Iterator[str]:

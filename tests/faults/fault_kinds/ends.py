@@ -31,6 +31,32 @@ def signalled(*numbers: signal.Signals, gap: float = 0.1) -> Callable[[Rig], See
     return provoke
 
 
+def group_signalled(number: signal.Signals) -> Callable[[Rig], Seen]:
+    """A signal to every process of the shell's job, as a terminal sends it."""
+
+    def provoke(rig: Rig) -> Seen:
+        rig.running(replicas=2)
+        assert rig.process is not None
+        since = time.monotonic()
+        os.killpg(rig.process.pid, number)
+        return rig.finish(since)
+
+    return provoke
+
+
+def shell_killed(rig: Rig) -> Seen:
+    """The shell that started the run is killed; the run is of nobody now, and goes on to its end."""
+    rig.conf = rig.conf.replace("120000", "4000").replace("count = 500", "count = 100")
+    rig.start(rig.run_arguments("Server"), shell="; true")
+    rig.wait_until(rig.is_answered)
+    rig.signal(signal.SIGKILL)
+    rig.finish()
+    since = time.monotonic()
+    while rig.state() != "complete" and time.monotonic() < since + 30:
+        time.sleep(0.1)
+    return rig.verb("show", str(rig.output))
+
+
 def at_start(number: signal.Signals, ready: Callable[[Rig], bool]) -> Callable[[Rig], Seen]:
     """A signal to a run as soon as something is so."""
 
@@ -86,7 +112,7 @@ def killed_then_shown(rig: Rig) -> Seen:
 def resumed(rig: Rig) -> Seen:
     """A run that was interrupted is continued to its end."""
     rig.harness["engine"] = {"kind": "simulated", "first_token_ms": 20, "per_token_ms": 1}
-    rig.conf = rig.conf.replace("120000", "2500").replace("count = 500", "count = 100")
+    rig.conf = rig.conf.replace("120000", "5000").replace("count = 500", "count = 100")
     rig.running()
     rig.finish(rig.signal(_INT))
     return rig.run("Server", "--resume")
@@ -108,6 +134,18 @@ FAULTS = (
     ),
     _stopped(
         "SIGTERM while engines load", at_start(_TERM, lambda rig: bool(rig.processes(REPLICA))), says=_KEPT
+    ),
+    _stopped("Ctrl-C at a terminal: every process of the job has it", group_signalled(_INT), says=_KEPT),
+    _stopped("SIGHUP to every process of the job", group_signalled(_HUP), says=_KEPT),
+    _stopped("SIGTERM to every process of the job", group_signalled(_TERM), says=_KEPT),
+    Fault(
+        _AREA,
+        "SIGKILL of the shell that started the run",
+        shell_killed,
+        0,
+        ("VALID",),
+        within_s=40,
+        state="complete",
     ),
     Fault(_AREA, "Ctrl-C while Python imports", after(0.0, _INT), 3, ("stopped",), in_ci=True),
     Fault(_AREA, "SIGTERM while Python imports", after(0.1, _TERM), 3, ("stopped",)),

@@ -30,6 +30,35 @@ def struck(victim: str, number: signal.Signals, replicas: int = 1) -> Callable[[
     return provoke
 
 
+def struck_at_start(victim: str, number: signal.Signals) -> Callable[[Rig], Seen]:
+    """A signal to a process as soon as it is there."""
+
+    def provoke(rig: Rig) -> Seen:
+        rig.start(rig.run_arguments("Server"))
+        rig.wait_until(lambda: bool(rig.processes(victim)))
+        since = time.monotonic()
+        rig.processes(victim)[0].send_signal(number)
+        return rig.finish(since)
+
+    return provoke
+
+
+def survived(number: signal.Signals) -> Callable[[Rig], Seen]:
+    """A signal to one of two replicas in the accuracy test, where the other takes over."""
+
+    def provoke(rig: Rig) -> Seen:
+        rig.harness |= {"replicas": 2, "dataset": {"kind": "synthetic", "shape": "3000:20-60:2-40"}}
+        given = rig.run_arguments("Offline")
+        rig.start(["accuracy" if part == "performance" else part for part in given])
+        rig.wait_until(lambda: rig.is_answered("Offline/accuracy"))
+        rig.processes(REPLICA)[0].send_signal(number)
+        made = rig.finish()
+        checked = rig.verb("check", str(rig.output))
+        return Seen(made.code, made.text + checked.text, made.seconds)
+
+    return provoke
+
+
 def with_engine(scenario: str = "Offline", **options: object) -> Callable[[Rig], Seen]:
     """A run whose simulated engine has options; keys of harness_config after an underscore."""
 
@@ -42,6 +71,12 @@ def with_engine(scenario: str = "Offline", **options: object) -> Callable[[Rig],
         return rig.run(scenario)
 
     return provoke
+
+
+def hung_and_late(rig: Rig) -> Seen:
+    """An engine that hangs, where a sample is late after 3 s, long before a stall is certain."""
+    rig.conf = rig.conf.replace("ttft_latency = 1000", "ttft_latency = 3000")
+    return with_engine("Server", hang_after=100, _stall_timeout_s=20)(rig)
 
 
 def suspended(seconds: float, *, all_of_them: bool) -> Callable[[Rig], Seen]:
@@ -99,6 +134,50 @@ FAULTS = (
         with_engine("Server", fail_every=60),
         says=("the engine failed on sample", "simulated failure of request 60"),
         within_s=30,
+    ),
+    _broken(
+        "a replica is stopped while it loads (SIGSTOP)",
+        struck_at_start(REPLICA, signal.SIGSTOP),
+        says=("Server/replica-0",),
+        within_s=75,
+    ),
+    _broken(
+        "a replica is killed while it loads (SIGKILL)",
+        struck_at_start(REPLICA, signal.SIGKILL),
+        says=("was killed by SIGKILL",),
+    ),
+    _broken(
+        "the loadgen process is stopped while it starts",
+        struck_at_start(LOADGEN, signal.SIGSTOP),
+        says=("loadgen-Server/performance",),
+        within_s=75,
+    ),
+    _broken(
+        "one of two engines hangs, stall_timeout_s 4",
+        with_engine("Server", hang_after=100, hang_replica=0, _replicas=2, _stall_timeout_s=4),
+        says=("Server/replica-0 has generated nothing for", "(4 s are allowed)"),
+        within_s=30,
+    ),
+    Fault(
+        _AREA,
+        "the only engine hangs, and too many samples are late before its stall is certain",
+        hung_and_late,
+        1,
+        ("are over the TTFT limit", "Server/replica-0 has generated nothing for"),
+        within_s=30,
+        state="abandoned",
+    ),
+    *(
+        Fault(
+            _AREA,
+            f"one of two replicas is {done} in the accuracy test",
+            survived(number),
+            0,
+            ("survived 1 failure",),
+            within_s=60,
+            state="complete",
+        )
+        for done, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP))
     ),
     Fault(
         _AREA,

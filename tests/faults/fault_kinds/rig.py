@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import pytest
 import yaml
 from marked import MARK, marked_processes
 
 from fault_kinds.fault import Seen
+from harness_llm.files import read_text
 from harness_llm.results.events import read_events
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Rig:
             "TMPDIR": str(self.temporary),
         }
         self.process: subprocess.Popen[str] | None = None
+        self._mounts: list[Path] = []
 
     # ------------------------------------------------------------------ what is run
 
@@ -126,10 +129,10 @@ class Rig:
         """A whole run; VALID with scenario Offline."""
         return self.verb(*self.run_arguments(scenario, *more), shell=shell)
 
-    def running(self, replicas: int = 1) -> None:
+    def running(self, replicas: int = 1, *more: str) -> None:
         """Start a long Server run, and wait until some queries are answered."""
         self.harness.setdefault("replicas", replicas)
-        self.start(self.run_arguments("Server"))
+        self.start(self.run_arguments("Server", *more))
         self.wait_until(self.is_answered)
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -141,10 +144,10 @@ class Rig:
             assert time.monotonic() < deadline
             time.sleep(0.03)
 
-    def is_answered(self) -> bool:
-        """Whether some queries of the Server test are answered."""
+    def is_answered(self, test: str = "Server/performance") -> bool:
+        """Whether some queries of a test are answered."""
         try:
-            events = read_events(self.output / "Server/performance/events.npy")
+            events = read_events(self.output / test / "events.npy")
             return bool((events["finished_ns"] > 0).sum() >= 5)
         except (OSError, ValueError):
             return False
@@ -170,7 +173,7 @@ class Rig:
     def state(self) -> str:
         """`state` of run.json; empty where there is none."""
         try:
-            return str(json.loads((self.output / "run.json").read_text()).get("state"))
+            return str(json.loads(read_text(self.output / "run.json")).get("state"))
         except (OSError, ValueError):
             return ""
 
@@ -179,6 +182,16 @@ class Rig:
         path = next(self.output.glob("replicas/*/*/spec.json"))
         found: Mapping[str, Any] = json.loads(path.read_text())
         return found
+
+    def disk(self, *options: str) -> Path:
+        """A disk of its own, in memory, as `mount -o` says; the output folder lies on it from now on."""
+        place = self.folder / "disk"
+        place.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", place]).returncode:
+            pytest.skip("needs the right to mount a file system")
+        self._mounts.append(place)
+        self.output = place / "run"
+        return place
 
     def left(self, seconds: float = 3) -> list[str]:
         """Processes, folders of sockets and shared memory that are left a moment after the end."""
@@ -199,4 +212,6 @@ class Rig:
             process.kill()
         if self.process is not None:
             self.process.wait(10)
+        for place in self._mounts:
+            subprocess.run(["umount", "-l", place], check=True)
         subprocess.run(["rm", "-rf", str(self.temporary)], check=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import socket
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zmq
 
+import harness_llm
 from fault_kinds.fault import Fault, Seen
 from harness_llm.transport.keys import Keys, make_keys, secure_client
 from harness_llm.transport.wire import PROTOCOL_VERSION, Close, Open, Stage, encode
@@ -111,6 +115,24 @@ def planted(where: str, secret: str, name: str = "SOME_VARIABLE") -> Callable[[R
     return provoke
 
 
+def planted_in_the_source(secret: str) -> Callable[[Rig], Seen]:
+    """A run from a copy of the code without git, in which a file holds a secret; then it is packaged."""
+
+    def provoke(rig: Rig) -> Seen:
+        checkout = rig.folder / "checkout"
+        code = Path(next(iter(harness_llm.__path__))).parent
+        shutil.copytree(code, checkout / "code", ignore=shutil.ignore_patterns("__pycache__"))
+        (checkout / "start.sh").write_text(f"export HF_TOKEN={secret}\n")
+        rig.environment["PYTHONPATH"] = os.pathsep.join((str(checkout / "code"), *sys.path))
+        made = rig.run("Offline", "--test", "accuracy")
+        tree = ["--division", "open", "--output", str(rig.folder / "tree")]
+        packaged = rig.verb("package", str(rig.output), "--company", "c", "--system-name", "s", *tree)
+        assert [*rig.folder.glob("tree/**/start.sh")], packaged.text
+        return Seen(made.code or packaged.code, made.text + packaged.text, made.seconds)
+
+    return provoke
+
+
 _ignored = functools.partial(Fault, _AREA, code=0, says=("VALID",), within_s=30, state="complete")
 _BODY = "AbCdEfGh0123456789" * 2
 _WORDS = "-".join(("wrong", "pony", "paperclip"))  # not a text of this file, which goes into the tree
@@ -154,6 +176,17 @@ FAULTS = (
         "a key of AWS in engine_env", planted("engine_env", f"AKIA{_BODY[:16].upper()}"), _BODY[:16].upper()
     ),
     _secret("a URL with user and password", planted("--set", f"https://me:{_WORDS}@host/x", "url"), _WORDS),
+    Fault(
+        _SECRETS,
+        "a hub's token in a script of the source that `package` copies",
+        planted_in_the_source(f"hf_{_BODY}"),
+        0,
+        ("masked in the tree: start.sh",),
+        30,
+        "complete",
+        hides=(_BODY,),
+    ),
+    _secret("a URL with a token alone", planted("--set", f"https://{_WORDS}@host/x", "url"), _WORDS),
     _secret("a header with Bearer", planted("engine_env", f"Bearer {_BODY}"), _BODY),
     _secret(
         "a secret of the environment that is named in the YAML",

@@ -158,6 +158,30 @@ BAD = {
         "!!python/name:os.getcwd ''",
         [":2:3: llm_config.model", "python/name:os.getcwd"],
     ),
+    "a number of 65 bits": ("/m", "9223372036854775808", [":2:3: llm_config.model", "64 bits"]),
+    "a text with NUL": ("/m", '"a\\0b"', [":2:3: llm_config.model", "NUL"]),
+    "half a character": ("/m", '"\\ud800"', [":2:3: llm_config.model", "half a character"]),
+    "a key with NUL": ("max_tokens: 8", 'max_tokens: 8\n  "a\\0b": 9', [":8:3: key", "NUL"]),
+    "a variable with =": (
+        "max_tokens: 8",
+        'max_tokens: 8\n  engine_env: {"A=B": x}',
+        ["harness_config.engine_env.A=B", "is not the name of a variable"],
+    ),
+    "a variable without a name": (
+        "max_tokens: 8",
+        'max_tokens: 8\n  engine_env: {"": x}',
+        ["harness_config.engine_env", "is not the name of a variable"],
+    ),
+    "a wait without end": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  stall_timeout_s: 1.0e+300",
+        [":8:3: harness_config.stall_timeout_s", "less than or equal to 31536000"],
+    ),
+    "more tokens than 32 bits count": (
+        "max_tokens: 8",
+        "max_tokens: 4294967296",
+        ["max_tokens", "2147483648"],
+    ),
     "a day that is not": ("/m", "2026-13-45", [":2:3: llm_config.model", "2026-13-45", "quotes"]),
     "variable that is not set": (
         "/m",
@@ -299,7 +323,7 @@ def test_a_wrong_entry_of_tests_is_named(tmp_path: Path, override: str, named: s
 _values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(1 << 63), (1 << 63) - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text("abc ${}:#'\"\n-é"),
     lambda inner: (

@@ -216,6 +216,17 @@ def test_a_process_that_stays_after_its_test_is_ended(world: _World) -> None:
     assert world.launcher.started[name].reason is not None
 
 
+def test_a_test_that_is_abandoned_names_a_replica_that_stands_still(world: _World) -> None:
+    with world.fleet() as fleet:
+        _begin(world, fleet)
+        for _ in range(8):
+            world.say("a/replica-0", Heartbeat(5))
+            world.watch.turn()
+        assert fleet.abandon("it is late").reason.startswith(
+            "it is late; a/replica-0 has generated nothing for "
+        )
+
+
 def test_a_test_that_is_abandoned_says_why_and_leaves_the_fleet_to_the_next(world: _World) -> None:
     with world.fleet() as fleet:
         name = _begin(world, fleet)

@@ -99,3 +99,15 @@ def test_an_engine_that_cannot_say_is_given_the_longest_time_and_the_users_word_
     assert _Replica().stall(generated=None) == STALL_S + 2
     replica = _Replica(limit_s=4)
     assert replica.stall() == 6
+
+
+def test_how_long_it_stands_still_is_known_before_it_is_called_stalled() -> None:
+    replica = _Replica()
+    assert replica.pace.still_s(5) == 0
+    replica.work(20)
+    assert replica.pace.still_s(replica.now) == 0
+    replica.beat()
+    replica.beat()
+    assert replica.pace.still_s(replica.now) == 2
+    replica.beat(in_flight=0)
+    assert replica.pace.still_s(replica.now + 9) == 0

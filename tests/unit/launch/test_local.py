@@ -153,7 +153,7 @@ def test_a_child_that_was_given_a_secret_writes_none_to_its_log(
 ) -> None:
     (tmp_path / "tells_all.py").write_text(
         "import os, sys\nprint('before', os.environ['MY_TOKEN'], 'after', flush=True)\n"
-        "sys.stderr.write('Authorization: Bearer abcdefgh12345\\n' + 'last words')\n"
+        "sys.stderr.write('Authorization: Bearer ' + 'abcdefgh12345\\n' + 'last words')\n"
     )
     monkeypatch.setattr(secret_values, "_known", set())
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -154,3 +154,25 @@ def test_damaged_files_are_reasons_and_never_raised(run: Path) -> None:
     edit(place / "test.json", clock_steps_s=[0.5])
     assert TestFolder(place).record().clock_steps_s == (0.5,)
     assert judge(run / "nowhere", TestRecord.blank()).mismeasured
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sample", -1),
+        ("replica", -1),
+        ("finished_ns", 1),
+        ("first_token_ns", 1),
+        ("first_token_ns", 1 << 62),
+        ("issued_ns", 1 << 62),
+    ],
+)
+def test_rows_that_no_test_writes_are_seen(run: Path, field: str, value: int) -> None:
+    place = run / "Server" / "accuracy"
+
+    def spoil(rows: np.ndarray) -> None:
+        rows[field][3] = value
+
+    _spoil(place, spoil)
+    found = [text for text in verdict(place).mismeasured if "rows cannot be, the first row" in text]
+    assert len(found) == 1
