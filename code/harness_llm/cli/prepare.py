@@ -102,7 +102,7 @@ def _text(prepared: Prepared, notes: Sequence[str], sample: dict[str, Any] | Non
         samples = "as many samples as LoadGen decides" if planned.expected is None else ""
         samples = samples or f"about {planned.expected:,} samples"
         share = prepared.rate_share(planned)
-        rate = f"{planned.target_qps:g} samples/s" if share is None else f"{share:.0%} of what the machine holds"
+        rate = f"{share:.0%} of what the machine holds" if share else f"{planned.target_qps:g} samples/s"
         lines.append(f"  {planned.name}: target {rate}, {samples}")
     if sample is not None:
         lines += _sample_lines(sample)

@@ -56,7 +56,7 @@ class Prepared:
         return tuple(test for group in self.groups for test in group.tests)
 
     def rate_share(self, test: LoadgenTest) -> float | None:
-        """The share of what the machine holds at which a test is asked; None where user.conf says the rate."""
+        """The share of what the machine holds at which a test is asked; None: user.conf says the rate."""
         return next(group.rate_shares.get(test.scenario) for group in self.groups if test in group.tests)
 
     @property
