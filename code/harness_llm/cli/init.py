@@ -42,7 +42,14 @@ def init_verb(
     ] = None,
     ttft: Annotated[float | None, typer.Option(help="Limit of TTFT at p99, ms.", min=1)] = None,
     tpot: Annotated[float | None, typer.Option(help="Limit of TPOT at p99, ms.", min=1)] = None,
-    rate: Annotated[float, typer.Option(help="Samples per second to begin with.", min=0.001)] = 1.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Samples per second to begin with. Without it: a share of what the machine holds, measured "
+            "right before.",
+            min=0.001,
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, tokens.", min=2)] = 256,
     gpu: Annotated[
         str | None,

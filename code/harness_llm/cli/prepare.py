@@ -57,7 +57,12 @@ def _document(prepared: Prepared, notes: Sequence[str]) -> dict[str, Any]:
             "longest_answer_tokens": int(table.max_tokens.max()),
         },
         "tests": [
-            {"name": planned.name, "target_qps": planned.target_qps, "expected_samples": planned.expected}
+            {
+                "name": planned.name,
+                "target_qps": planned.target_qps if prepared.rate_share(planned) is None else None,
+                "measured_rate": prepared.rate_share(planned),
+                "expected_samples": planned.expected,
+            }
             for planned in prepared.tests
         ],
         "notes": list(notes),
@@ -96,7 +101,9 @@ def _text(prepared: Prepared, notes: Sequence[str], sample: dict[str, Any] | Non
     for planned in prepared.tests:
         samples = "as many samples as LoadGen decides" if planned.expected is None else ""
         samples = samples or f"about {planned.expected:,} samples"
-        lines.append(f"  {planned.name}: target {planned.target_qps:g} samples/s, {samples}")
+        share = prepared.rate_share(planned)
+        rate = f"{share:.0%} of what the machine holds" if share else f"{planned.target_qps:g} samples/s"
+        lines.append(f"  {planned.name}: target {rate}, {samples}")
     if sample is not None:
         lines += _sample_lines(sample)
     lines += [f"  note: {note}" for note in notes]

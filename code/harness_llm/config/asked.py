@@ -32,7 +32,7 @@ class Given:
     scenarios: tuple[str, ...] = ("Server",)
     ttft_ms: float | None = None
     tpot_ms: float | None = None
-    rate: float = 1.0
+    rate: float | None = None
     max_tokens: int = 256
     gpu: str | None = None
 
@@ -50,7 +50,7 @@ class Answers:
         served_model: The model as the servers call it; None takes their first.
         ttft_ms: Limit of TTFT at p99; None for the rules' or a first guess.
         tpot_ms: Limit of TPOT at p99.
-        rate: Samples a second to begin with.
+        rate: Samples a second to begin with; None measures it where the benchmark is the user's own.
         max_tokens: Longest answer.
         gpu: Which shipped profile of a benchmark, such as `h200` or `cpu`; None takes none.
         has_gpu: Whether this host has one.
@@ -65,7 +65,7 @@ class Answers:
     served_model: str | None = None
     ttft_ms: float | None = None
     tpot_ms: float | None = None
-    rate: float = 1.0
+    rate: float | None = None
     max_tokens: int = 256
     gpu: str | None = None
     has_gpu: bool = True

@@ -19,6 +19,10 @@ _COLUMN = 44  # where comments begin
 _ALLOWED_OVER = 2  # samples that a first run forgives over a limit
 _FIRST_MS = {"ttft_latency": 2000.0, "tpot_latency": 200.0}
 _MADE_UP = "200:128:64"
+_FIRST_RATE = 1.0
+_MEASURED_SHARE = (
+    0.4  # as in models/smollm2-135m/server_cpu.yaml: others may take half of the machine meanwhile
+)
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,8 @@ def _harness(answers: Answers, scenario: Scenario, conf: Path) -> Iterator[_Line
     yield _Line("max_tokens", limit, "longest answer, tokens")
     yield _Line("min_tokens", 2, "LoadGen refuses answers of one token")
     yield _Line("user_conf", str(conf), "LoadGen's settings: rate, length, limits")
+    if _is_measured(answers, scenario):
+        yield _Line("measured_rate", _MEASURED_SHARE, "asked at this share of what was held right before")
     if not answers.has_gpu and not answers.servers:
         yield _Line("engine_env", None, "variables of the engine's process")
         yield _Line("VLLM_CPU_KVCACHE_SPACE", "2", "GiB for the cache of all samples", 2)
@@ -173,13 +179,18 @@ def _harness(answers: Answers, scenario: Scenario, conf: Path) -> Iterator[_Line
 def _data(answers: Answers) -> Iterator[_Line]:
     if answers.data is None:
         yield _Line("dataset", None, "made up: replace it by your prompts")
-        yield _Line("kind", "synthetic", "for your own: kind: jsonl, and path: the file", 2)
+        yield _Line("kind", "synthetic", "for your own: kind: prompts, and path: the file", 2)
         yield _Line("shape", _MADE_UP, "samples:prompt:answer, tokens", 2)
         return
     name = answers.data.name.lower()
-    kind = "openorca" if "open_orca" in name else "humaneval" if name.startswith("humaneval") else "jsonl"
+    kind = "openorca" if "open_orca" in name else "humaneval" if name.startswith("humaneval") else "prompts"
     yield _Line("dataset", kind, "kind of data set")
     yield _Line("dataset_path", str(answers.data), "the prompts")
+
+
+def _is_measured(answers: Answers, scenario: Scenario) -> bool:
+    """Whether the rate is a share of what the machine holds: for a benchmark of one's own without a rate."""
+    return answers.rate is None and scenario.is_timed_per_token and not answers.benchmark.is_official
 
 
 def _meaning(scenario: Scenario) -> str:
@@ -205,8 +216,10 @@ def _conf(answers: Answers) -> str:
 def _conf_of(answers: Answers, scenario: Scenario) -> Sequence[str]:
     place = f"{answers.benchmark.loadgen_model(scenario)}.{scenario.loadgen_name}"
     is_own, is_timed = not answers.benchmark.is_official, scenario.is_timed_per_token
-    lines = ["", "# A rate to begin with: the result says which was held, and what to set."]
-    lines.append(f"{place}.target_qps = {answers.rate:g}")
+    about = "A rate to begin with: the result says which was held, and what to set."
+    if _is_measured(answers, scenario) and _profile(answers, scenario) is None:
+        about = "Not asked while the YAML file has measured_rate; to choose a rate, remove that and set this."
+    lines = ["", f"# {about}", f"{place}.target_qps = {answers.rate or _FIRST_RATE:g}"]
     if is_own and is_timed:
         for key, asked, what in (
             ("ttft_latency", answers.ttft_ms, "The first token within this time"),

@@ -12,6 +12,9 @@ from harness_llm.system import accelerators
 
 _VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
 _DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+_ON_A_CPU = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Beside other work, a thread that waits by spinning takes the core from the one that it waits for, and the
+engine is several times slower (docs/decisions/0018-the-first-hour.md)."""
 
 
 def replica_environments(config: RunConfig) -> list[dict[str, str]]:
@@ -38,7 +41,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
                 "this host has no GPU",
                 "Remove it, or make the GPUs visible.",
             )
-        return [{**bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
+        return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
     variable = _VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
     size = engine.devices_asked or engine.devices(config.llm_config)

@@ -174,7 +174,14 @@ def _over(test: _Test) -> Iterator[tuple[str, tuple[LimitCount, int]]]:
 
 
 def _slower(test: _Test, over: dict[str, tuple[LimitCount, int]]) -> Iterator[str]:
-    if test.held:
+    ttft = over.get("TTFT")
+    if ttft is not None and ttft[0].least_ns > ttft[1]:  # the first query waits for no other
+        fastest = ttft[0].least_ns / NANOSECONDS_PER_MS
+        yield (
+            f"even the fastest sample took {fastest:,.0f} ms, so no rate helps: use a faster engine, or, "
+            "for a benchmark of your own, a higher ttft_latency"
+        )
+    elif test.held:
         of = "" if test.kept_up else f" of the {test.target:g} that came"
         yield f"held {test.held:,.1f} samples/s{of}: {_rate_line(test, over)}"
 

@@ -28,11 +28,13 @@ class LimitCount:
         over: Samples over the limit.
         allowed: Most samples that may be, by early stopping; -1 where there are too few samples at all.
         p99_ns: 99th percentile as LoadGen takes it, ns.
+        least_ns: Of the fastest sample, ns.
     """
 
     over: int
     allowed: int
     p99_ns: int
+    least_ns: int
 
     @property
     def is_met(self) -> bool:
@@ -72,7 +74,8 @@ def percentile(values: Integers, share: float) -> int:
 
 
 def _count(values: Integers, limit_ns: int) -> LimitCount:
-    return LimitCount(int((values > limit_ns).sum()), max_over_limit(len(values)), percentile(values, 0.99))
+    allowed, p99_ns = max_over_limit(len(values)), percentile(values, 0.99)
+    return LimitCount(int((values > limit_ns).sum()), allowed, p99_ns, int(values.min()))
 
 
 def beyond_doubt_ns(limit_ns: int) -> int:

@@ -55,6 +55,10 @@ class Prepared:
         """All tests, in the order in which they run."""
         return tuple(test for group in self.groups for test in group.tests)
 
+    def rate_share(self, test: LoadgenTest) -> float | None:
+        """The share of what the machine holds at which a test is asked; None: user.conf says the rate."""
+        return next(group.rate_shares.get(test.scenario) for group in self.groups if test in group.tests)
+
     @property
     def is_simulated(self) -> bool:
         """Whether any answer is made up."""

@@ -58,6 +58,15 @@ def test_prepare_says_what_would_run(command: Command, config: Path) -> None:
     assert [test["name"] for test in json.loads(out)["tests"]] == ["Offline/performance", "Offline/accuracy"]
 
 
+def test_prepare_names_no_rate_where_the_rate_is_measured(command: Command, setup: Setup) -> None:
+    arguments = ("prepare", "--config", setup.write("Server", measured_rate=0.4), "--test", "performance")
+    _, out, _ = command(*arguments)
+    assert "Server/performance: target 40% of what the machine holds, about 100 samples" in out
+    assert "7 samples/s" not in out
+    (planned,) = json.loads(command(*arguments, "--json")[1])["tests"]
+    assert (planned["target_qps"], planned["measured_rate"]) == (None, 0.4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -73,6 +73,21 @@ def test_an_own_model_is_read_back_with_its_limits(model: Path, tmp_path: Path) 
     assert max_over_limit(int(found["min_query_count"])) == 2
 
 
+def test_without_a_rate_the_machine_is_measured_but_not_for_an_official_benchmark(
+    model: Path, tmp_path: Path
+) -> None:
+    def share(given: Given) -> float | None:
+        files = _written(given, tmp_path)
+        said = "Not asked while the YAML file has measured_rate" in files["user.conf"]
+        found = load_config(tmp_path / "server.yaml").harness_config.measured_rate
+        assert said is (found is not None)
+        return found
+
+    assert share(Given(model=str(model))) == 0.4
+    assert share(Given(model=str(model), rate=3)) is None
+    assert share(Given(benchmark="llama2-70b")) is None
+
+
 def test_every_key_has_a_comment(model: Path, tmp_path: Path) -> None:
     files = _written(Given(model=str(model)), tmp_path)
     lines = files["server.yaml"].splitlines()

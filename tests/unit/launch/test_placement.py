@@ -95,13 +95,14 @@ def test_without_gpus_replicas_share_the_cores_out(monkeypatch: pytest.MonkeyPat
     ]
     assert bound == ["0,2", "4,6"]
     assert "VLLM_CPU_OMP_THREADS_BIND" not in replica_environments(_config())[0]
+    assert all(each["OMP_WAIT_POLICY"] == "PASSIVE" for each in replica_environments(_config(replicas=2)))
     with pytest.raises(ConfigError, match="6 replicas on 5 cores"):
         replica_environments(_config(replicas=6))
 
 
 def test_what_the_user_sets_wins_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     _host(monkeypatch, "", 0)
-    own = {"HF_HUB_OFFLINE": "0", "VLLM_CPU_OMP_THREADS_BIND": "9", "X": "y"}
+    own = {"HF_HUB_OFFLINE": "0", "VLLM_CPU_OMP_THREADS_BIND": "9", "OMP_WAIT_POLICY": "ACTIVE", "X": "y"}
     for environment in replica_environments(_config(replicas=2, engine_env=own)):
         assert environment.items() >= own.items()
         assert environment["VLLM_NO_USAGE_STATS"] == "1"
