@@ -99,7 +99,7 @@ def _replica(fleet: Fleet, number: int, child: Child) -> ReplicaState:
         answers=heartbeat.answers,
         tokens=heartbeat.tokens,
         generated=heartbeat.generated,
-        still_s=0.0 if fleet.running is None or child.is_lost else fleet.running.still_s(number),
+        still_s=0.0 if fleet.running is None or child.is_lost else round(fleet.running.still_s(number), 1),
         devices=tuple(int(part) for part in visible.split(",") if part.strip().isdecimal()),
     )
 

@@ -99,8 +99,8 @@ def execute(
 
 
 def _finish(folder: RunFolder, told: ToldRun, state: State, reason: str) -> None:
-    told.end(f"{state}: {reason}" if reason else state)
     folder.finish(state, reason)
+    told.end(f"{state}: {reason}" if reason else state)
 
 
 def _finish_broken(folder: RunFolder, told: ToldRun, reason: str) -> None:
