@@ -155,6 +155,11 @@ def issued_samples(draw: Draw) -> tuple[tuple[int, ...], ...]:
     return tuple(_issued(draw, kind) for kind in (_by_multiplication, _by_division))
 
 
+def drawn_samples(draw: Draw) -> tuple[int, ...]:
+    """The samples in the order of their sequence numbers, by LoadGen's wheels (GCC 11 or later)."""
+    return _issued(draw, _by_multiplication)
+
+
 def _issued(draw: Draw, uniform: Uniform) -> tuple[int, ...]:
     loaded, size = _order(draw.qsl_seed, draw.size, uniform), draw.size
     words = _words(draw.sample_seed)
