@@ -30,6 +30,7 @@ LAYERS = (
     {"check", "compare", "fleet", "quantize"},
     {"package", "report"},
     {"run"},
+    {"tune"},
     {"cli", "testing"},
     {"__main__"},
 )
@@ -103,7 +104,7 @@ def test_no_system_under_test_knows_what_will_be_asked(path: Path) -> None:
     name = path.relative_to(SOURCE)
     if _unit(".".join(name.with_suffix("").parts)) not in ("loadgen", "replica", "engines"):
         return
-    coming = {f"{PACKAGE}.logs.{module}" for module in ("order", "draws", "schedule")}
+    coming = {f"{PACKAGE}.logs.{module}" for module in ("order", "draws", "schedule")} | {f"{PACKAGE}.tune"}
     found = {module for module in _imports(path) if any(module.startswith(one) for one in coming)}
     assert bool(found) == (str(name) in LOOKS_BACK), f"{path}: imports {found}"
 

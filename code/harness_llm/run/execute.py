@@ -17,7 +17,7 @@ from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
-from harness_llm.run.groups import check_disk, measure_groups
+from harness_llm.run.groups import Measure, check_disk, measure_groups, measure_once
 from harness_llm.run.identity import differences
 from harness_llm.run.prepare import Prepared
 from harness_llm.run.samples import samples_file
@@ -27,7 +27,9 @@ from harness_llm.system.detect import detect
 from harness_llm.views.live import View
 
 
-def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> None:
+def execute(
+    prepared: Prepared, output: Path, view: View, *, resume: bool, measure: Measure = measure_once
+) -> None:
     """Measure into a run folder, and score or verify each test that LoadGen ended.
 
     A run that cannot be VALID any more is given up; run.json and the test's test.json say why.
@@ -37,6 +39,7 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
         output: The run folder; new, or with `resume` one of the same run that did not finish.
         view: Where to show how it goes.
         resume: Continue an unfinished run: complete tests are kept.
+        measure: Measures each test.
 
     Raises:
         FolderError: The folder is in use, finished, or of another run.
@@ -68,7 +71,7 @@ def execute(prepared: Prepared, output: Path, view: View, *, resume: bool) -> No
             harness = prepared.configs[0].harness_config
             with Watch(view, interface=harness.interface, port=harness.port) as watch:
                 try:
-                    given_up = measure_groups(watch, folder, prepared.groups, follow_up)
+                    given_up = measure_groups(watch, folder, prepared.groups, follow_up, measure)
                 finally:
                     losses = watch.children.losses
                     folder.lost(LossRecord(name=it.name, kind=it.kind, reason=it.reason) for it in losses)
