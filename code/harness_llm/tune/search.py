@@ -171,7 +171,7 @@ class Search:
     def _told(self, qps: float, judged: Judged, whole: int) -> TunedRate:
         model = self.learn(self._runs())
         even = model.best(self.future, 0.5, qps)
-        rates = np.array([model.best(self.future, 0.5, qps, seed) for seed in range(1, 7)])
+        rates = np.array([model.best(self.future, 0.5, qps, seed) for seed in range(1, 5)])
         return TunedRate(
             qps,
             judged,

@@ -38,8 +38,8 @@ def test_one_whole_run_is_enough_and_is_valid_near_the_best_rate() -> None:
     found = tuning.find()
     assert found.qps is not None and found.judged is not None and found.judged.is_valid
     assert found.whole_runs == 1
-    assert engines.share_valid(0.9 * found.qps, 3) == 1
-    assert engines.share_valid(1.12 * found.qps, 3) == 0
+    assert engines.share_valid(0.9 * found.qps, 2) == 1
+    assert engines.share_valid(1.12 * found.qps, 2) == 0
     assert found.predicted is not None
     assert found.predicted.tpot.p99_ns == pytest.approx(found.judged.tpot.p99_ns, rel=0.2)
     assert any("P(VALID)" in line for line in said)
