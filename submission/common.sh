@@ -39,5 +39,5 @@ submit() {
     export COMPANY SYSTEM_NAME GPU_NAME
     export LAB_MODEL=${LAB_MODEL:-/data/inference/model} LAB_DATASET=${LAB_DATASET:-/data/inference/data}
     harness-llm submit "${BENCHMARK:-$benchmark}" ${SHAPE:+--shape "$SHAPE"} \
-        ${TEST07_SHAPE:+--shape "TEST07=$TEST07_SHAPE"} "$@"
+        ${TEST07_SHAPE:+--shape "TEST07=$TEST07_SHAPE"} ${TUNE:+--tune} "$@"
 }

@@ -38,8 +38,14 @@ PROMISED = {
     "reference": {"--config", "-c", "--output", "--set", "--dtype", "--batch"},
     "submit": {
         "--company", "--system-name", "--gpu", "--scenario", "--test", "--set", "--user-conf", "--round",
-        "--division", "--system-yaml", "--documentation", "--output", "--fetch", "--rehearse", "--shape",
+        "--division", "--system-yaml", "--documentation", "--output", "--fetch", "--rehearse",
+        "--shape", "--tune",
     },
+    "tune": {
+        "--config", "-c", "--set", "--confidence", "--budget", "--from", "--dry-run", "--output", "--view",
+        "--json",
+    },
+    "simulate": {"--replicas", "--qps", "--max", "--set", "--speeds", "--check", "--json"},
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
 }  # fmt: skip
 

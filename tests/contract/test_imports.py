@@ -30,6 +30,7 @@ LAYERS = (
     {"check", "compare", "fleet", "quantize"},
     {"package", "report"},
     {"run"},
+    {"tune"},
     {"cli", "testing"},
     {"__main__"},
 )
@@ -92,6 +93,20 @@ def test_a_library_with_a_seam_has_one_importer(library: str) -> None:
         if any(module == library or module.startswith(f"{library}.") for module in _imports(path))
     ]
     assert importers == [ONE_IMPORTER[library]]
+
+
+LOOKS_BACK = {"harness_llm/loadgen/late.py"}  # counts what was asked already and was late; chooses nothing
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_system_under_test_knows_what_will_be_asked(path: Path) -> None:
+    """The rules forbid to predict lulls and spikes (inference_rules.adoc, "knowledge of the LoadGen")."""
+    name = path.relative_to(SOURCE)
+    if _unit(".".join(name.with_suffix("").parts)) not in ("loadgen", "replica", "engines"):
+        return
+    coming = {f"{PACKAGE}.logs.{module}" for module in ("order", "draws", "schedule")} | {f"{PACKAGE}.tune"}
+    found = {module for module in _imports(path) if any(module.startswith(one) for one in coming)}
+    assert bool(found) == (str(name) in LOOKS_BACK), f"{path}: imports {found}"
 
 
 def test_the_loadgen_process_imports_nothing_heavy() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 EXTRAS = ("quantize", "docker", "parquet", "report", "test")
 LOCKS = {"cpu": ("cpu", *EXTRAS), "cuda": ("cuda", *EXTRAS)}
 # What a Python with torch and vLLM for ROCm holds anyway: vLLM itself asks for them.
-WITH_VLLM = {"huggingface-hub", "numpy", "requests", "torch", "transformers", "urllib3"}
+WITH_VLLM = {"huggingface-hub", "numba", "numpy", "requests", "torch", "transformers", "urllib3"}
 # Names of indexes and mirrors; PyTorch's own is named where it is needed, in setup/environment.sh.
 PLACES = re.compile(r"https?://|--(extra-)?index-url|--find-links|@ file:")
 

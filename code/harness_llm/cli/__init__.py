@@ -33,8 +33,10 @@ from harness_llm.cli.report import report_verb
 from harness_llm.cli.run import run_verb
 from harness_llm.cli.score import score_verb
 from harness_llm.cli.show import show_verb
+from harness_llm.cli.simulate import simulate_verb
 from harness_llm.cli.submit import submit_verb
 from harness_llm.cli.system import system_verb
+from harness_llm.cli.tune import tune_verb
 from harness_llm.cli.watch import watch_verb
 from harness_llm.errors import HarnessError, RunBroken, UsageError
 
@@ -83,6 +85,8 @@ app.command("reference", short_help="Score plain transformers, to judge a benchm
     reference_verb
 )
 app.command("submit", short_help="Measure, score, check and package one benchmark.")(submit_verb)
+app.command("tune", short_help="Find the highest rate whose run is VALID.")(tune_verb)
+app.command("simulate", short_help="Predict another fleet from a run.")(simulate_verb)
 app.command("system", short_help="Detect this system and write its description.")(system_verb)
 
 

@@ -12,6 +12,7 @@ from harness_llm.cli.options import Division, Overrides, known_round, read_confi
 from harness_llm.cli.output import print_text, show_run
 from harness_llm.cli.package import report_package
 from harness_llm.cli.run import measure
+from harness_llm.cli.tune import tune_all
 
 if TYPE_CHECKING:
     from harness_llm.benchmark import Benchmark
@@ -66,6 +67,10 @@ def submit_verb(
         bool,
         typer.Option("--fetch", help="First get the benchmark's model and data sets where they are missing."),
     ] = False,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="First find the highest rate of each scenario; see `harness-llm tune`."),
+    ] = False,
     rehearse: Annotated[
         bool,
         typer.Option("--rehearse", help="Made-up answers by the simulated engine: never a result."),
@@ -106,6 +111,8 @@ def submit_verb(
     configs = read_configs(lineup.profiles, [*lineup.overrides, *(overrides or ())])
     if not rehearse and "accuracy" in lineup.tests:
         _fetch_score_data(known)
+    if tune:
+        configs = tune_all(configs)
     folder = measure(configs, lineup.tests, resume=True)
     codes = [show_run(folder), report_check(folder, round_name, only_failures=True)]
     report_package(

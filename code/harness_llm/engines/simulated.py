@@ -20,7 +20,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.kind import EngineKind, Weights
+from harness_llm.engines.simulated_steps import Batching, Steps
 
+_LAG_S = 0.5  # a host that was held up for longer does not hurry afterwards
 _VOCABULARY = 30_000
 _LONGEST_MS = 86_400_000.0  # a day
 _FIRST_ORDINARY_TOKEN = 10
@@ -61,6 +63,10 @@ class SimulatedEngine:
         self._hang_after = arguments.get("hang_after")
         self._hung_at: float | None = None
         self._generated = 0
+        given = arguments.get("batching")
+        self._steps = Steps(Batching.model_validate(given), self._concurrent) if given else None
+        self._asked: dict[int, tuple[Request, bytes]] = {}
+        self._stepping: asyncio.Task[None] | None = None
 
     async def start(self, sink: Sink) -> EngineFacts:
         """Ready at once."""
@@ -77,12 +83,26 @@ class SimulatedEngine:
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Queue requests and begin as many as may run at once."""
+        if self._steps is not None:
+            for request in requests:
+                answer = simulated_answer(request.prompt, request.min_tokens, request.max_tokens)
+                tokens = self._steps.add(request.id, len(request.prompt) // 4, len(answer) // 4)
+                tokens = min(max(tokens, request.min_tokens), request.max_tokens)
+                start = struct.unpack_from("<i", answer)[0] - _FIRST_ORDINARY_TOKEN
+                self._asked[request.id] = request, _RAMP[start : start + tokens].tobytes()
+            if self._stepping is None or self._stepping.done():
+                self._stepping = self._loop.create_task(self._step(self._steps))
+            return
         self._waiting.extend(requests)
         self._begin()
 
     async def abort(self, request_ids: Collection[int]) -> None:
         """Forget these requests, begun or not, and begin others in their place."""
         given_up = set(request_ids)
+        if self._steps is not None:
+            self._steps.drop(given_up)
+            for request_id in given_up:
+                self._asked.pop(request_id, None)
         self._waiting = deque(request for request in self._waiting if request.id not in given_up)
         kept = [entry for entry in self._due if entry[3].id not in given_up]
         self._running -= len(self._due) - len(kept)
@@ -107,8 +127,27 @@ class SimulatedEngine:
         """Forget everything."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._stepping is not None:
+            self._stepping.cancel()
         self._waiting.clear()
         self._due.clear()
+
+    async def _step(self, steps: Steps) -> None:
+        """Step after step, each ending when it is due, while there is work."""
+        due = self._loop.time()
+        while steps:
+            seconds, first, last = steps.step()
+            due = max(due + seconds, self._loop.time() - _LAG_S)
+            await asyncio.sleep(due - self._loop.time())
+            for request_id in first:
+                if request_id in self._asked and self._asked[request_id][0].wants_first_token:
+                    self._sink.first_token(
+                        request_id, struct.unpack_from("<i", self._asked[request_id][1])[0]
+                    )
+            self._generated += steps.made
+            for request_id in last:
+                if request_id in self._asked:
+                    self._sink.finished(request_id, self._asked.pop(request_id)[1])
 
     def _begin(self) -> None:
         if self._hung_at is not None:
@@ -183,6 +222,8 @@ class Simulated(EngineKind):
         fail_every: Fail each n-th request (for tests of failure handling); None never fails.
         hang_after: Generate nothing any more from the next request on (likewise); None never hangs.
         hang_replica: The only replica that hangs; None: all do.
+        batching: Steps of an engine that batches continuously, instead of `first_token_ms` and
+            `per_token_ms`; None: each request takes its own time.
     """
 
     engine_class = SimulatedEngine
@@ -197,6 +238,7 @@ class Simulated(EngineKind):
     fail_every: PositiveInt | None = None
     hang_after: NonNegativeInt | None = None
     hang_replica: NonNegativeInt | None = None
+    batching: Batching | None = None
 
     def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
         """The options; those of the hang only for the replica that hangs."""

@@ -1,4 +1,6 @@
-"""What the mlperf.conf inside LoadGen says, asked in a process of its own: `… MODEL SCENARIO…` prints JSON.
+"""What LoadGen makes of its mlperf.conf and a user.conf, in a process of its own.
+
+`… MODEL SCENARIO [FILE]` prints it as JSON.
 
 LoadGen reads a configuration once a process, so whoever only wants to know must not be the one that runs.
 """
@@ -16,10 +18,11 @@ from harness_llm.loadgen import lib
 
 
 def main() -> None:
-    """Print the fields of TestSettings for a model and scenario, with an empty user.conf, as JSON."""
-    model, scenario = sys.argv[1:]
+    """Print the fields of TestSettings for a model, a scenario and a user.conf, by default an empty one."""
+    model, scenario, *files = sys.argv[1:]
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as empty:
-        settings = lib.make_settings(model, Scenario(scenario), Mode.PERFORMANCE, Path(empty.name))
+        file = Path(files[0] if files else empty.name)
+        settings = lib.make_settings(model, Scenario(scenario), Mode.PERFORMANCE, file)
     # LoadGen may write to stdout itself: ours is the last line.
     sys.stdout.write("\n" + json.dumps(lib.settings_fields(settings)) + "\n")
     sys.stdout.flush()

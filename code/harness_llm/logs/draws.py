@@ -161,6 +161,11 @@ def issued_samples(draw: Draw) -> Iterator[Order]:
     return (_issued(draw, kind) for kind in (_by_multiplication, _by_division))
 
 
+def drawn_samples(draw: Draw) -> Order:
+    """The samples in the order of their sequence numbers, by LoadGen's wheels (GCC 11 or later)."""
+    return _issued(draw, _by_multiplication)
+
+
 @lru_cache(maxsize=64)
 def _issued(draw: Draw, uniform: Uniform) -> Order:
     loaded, size = _order(draw.qsl_seed, draw.size, uniform), draw.size

@@ -19,7 +19,7 @@ from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file, tel
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord, State
 from harness_llm.results.run_folder import RunFolder, TestFolder
-from harness_llm.run.groups import check_disk, measure_groups
+from harness_llm.run.groups import Measure, check_disk, measure_groups, measure_once
 from harness_llm.run.identity import differences
 from harness_llm.run.prepare import Prepared
 from harness_llm.run.samples import samples_file
@@ -31,7 +31,13 @@ from harness_llm.views.telling import Feed, ToldRun
 
 
 def execute(
-    prepared: Prepared, output: Path, view: View, *, resume: bool, feeds: Sequence[Feed] = ()
+    prepared: Prepared,
+    output: Path,
+    view: View,
+    *,
+    resume: bool,
+    feeds: Sequence[Feed] = (),
+    measure: Measure = measure_once,
 ) -> None:
     """Measure into a run folder, and score or verify each test that LoadGen ended.
 
@@ -43,6 +49,7 @@ def execute(
         view: Where to show how it goes.
         resume: Continue an unfinished run: complete tests are kept.
         feeds: Who takes the records that live.jsonl gets, too; closed at the end.
+        measure: Measures each test.
 
     Raises:
         FolderError: The folder is in use, finished, or of another run.
@@ -77,7 +84,7 @@ def execute(
                 if has_accelerators:
                     watch.sample(telemetry_folder(folder.path))
                 try:
-                    given_up = measure_groups(watch, folder, prepared.groups, follow_up)
+                    given_up = measure_groups(watch, folder, prepared.groups, follow_up, measure)
                 finally:
                     losses = watch.children.losses
                     folder.lost(LossRecord(name=it.name, kind=it.kind, reason=it.reason) for it in losses)

@@ -12,13 +12,17 @@ from harness_llm.config.harness import RunConfig
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS
 from harness_llm.errors import HostError
-from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan
+from harness_llm.fleet.fleet import Fleet, FleetPlan, ReplicaPlan
+from harness_llm.fleet.measurement import TestResult
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import replica_environments
 from harness_llm.results.run_folder import RunFolder
 from harness_llm.run.identity import EngineFactsBefore
 from harness_llm.run.rate import at_measured_rate
 from harness_llm.transport.spec import LoadgenTest
+
+Measure = Callable[[Fleet, LoadgenTest, Path], TestResult]
+"""Measures a test on loaded engines into a folder."""
 
 _BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
 _LOG_BYTES_A_TOKEN = 8  # hexadecimal int32 in LoadGen's accuracy log
@@ -65,8 +69,17 @@ def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
     )
 
 
+def measure_once(fleet: Fleet, test: LoadgenTest, folder: Path) -> TestResult:
+    """Measure a test as it is; one that cannot be VALID any more is given up."""
+    return fleet.measure(test, folder, lambda progress: progress.lost)
+
+
 def measure_groups(
-    watch: Watch, folder: RunFolder, groups: Sequence[TestGroup], after_test: Callable[[Path], None]
+    watch: Watch,
+    folder: RunFolder,
+    groups: Sequence[TestGroup],
+    after_test: Callable[[Path], None],
+    measure: Measure = measure_once,
 ) -> str:
     """Run every test that is not complete yet, and follow up on each that was not followed up.
 
@@ -76,6 +89,7 @@ def measure_groups(
         groups: What to run.
         after_test: Called once with the folder of each test that LoadGen ended by itself, on a thread of
             its own, so that the children are watched meanwhile.
+        measure: Measures each test.
 
     Returns:
         Why the run was given up before its last test; empty if it was not.
@@ -105,7 +119,7 @@ def measure_groups(
                     asked = test.with_samples(folder.path / test.samples)
                     if share := group.rate_shares.get(test.scenario):
                         asked = at_measured_rate(fleet, folder, asked, share, watch.view.say)
-                    result = fleet.measure(asked, files.path, lambda progress: progress.lost)
+                    result = measure(fleet, asked, files.path)
                     if result.state == "abandoned":
                         return f"{test.name}: {result.reason}"
                 if test is group.tests[-1]:  # what follows needs no engine, and must not fail with one

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness_llm import datasets, rules
@@ -69,10 +70,25 @@ def check_loadgen(benchmark: Benchmark, scenario: Scenario) -> None:
     """
     if not benchmark.is_official:
         return
-    model = benchmark.loadgen_model(scenario)
+    differences = rules.compare_with_loadgen(
+        loadgen_settings(benchmark.loadgen_model(scenario), scenario), benchmark.rules, scenario
+    )
+    if differences:
+        raise ConfigError(
+            "\n".join(differences), "Install the LoadGen release of the round, or update the rules."
+        )
+
+
+def loadgen_settings(model: str, scenario: Scenario, user_conf: Path | None = None) -> dict[str, Any]:
+    """LoadGen's `TestSettings` of a performance test, by LoadGen itself.
+
+    Raises:
+        HostError: LoadGen does not load.
+    """
+    files = [] if user_conf is None else [str(user_conf)]
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "harness_llm.loadgen.embedded", model, scenario],
+            [sys.executable, "-m", "harness_llm.loadgen.embedded", model, scenario, *files],
             capture_output=True,
             text=True,
             check=False,
@@ -88,12 +104,8 @@ def check_loadgen(benchmark: Benchmark, scenario: Scenario) -> None:
         raise HostError(
             f"LoadGen does not load: {answer.stderr.strip()[-500:]}", "Set the environment up again."
         )
-    settings = json.loads(answer.stdout.splitlines()[-1])
-    differences = rules.compare_with_loadgen(settings, benchmark.rules, scenario)
-    if differences:
-        raise ConfigError(
-            "\n".join(differences), "Install the LoadGen release of the round, or update the rules."
-        )
+    settings: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    return settings
 
 
 def check_decoding(config: RunConfig, benchmark: Benchmark) -> None:

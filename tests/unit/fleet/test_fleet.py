@@ -220,7 +220,7 @@ def test_a_test_that_is_abandoned_names_a_replica_that_stands_still(world: _Worl
     with world.fleet() as fleet:
         _begin(world, fleet)
         for _ in range(8):
-            world.say("a/replica-0", Heartbeat(5))
+            world.say("a/replica-0", Heartbeat(in_flight=5, generated=7))
             world.watch.turn()
         assert fleet.abandon("it is late").reason.startswith(
             "it is late; a/replica-0 has generated nothing for "

@@ -1,0 +1,145 @@
+"""`harness-llm tune`."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness_llm import terminal
+from harness_llm.cli.options import AsJson, Overrides, ViewStyle, read_configs
+from harness_llm.cli.output import EXIT_BROKEN, EXIT_INVALID, print_json, print_text
+from harness_llm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness_llm.config.harness import RunConfig
+    from harness_llm.tune.study import Tuning
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def tune_verb(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="Harness YAML file of one scenario.", show_default=False)
+    ],
+    overrides: Overrides = None,
+    confidence: Annotated[
+        float, typer.Option(help="How sure the run is to be VALID when it begins.", min=0.5, max=0.99)
+    ] = 0.9,
+    budget: Annotated[
+        str | None, typer.Option(help="Begin no further run after so long, e.g. 30m.", show_default=False)
+    ] = None,
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", help="Run folder of the same engines, to learn from instead of a ramp; repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Predict the rate by a ramp or by --from, and run nothing.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Study folder, new or to continue. By default results/tune_<time>.", show_default=False
+        ),
+    ] = None,
+    view: Annotated[ViewStyle, typer.Option(help="What to show meanwhile.")] = ViewStyle.AUTO,
+    as_json: AsJson = False,
+) -> None:
+    """Find the highest rate whose run is VALID, with one load of the engines; the last run is the result."""
+    from harness_llm.tune.study import Tuning, Wish
+    from harness_llm.views.live import make_view
+
+    (read,) = read_configs([config], overrides)
+    wish = Wish(confidence, _seconds(budget), tuple(known or ()), dry_run)
+    folder = output or Path("results") / f"tune_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    shown = make_view("", quiet=as_json, style=view)
+    tuning = Tuning(read, folder, wish, shown)
+    try:
+        rate = tuning.tune()
+    except KeyboardInterrupt:
+        terminal.say(f"stopped; what was tried is kept in {folder}, --output {folder} continues it")
+        raise typer.Exit(EXIT_BROKEN) from None
+    finally:
+        shown.close()
+    _print(tuning, rate, as_json=as_json)
+    if rate is None and not dry_run:
+        raise typer.Exit(EXIT_INVALID)
+
+
+def tune_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Tune each scenario in turn; the configurations with the user.conf that has every rate.
+
+    Raises:
+        HarnessError: A setting is wrong, or a run broke.
+        typer.Exit: With 1, if no run of a scenario was VALID.
+    """
+    from harness_llm.tune.study import Tuning, Wish
+    from harness_llm.views.live import make_view
+
+    tuned = list(configs)
+    for number in range(len(configs)):
+        harness = tuned[number].harness_config
+        folder = Path("results") / f"tune_{harness.benchmark}_{harness.scenario}"
+        view = make_view("")
+        try:
+            tuning = Tuning(tuned[number], folder, Wish(), view)
+            rate = tuning.tune()
+        finally:
+            view.close()
+        _print(tuning, rate, as_json=False)
+        if rate is None:
+            raise typer.Exit(EXIT_INVALID)
+        tuned = [_asked_by(config, tuning.user_conf) for config in tuned]
+    return tuned
+
+
+def _asked_by(config: RunConfig, user_conf: Path) -> RunConfig:
+    harness = config.harness_config.model_copy(update={"user_conf": user_conf, "measured_rate": None})
+    return config.model_copy(update={"harness_config": harness})
+
+
+def _print(tuning: Tuning, rate: float | None, *, as_json: bool) -> None:
+    from harness_llm.tune.study import describe
+
+    found = tuning.found
+    if as_json:
+        print_json(
+            {"target_qps": rate, "found": found and asdict(found), "study": tuning.folder, "run": tuning.run}
+        )
+        return
+    if found is not None:
+        for line in describe(found):
+            print_text(line)
+    if rate is None and tuning.wish.dry_run:
+        print_text(
+            f"a dry run: nothing was measured but the begins of runs, which are kept in {tuning.folder}"
+        )
+        return
+    if rate is None:
+        print_text(f"no VALID run; what was tried: {tuning.folder}")
+        return
+    print_text(f"{tuning.scenario}: VALID with target_qps = {rate:.4g}")
+    print_text(f"run folder: {tuning.run}\nuser.conf: {tuning.user_conf}")
+
+
+def _seconds(text: str | None) -> float:
+    """A length of time.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if text is None:
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or not float(match[1]):
+        raise ConfigError(f"--budget {text}: not a length of time", "Write it like 90s, 30m or 2h.")
+    return float(match[1]) * _UNITS[match[2]]

@@ -1,0 +1,143 @@
+"""Steps of a made-up engine that batches continuously: what each does, and how long it takes.
+
+It goes token by token, and has what a fitted model of steps lacks: a roofline, steps that vary and drift,
+pauses, answers whose length changes from run to run. Time is the caller's: an engine sleeps it, a test only
+counts it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+
+
+class Batching(BaseModel):
+    """How a made-up engine batches, and what its steps cost.
+
+    Attributes:
+        step_tokens: Most tokens of a step.
+        weights_ms: Least time of a step, ms.
+        token_ms: Time of a token where steps are bound by compute, ms.
+        context_us: Time of a token of context, us.
+        host_ms: Time between steps, ms.
+        request_us: Time of a running request, us.
+        noise: Relative standard deviation of steps, lasting over some of them.
+        drift: Share by which steps grow longer within the first minutes.
+        pauses_per_s: How often a step takes `pause_ms` longer.
+        pause_ms: By how much, mean, ms.
+        changed_answers: Share of answers whose length differs by a tenth from run to run.
+        seed: Of all that is drawn.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step_tokens: PositiveInt = 2048
+    weights_ms: NonNegativeFloat = 10.0
+    token_ms: NonNegativeFloat = 0.1
+    context_us: NonNegativeFloat = 0.0
+    host_ms: NonNegativeFloat = 1.0
+    request_us: NonNegativeFloat = 0.0
+    noise: NonNegativeFloat = 0.0
+    drift: NonNegativeFloat = 0.0
+    pauses_per_s: NonNegativeFloat = 0.0
+    pause_ms: NonNegativeFloat = 0.0
+    changed_answers: NonNegativeFloat = 0.0
+    seed: int = 0
+
+
+_LASTING = 0.97
+_WARMS_IN_S = 60.0
+
+
+@dataclass(slots=True)
+class _Sequence:
+    key: int
+    prompt: int
+    answer: int
+    computed: int = 0
+    made: int = 0
+
+
+class Steps:
+    """The steps of one made-up replica.
+
+    Args:
+        batching: What they cost.
+        concurrent: Requests that run at once.
+
+    Attributes:
+        made: Answer tokens of the newest step.
+    """
+
+    def __init__(self, batching: Batching, concurrent: int) -> None:
+        self._costs, self._concurrent = batching, concurrent
+        self._waiting: deque[_Sequence] = deque()
+        self._running: list[_Sequence] = []
+        self._random = random.Random(batching.seed)  # noqa: S311 - not for secrets
+        self._lasting = 0.0
+        self._seconds = 0.0
+        self.made = 0
+
+    def add(self, key: int, prompt: int, answer: int) -> int:
+        """Queue a request; the tokens that its answer will have."""
+        if self._random.random() < self._costs.changed_answers:
+            answer = max(1, round(answer * (1 + 0.1 * self._random.gauss(0, 1))))
+        self._waiting.append(_Sequence(key, prompt, answer))
+        return answer
+
+    def drop(self, keys: set[int]) -> None:
+        """Forget requests."""
+        self._waiting = deque(each for each in self._waiting if each.key not in keys)
+        self._running = [each for each in self._running if each.key not in keys]
+
+    def __bool__(self) -> bool:
+        return bool(self._running or self._waiting)
+
+    def step(self) -> tuple[float, list[int], list[int]]:
+        """One step: seconds that it takes, and whose first and whose last token is there after it."""
+        costs, left = self._costs, self._costs.step_tokens
+        context, attention, first, last = 0, 0.0, [], []
+        running = self._running
+        while self._waiting and len(running) < self._concurrent:
+            running.append(self._waiting.popleft())
+        goes_on, self.made = [], 0
+        for each in running:
+            take = min(left, each.prompt + each.made - each.computed)
+            left -= take
+            context += each.computed
+            if take > 1:
+                attention += take * (each.computed + 0.5 * take)
+            each.computed += take
+            if take and each.computed == each.prompt + each.made:
+                each.made += 1
+                self.made += 1
+                if each.made == 1:
+                    first.append(each.key)
+                if each.made >= each.answer:
+                    last.append(each.key)
+                    continue
+            goes_on.append(each)
+        tokens, count = costs.step_tokens - left, len(running)
+        self._running = goes_on
+        return self._took(tokens, count, context, attention), first, last
+
+    def _took(self, tokens: int, requests: int, context: int, attention: float) -> float:
+        costs = self._costs
+        roofline: float = ((costs.token_ms * tokens) ** 4 + costs.weights_ms**4) ** 0.25
+        ms = (
+            roofline
+            + costs.host_ms
+            + (costs.request_us * requests + costs.context_us * (context + attention / 50)) / 1000
+        )
+        if costs.noise:
+            fresh = math.sqrt(1 - _LASTING**2) * costs.noise * self._random.gauss(0, 1)
+            self._lasting = _LASTING * self._lasting + fresh
+        ms *= math.exp(self._lasting) * (1 + costs.drift * (1 - math.exp(-self._seconds / _WARMS_IN_S)))
+        if costs.pauses_per_s and self._random.random() < costs.pauses_per_s * ms / 1000:
+            ms += self._random.expovariate(1 / costs.pause_ms)
+        self._seconds += ms / 1000
+        return ms / 1000

@@ -1,0 +1,174 @@
+"""Other fleets, predicted from a recorded run: more replicas, other limits of a step, other rates."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import numpy as np
+
+from harness_llm.core import Mode, Scenario
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import ConfigError, FolderError
+from harness_llm.files import read_text
+from harness_llm.results.paths import FACTS_JSON, RUN_JSON, SHARED_SAMPLES, group_folder
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import TestFolder
+from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.future import Future
+from harness_llm.tune.model import Model
+from harness_llm.tune.seen_run import Floats, Observed
+from harness_llm.tune.tries import engine_limits
+
+SETTINGS = {"max_num_seqs": "requests", "max_num_batched_tokens": "step_tokens", "kv_tokens": "kv_tokens"}
+"""What may be set otherwise, by the name of it in `batching.StepLimits`."""
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it is predicted, or as it was.
+
+    Attributes:
+        qps: Its rate, samples/s.
+        tokens_per_s: Output tokens of all samples, by the length of the run.
+        ttft_s: p50 and p99.
+        tpot_s: p50 and p99.
+        over: Samples over the limit of TTFT and of TPOT.
+        allowed: How many may be.
+        p_valid: Probability of VALID; None of a run that was.
+    """
+
+    qps: float
+    tokens_per_s: float
+    ttft_s: tuple[float, float]
+    tpot_s: tuple[float, float]
+    over: tuple[int, int]
+    allowed: int
+    p_valid: float | None = None
+
+    @classmethod
+    def of(cls, seen: Observed, future: Future, qps: float, p_valid: float | None = None) -> Self:
+        """Of a whole run."""
+        judged = future.judge(seen.ttft, seen.tpot)
+        return cls(
+            qps=qps,
+            tokens_per_s=float(seen.tokens[seen.done].sum() / seen.finish[seen.done].max()),
+            ttft_s=_percentiles(seen.ttft),
+            tpot_s=_percentiles(seen.tpot),
+            over=(judged.ttft.over, judged.tpot.over),
+            allowed=judged.ttft.allowed,
+            p_valid=p_valid,
+        )
+
+
+def _percentiles(values: Floats) -> tuple[float, float]:
+    return float(np.quantile(values, 0.5)), float(np.quantile(values, 0.99, method="lower"))
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a run folder says of its Server or Interactive tests.
+
+    Attributes:
+        model: The engine, as the tests showed it.
+        future: What LoadGen asks in its performance test.
+        qps: The rate of that.
+        seen: That test itself.
+        replicas: How many answered.
+    """
+
+    model: Model
+    future: Future
+    qps: float
+    seen: Observed
+    replicas: int
+
+    @classmethod
+    def read(cls, run: Path, scenario: Scenario | None = None) -> Self:
+        """Read a run folder.
+
+        Args:
+            run: The run folder.
+            scenario: Which of its scenarios; None for the only one with first tokens.
+
+        Raises:
+            FolderError: It has no complete performance test of Server or Interactive.
+            EngineError: Too few samples were answered to learn from.
+        """
+        if not (run / RUN_JSON).exists():
+            raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
+        done = read_record(run / RUN_JSON, RunRecord).by_scenario()
+        named = [scenario] if scenario else [each for each in Scenario if each.is_timed_per_token]
+        name = next((str(each) for each in named if Mode.PERFORMANCE.folder in done.get(each, ())), None)
+        folder = run / (name or "Server") / Mode.PERFORMANCE.folder
+        if name is None or not TestFolder(folder).is_complete:
+            raise FolderError(
+                f"{run}: has no complete performance test of {' or '.join(named)}",
+                "Give a run that has one: Offline's events have no first tokens, so steps cannot be told.",
+            )
+        record = TestFolder(folder).record()
+        table = SampleTable.load(run / SHARED_SAMPLES)
+        replicas = sorted(group_folder(run, record.engines).glob(f"*/{FACTS_JSON}"))
+        facts = msgspec.json.decode(read_text(replicas[0])) if replicas else {}
+        seen = Observed.of_test(folder)
+        model = Model.learn(
+            [seen],
+            np.asarray(table.prompt_lengths, np.int64),
+            np.asarray(table.max_tokens, np.int64),
+            engine_limits(facts),
+            max(1, len(replicas)),
+        )
+        future = Future(record.requested_settings, len(table))
+        return cls(model, future, record.target_qps, seen, max(1, len(replicas)))
+
+    def fleet(self, replicas: int, speeds: Sequence[float], limits: StepLimits) -> Model:
+        """The same engines in another number.
+
+        Args:
+            replicas: How many.
+            speeds: By replica, relative to this run's mean, above 1 faster; empty where all are alike.
+            limits: Of a step.
+        """
+        mean = float(self.model.speeds.mean())
+        relative = 1 / np.array(speeds) if speeds else np.ones(replicas)
+        own = self.model.speeds if replicas == len(self.model.speeds) and not speeds else mean * relative
+        return replace(self.model, speeds=own, limits=limits)
+
+    def predict(self, model: Model, qps: float) -> Prediction:
+        """A run of a fleet at a rate."""
+        seen = model.run(*self.future.asked(qps))
+        return Prediction.of(seen, self.future, qps, model.p_valid(self.future, qps))
+
+
+def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, StepLimits]]:
+    """Every combination of what was set, with its name.
+
+    Args:
+        texts: Such as `max_num_seqs=64,128`.
+        base: What holds where nothing is set.
+
+    Raises:
+        ConfigError: A setting is unknown or its values are no numbers.
+    """
+    choices: Mapping[str, list[int]] = dict(map(_choice, texts))
+    for values in itertools.product(*choices.values()):
+        chosen = dict(zip(choices, values, strict=True))
+        name = ", ".join(f"{key}={value}" for key, value in chosen.items()) or "as recorded"
+        yield name, replace(base, **{SETTINGS[key]: value for key, value in chosen.items()})
+
+
+def _choice(text: str) -> tuple[str, list[int]]:
+    key, _, values = text.removeprefix("llm_config.").partition("=")
+    if key not in SETTINGS:
+        raise ConfigError(
+            f"--set {text}: {key!r} cannot be simulated",
+            f"Give one of {', '.join(SETTINGS)}; what changes the time of a step must be measured.",
+        )
+    numbers = values.split(",")
+    if not all(number.isdecimal() and int(number) > 0 for number in numbers):
+        raise ConfigError(f"--set {text}: not a list of whole numbers above 0", f"Write {key}=64,128.")
+    return key, [int(number) for number in numbers]

@@ -1,0 +1,108 @@
+"""Offline: a count that lasts a little longer than LoadGen's minimum, and what the end of the run costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness_llm.errors import EngineError
+from harness_llm.fleet.fleet import Fleet
+from harness_llm.fleet.measurement import TestResult
+from harness_llm.results.events import read_events, sound_events
+from harness_llm.results.paths import EVENTS_NPY
+from harness_llm.transport.spec import LoadgenTest
+from harness_llm.tune.seen_run import Floats
+from harness_llm.views.progress import TestProgress
+
+ROOM = 1.03
+"""How much longer than min_duration the run is to last."""
+_LOADGEN_ROOM = 1.1  # LoadGen makes the samples of 1.1 times min_duration (loadgen.cc, GenerateQueries)
+_PROBE_S, _PROBE_SHARE = (20.0, 60.0), 0.25
+_RUNS = 3
+
+
+def steady_rate(events: npt.NDArray[Any]) -> float:
+    """Samples/s between the 10 % and the 90 % of the answers; 0 where there are too few."""
+    ends = _ends_s(events)
+    low, high = len(ends) // 10, len(ends) * 9 // 10
+    return (high - low) / (ends[high] - ends[low]) if high > low and ends[high] > ends[low] else 0.0
+
+
+def told(events: npt.NDArray[Any]) -> str:
+    """What the end of a whole run costs, and what a longer one would gain."""
+    ends, steady = _ends_s(events), steady_rate(events)
+    rate = len(ends) / ends[-1]
+    if steady <= rate:
+        return f"{rate:.4g} samples/s; the end of the run costs nothing that can be seen"
+    idle = ends[-1] - len(ends) / steady
+    longer = 2 * len(ends) / (2 * len(ends) / steady + idle)
+    return (
+        f"{rate:.4g} samples/s; begin and end, with engines that are not full, cost {1 - rate / steady:.1%}; "
+        f"twice as many samples would give {longer:.4g} ({longer / rate - 1:+.1%})"
+    )
+
+
+def measure_offline(
+    fleet: Fleet, test: LoadgenTest, folder: Path, settings: Mapping[str, Any], say: Callable[[str], None],
+    set_by: Callable[[Path], Path], *, dry_run: bool = False,
+) -> TestResult:  # fmt: skip
+    """Find how many samples last long enough, then run them.
+
+    Args:
+        fleet: Who answers.
+        test: The Offline test; its rate is a guess.
+        folder: Where the run goes.
+        settings: Fields of LoadGen's `TestSettings`.
+        say: Tells people.
+        set_by: Keeps what is no result elsewhere; where it lies then.
+        dry_run: Do not run them.
+
+    Raises:
+        EngineError: The engines answered nothing.
+    """
+    seconds = int(settings["min_duration_ms"]) / 1000
+    least, most = _PROBE_S
+
+    def enough(progress: TestProgress) -> str:
+        past = progress.elapsed_s
+        wanted = min(max(least, _PROBE_SHARE * seconds), most)
+        return "a look at the rate" if past >= wanted and progress.done >= 40 or past >= 10 * most else ""
+
+    result = fleet.measure(test, folder, enough)
+    rate = _rate(set_by(folder))
+    if result.state == "complete":  # too few samples to tell a steady rate: look at as many as it takes
+        result = fleet.measure(test.with_qps(rate), folder, enough)
+        rate = _rate(set_by(folder))
+    for _ in range(_RUNS):
+        qps = float(f"{ROOM * rate / _LOADGEN_ROOM:.4g}")
+        say(
+            f"Offline: {rate:.4g} samples/s steadily; target_qps {qps:g} makes a run of "
+            f"{ROOM * seconds:.0f} s or a little more"
+        )
+        if dry_run:
+            break
+        result = fleet.measure(test.with_qps(qps), folder, lambda progress: progress.lost)
+        events = read_events(folder / EVENTS_NPY)
+        if result.state == "complete" and _ends_s(events)[-1] >= seconds:
+            say(f"Offline: {told(events)}")
+            return result
+        rate = max(1.02 * rate, _rate(set_by(folder)))
+    return TestResult(result.test, folder, "abandoned", reason="no run lasted as long as min_duration asks")
+
+
+def _rate(folder: Path) -> float:
+    events, _ = sound_events(folder / EVENTS_NPY)
+    rate = 0.0 if events is None else steady_rate(events)
+    if not rate:
+        raise EngineError(f"{folder}: too few samples were answered to tell a rate")
+    return rate
+
+
+def _ends_s(events: npt.NDArray[Any]) -> Floats:
+    done = events["finished_ns"][events["finished_ns"] > 0]
+    found: Floats = np.sort(done - events["issued_ns"].min(initial=np.iinfo(np.int64).max)) / 1e9
+    return found

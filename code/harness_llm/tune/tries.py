@@ -1,0 +1,149 @@
+"""Tries on a loaded fleet: each is the legal run of LoadGen at another rate, and each keeps its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future as Pending
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness_llm.fleet.fleet import Fleet
+from harness_llm.fleet.measurement import TestResult
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.events import sound_events
+from harness_llm.results.paths import EVENTS_NPY, TEST_JSON
+from harness_llm.results.recompute import due_ns
+from harness_llm.results.run_folder import TestFolder
+from harness_llm.transport.spec import LoadgenTest
+from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.future import Future
+from harness_llm.tune.search import RAMP, RUN, Tried
+from harness_llm.tune.seen_run import Observed
+from harness_llm.views.progress import TestProgress
+
+_LOOK_EVERY_S = 1.0
+
+
+def engine_limits(facts: dict[str, Any]) -> StepLimits:
+    """What bounds a step of an engine, by what it says of itself; what it does not say is taken for ample."""
+    resolved = facts.get("resolved", {})
+    config = resolved.get("config", {})
+    scheduler, cache = config.get("scheduler_config", {}), config.get("cache_config", {})
+    batching = resolved.get("batching") or {}
+    budget = scheduler.get("max_num_batched_tokens") or batching.get("step_tokens") or StepLimits.step_tokens
+    blocks, size = cache.get("num_gpu_blocks"), cache.get("block_size")
+    return StepLimits(
+        int(facts.get("max_concurrent") or StepLimits.requests),
+        int(budget),
+        float(blocks * size) if isinstance(blocks, int) and isinstance(size, int) else StepLimits.kv_tokens,
+    )
+
+
+class Tries:
+    """The tries of one test on a loaded fleet.
+
+    Args:
+        fleet: Who answers.
+        test: The legal run.
+        future: What LoadGen will ask.
+        folder: Where the run goes that is a result.
+        kept: Where others are kept, by number.
+    """
+
+    def __init__(self, fleet: Fleet, test: LoadgenTest, future: Future, folder: Path, kept: Path) -> None:
+        self._fleet, self._test, self._future, self._folder, self._kept = fleet, test, future, folder, kept
+        self.replicas = len(fleet.replicas)
+        self.limits = engine_limits(dict(fleet.facts[0]))
+        self.result: TestResult | None = None
+
+    def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
+        """Begin the legal run; give it up when `look` says why, or when it cannot be VALID any more."""
+        test = msgspec.structs.replace(
+            self._test.with_qps(qps), expected=self._future.count(qps), early_end=kind == RUN
+        )
+        with ThreadPoolExecutor(1) as worker:
+            watch = _Looks(worker, self._folder, self._future, qps, look)
+            self.result = self._fleet.measure(test, self._folder, watch)
+        tried = tried_of(self._folder, self._future.seed, kind)
+        if not (tried.valid and kind == RUN):
+            self.keep(self._folder)
+        return tried
+
+    def keep(self, folder: Path) -> Path:
+        """Keep what is no result beside the others; where it lies then."""
+        self._kept.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((int(each.name) for each in self._kept.iterdir() if each.name.isdigit()), default=0)
+        return folder.rename(self._kept / str(number))
+
+
+class _Looks:
+    """Shows what came of a test so far, once a second, on a thread of its own: a look may take seconds."""
+
+    def __init__(
+        self,
+        worker: ThreadPoolExecutor,
+        folder: Path,
+        future: Future,
+        qps: float,
+        look: Callable[[Observed], str],
+    ) -> None:
+        self._worker, self._folder, self._future, self._qps, self._look = worker, folder, future, qps, look
+        self._pending: Pending[str] | None = None
+        self._last = time.monotonic()
+
+    def __call__(self, progress: TestProgress) -> str:
+        if progress.lost:
+            return progress.lost
+        if self._pending is not None:
+            if not self._pending.done():
+                return ""
+            why, self._pending = self._pending.result(), None
+            return why
+        if time.monotonic() - self._last >= _LOOK_EVERY_S:
+            self._last = time.monotonic()
+            self._pending = self._worker.submit(self._show)
+        return ""
+
+    def _show(self) -> str:
+        now = time.monotonic_ns()
+        events, _ = sound_events(self._folder / EVENTS_NPY)
+        if events is None or not len(events):
+            return ""
+        return self._look(Observed.of_events(events, due_ns(events, self._future.seed, self._qps), now))
+
+
+def tried_of(folder: Path, seed: int, kind: str | None = None) -> Tried:
+    """A try, read back from its folder.
+
+    Args:
+        folder: The test's folder.
+        seed: LoadGen's `schedule_rng_seed`.
+        kind: What it was; None for what its record says.
+
+    Raises:
+        FolderError: It holds none.
+    """
+    record = TestFolder(folder).record()
+    others = record.others
+    complete = record.state == "complete"
+    return Tried(
+        record.target_qps,
+        kind or (RAMP if record.reason == RAMP else RUN),
+        Observed.of_test(folder, seed),
+        "" if complete else record.reason,
+        others.mean / others.cores if others is not None and others.cores else 0.0,
+        DetailLog.read(folder / DETAIL_LOG).value("result_validity") == "VALID" if complete else None,
+    )
+
+
+def earlier(kept: Path, seed: int) -> list[Tried]:
+    """The tries that are kept, in order."""
+    folders = sorted(
+        (each for each in kept.glob("[0-9]*") if (each / TEST_JSON).exists()), key=lambda each: int(each.name)
+    )
+    return [tried_of(folder, seed) for folder in folders]

@@ -1,0 +1,100 @@
+"""`tune` and `simulate` by the command line, on LoadGen and an engine that batches."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from runs import Run
+
+from harness_llm.results.paths import STUDY_JSON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER_CONF = """\
+sim.*.use_token_latencies = 1
+sim.Server.ttft_latency = 600
+sim.Server.tpot_latency = 60
+sim.Server.min_duration = 20000
+sim.Server.min_query_count = 120
+sim.Server.sample_concatenate_permutation = 1
+sim.Offline.min_duration = 20000
+"""
+BATCHING = {"step_tokens": 512, "weights_ms": 25, "token_ms": 0.3, "host_ms": 2, "noise": 0.01}
+
+
+def _tuning(folder: Path, scenario: str) -> Run:
+    engine = {"kind": "simulated", "concurrent": 64, "batching": BATCHING}
+    return Run(folder, USER_CONF, {"scenarios": [scenario], "engine": engine})
+
+
+def _as_tune(run: Run, *more: str) -> list[str]:
+    """The command line of a run, as one of `tune`."""
+    command = run.command
+    at = command.index("run")
+    config = command[command.index("--config") + 1]
+    return [*command[:at], "tune", "--config", config, "--output", str(run.output), "--view", "plain", *more]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scenario", ["Server", "Offline"])
+def test_a_rate_is_found_from_nothing_but_the_limits(
+    scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _tuning(tmp_path, scenario)
+    command = _as_tune(run)
+    monkeypatch.setattr(Run, "command", command)
+    code, errors = run.complete(seconds=400)
+    assert code == 0, errors + run.out
+    run.assert_nothing_is_left()
+    result = run.output / "runs" / "result"
+    test = json.loads((result / scenario / "performance" / "test.json").read_text())
+    assert (test["state"], run.json(STUDY_JSON)["state"]) == ("complete", "complete")
+    assert "Result is : VALID" in (result / scenario / "performance" / "mlperf_log_summary.txt").read_text()
+    conf = (run.output / "user.conf").read_text()
+    assert f"sim.{scenario}.target_qps = {test['target_qps']!r}" in conf
+    tries = sorted((run.output / "tries").iterdir())
+    states = {json.loads((each / "test.json").read_text())["state"] for each in tries}
+    assert len(tries) >= 1 and states <= {"abandoned", "complete"}
+    assert len(list((result / "replicas").glob("*/*/facts.json"))) == 1, "one load"
+    again = run.complete()
+    assert again[0] == 0 and "VALID with target_qps" in run.out, (
+        "a tuning that is complete says so, and measures nothing"
+    )
+    if scenario == "Server":
+        _check_simulated(run, result, monkeypatch)
+
+
+def _check_simulated(run: Run, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run, predicted from its own step times; and a fleet of twice the size."""
+
+    def simulated(*more: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "harness_llm", "simulate", str(result), *more, "--json"]
+        monkeypatch.setattr(Run, "command", command)
+        assert run.complete()[0] == 0
+        found: dict[str, Any] = json.loads(run.out)["predictions"]
+        return found
+
+    both = simulated("--check", str(result))
+    said, seen = both["predicted"], both["measured"]
+    assert said["tokens_per_s"] == pytest.approx(seen["tokens_per_s"], rel=0.03)
+    assert said["tpot_s"][1] == pytest.approx(seen["tpot_s"][1], rel=0.1)
+    one, two = (simulated("--max", "--replicas", str(count))["as recorded"]["qps"] for count in (1, 2))
+    assert 1.8 * one < two < 2.4 * one, "two share what one alone waits for"
+    ranked = simulated("--max", "--set", "max_num_seqs=2,64")
+    assert list(ranked) == ["max_num_seqs=64", "max_num_seqs=2"]
+
+
+def test_mistakes_are_said_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _tuning(tmp_path, "Server")
+    for more, wanted in (
+        (("--budget", "soon"), "--budget soon: not a length of time"),
+        (("--from", str(tmp_path)), "not a run folder"),
+    ):
+        monkeypatch.setattr(Run, "command", _as_tune(run, *more))
+        code, errors = run.complete()
+        assert code == 2 and re.search(wanted, errors), errors

@@ -1,0 +1,67 @@
+"""What may be asked of a simulation, and how a wrong question is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness_llm.cli.simulate import _speeds
+from harness_llm.cli.tune import _seconds
+from harness_llm.errors import ConfigError, FolderError
+from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.fleet_prediction import Recorded, settings_of
+from harness_llm.tune.tries import engine_limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_every_combination_of_what_is_set_is_simulated() -> None:
+    found = dict(
+        settings_of(["max_num_seqs=8,16", "llm_config.max_num_batched_tokens=512"], StepLimits(kv_tokens=7))
+    )
+    assert found == {
+        "max_num_seqs=8, max_num_batched_tokens=512": StepLimits(8, 512, 7),
+        "max_num_seqs=16, max_num_batched_tokens=512": StepLimits(16, 512, 7),
+    }
+    assert list(settings_of([], StepLimits())) == [("as recorded", StepLimits())]
+
+
+@pytest.mark.parametrize("text", ["dtype=float16", "max_num_seqs", "max_num_seqs=", "max_num_seqs=8,-1"])
+def test_what_cannot_be_simulated_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        list(settings_of([text], StepLimits()))
+
+
+@pytest.mark.parametrize(
+    ("text", "replicas"), [("1,x", None), ("1,1", 3), ("0,1", 2), ("nan", 1), ("", None)]
+)
+def test_speeds_are_one_number_for_each_replica(text: str, replicas: int | None) -> None:
+    assert _speeds("1,0.5", 2) == (1, 0.5) and _speeds(None, 3) == ()
+    with pytest.raises(ConfigError, match="--speeds"):
+        _speeds(text, replicas)
+
+
+@pytest.mark.parametrize("text", ["0m", "30", "m", "-3s", "1d"])
+def test_a_budget_is_a_length_of_time(text: str) -> None:
+    assert (_seconds("90s"), _seconds("1.5m"), _seconds("2h")) == (90, 90, 7200)
+    with pytest.raises(ConfigError, match="--budget"):
+        _seconds(text)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="not a run folder"):
+        Recorded.read(tmp_path)
+
+
+def test_the_bounds_of_a_step_are_what_the_engine_says() -> None:
+    config = {
+        "scheduler_config": {"max_num_batched_tokens": 2048},
+        "cache_config": {"num_gpu_blocks": 100, "block_size": 16},
+    }
+    assert engine_limits({"max_concurrent": 64, "resolved": {"config": config}}) == StepLimits(64, 2048, 1600)
+    assert engine_limits({"max_concurrent": 64, "resolved": {"batching": {"step_tokens": 9}}}) == StepLimits(
+        64, 9
+    )
+    assert engine_limits({}) == StepLimits()

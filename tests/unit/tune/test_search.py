@@ -1,0 +1,158 @@
+"""The search against engines whose parameters it is not told; their time only counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hidden_engine import Hidden, future
+
+from harness_llm.engines.simulated_steps import Batching
+from harness_llm.errors import EngineError, HostError
+from harness_llm.tune.batching import TERMS, Noise, StepLimits, simulate
+from harness_llm.tune.model import Model
+from harness_llm.tune.search import RAMP, RUN, Search, Tried
+from harness_llm.tune.seen_run import Observed
+
+SAMPLES = 128
+BATCHING = Batching(step_tokens=512, weights_ms=20, token_ms=0.3, context_us=0.2, host_ms=2, noise=0.01)
+
+
+def hidden(**changes: object) -> Hidden:
+    random = np.random.RandomState(5)
+    prompts = random.randint(20, 200, SAMPLES)
+    answers = random.randint(10, 60, SAMPLES)
+    test = future(SAMPLES, ttft_ms=800, tpot_ms=60, seconds=40)
+    return replace(Hidden(test, BATCHING, prompts, answers, concurrent=64), **changes)
+
+
+def search(engines: Hidden, said: list[str]) -> Search:
+    most = np.full(SAMPLES, 64)
+    return Search(engines, engines.future, engines.prompts, most, 0.9, said.append)
+
+
+def test_one_whole_run_is_enough_and_is_valid_near_the_best_rate() -> None:
+    engines, said = hidden(), list[str]()
+    tuning = search(engines, said)
+    found = tuning.find()
+    assert found.qps is not None and found.judged is not None and found.judged.is_valid
+    assert found.whole_runs == 1
+    assert engines.share_valid(0.9 * found.qps, 2) == 1
+    assert engines.share_valid(1.12 * found.qps, 2) == 0
+    assert found.predicted is not None
+    assert found.predicted.tpot.p99_ns == pytest.approx(found.judged.tpot.p99_ns, rel=0.2)
+    assert any("P(VALID)" in line for line in said)
+    again = search(hidden(seed=9), said)
+    again.tried = tuning.tried[:-1]
+    again.find()
+    assert {tried.kind for tried in again.tried[len(tuning.tried) - 1 :]} == {RUN}, "no second ramp"
+
+
+def test_limits_that_no_rate_keeps_are_said() -> None:
+    engines = hidden(future=future(SAMPLES, ttft_ms=5, tpot_ms=60, seconds=40))
+    with pytest.raises(EngineError, match=r"at 0.5 queries/s 100% of the queries break a limit"):
+        search(engines, []).find()
+
+
+@pytest.mark.parametrize(("others", "said"), [(0.6, ""), (0.2, "the margin is widened"), (0.01, "")])
+def test_what_others_take_of_the_host_is_refused_or_widens_the_margin(others: float, said: str) -> None:
+    lines: list[str] = []
+    tuning = search(hidden(others=others), lines)
+    if others > 0.5:
+        with pytest.raises(HostError, match="others held 60% of the host"):
+            tuning.first_rate()
+        engines = hidden()
+        later = search(engines, lines)
+        later.tried = list(tuning.tried)
+        later.first_rate()
+        assert not {tried.others for tried in later.tried} - {0.0}, (
+            "what was measured beside others is not used"
+        )
+        return
+    quiet = search(hidden(), [])
+    assert (tuning.first_rate() < quiet.first_rate()) == bool(said)
+    assert any("the margin is widened" in line for line in lines) == bool(said)
+
+
+def test_an_interrupted_ramp_goes_on_where_it_was() -> None:
+    engines = hidden()
+    first = search(engines, [])
+    first.first_rate()
+    assert len(first.tried) > 2 and {tried.kind for tried in first.tried} == {RAMP}
+    second = search(engines, [])
+    second.tried = first.tried[:1]
+    second.first_rate()
+    assert [tried.qps for tried in second.tried] == [tried.qps for tried in first.tried]
+
+
+def test_a_budget_begins_no_further_run() -> None:
+    tuning = search(hidden(), [])
+    tuning.budget_s = 0.0
+    assert tuning.find().qps is None
+
+
+def _costs() -> np.ndarray:
+    costs = np.zeros(TERMS)
+    costs[0] = 0.01
+    return costs
+
+
+def _simulate(
+    limits: StepLimits, prompt: list[int], tokens: list[int], **terms: float
+) -> tuple[np.ndarray, ...]:
+    due = np.zeros(len(prompt))
+    return simulate(due, np.array(prompt), np.array(tokens), _costs(), np.ones(1), limits, Noise(), 0.0, 1)
+
+
+def test_a_step_is_bounded_by_requests_tokens_and_the_kv_cache() -> None:
+    first, finish, _ = _simulate(StepLimits(), [5, 5], [3, 3])
+    assert first.tolist() == pytest.approx([0.01, 0.02]) and finish.tolist() == pytest.approx([0.03, 0.04])
+    first, finish, _ = _simulate(StepLimits(requests=1), [5, 5], [3, 3])
+    assert first.tolist() == pytest.approx([0.01, 0.04]) and finish.tolist() == pytest.approx([0.03, 0.06])
+    first, _, _ = _simulate(StepLimits(step_tokens=5), [12, 2], [3, 3])
+    assert first.tolist() == pytest.approx([0.03, 0.03])
+    first, finish, _ = _simulate(StepLimits(kv_tokens=9), [5, 5], [3, 3])
+    assert first[1] >= finish[0]
+    first, finish, _ = _simulate(StepLimits(kv_tokens=14), [5, 5], [6, 6])
+    assert finish[0] == pytest.approx(0.06) and finish[1] > 0.08, (
+        "the youngest gave way, and was computed again"
+    )
+    assert first[1] == pytest.approx(0.02), "and its first token stays where it was"
+
+
+def test_the_least_loaded_replica_answers_and_a_slow_one_takes_longer() -> None:
+    due, prompt, tokens = np.zeros(4), np.full(4, 5), np.full(4, 3)
+    _, finish, replica = simulate(
+        due, prompt, tokens, _costs(), np.array([1.0, 2.0]), StepLimits(), Noise(), 0.0, 1
+    )
+    assert replica.tolist() == [0, 1, 0, 1]
+    assert finish[1] == pytest.approx(2 * finish[0])
+
+
+def test_step_times_are_found_again_from_events_alone() -> None:
+    engines = hidden()
+    model = Model.learn(
+        [engines.answer(qps, 120, 3) for qps in (2.0, 12.0)],
+        engines.prompts, np.full(SAMPLES, 64), engines.limits, 1,
+    )  # fmt: skip
+    assert model.costs[0] == pytest.approx(0.022, rel=0.1)
+    other = engines.answer(7.0, 120, 4)
+    again = model.run(other.due, other.sample, tokens=other.tokens, noise=Noise())
+    assert np.median(again.tpot) == pytest.approx(np.median(other.tpot), rel=0.05)
+    assert np.quantile(again.ttft, 0.9) == pytest.approx(np.quantile(other.ttft, 0.9), rel=0.15)
+
+
+def test_too_little_is_not_learned_from() -> None:
+    engines = hidden()
+    seen = engines.answer(2.0, 8, 3)
+    with pytest.raises(EngineError, match="too few answers"):
+        Model.learn([seen], engines.prompts, np.full(SAMPLES, 64), engines.limits, 1)
+
+
+def test_what_comes_later_is_not_seen() -> None:
+    whole = hidden().answer(5.0, 100, 3)
+    seen = whole.by(6.0)
+    assert isinstance(seen, Observed) and 0 < seen.done.sum() < len(seen.due) < 100
+    assert seen.finish[seen.done].max() <= 6.0
+    assert Tried(5.0, RUN, seen).valid is None
