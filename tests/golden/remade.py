@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 from golden.recorded import LOGS
 
 from harness_llm import rules
 from harness_llm.compliance import AUDIT_TESTS
-from harness_llm.core import Mode, Scenario
+from harness_llm.core import EventStatus, Mode, Scenario
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.draws import Draw, issued_samples, loaded_order
 from harness_llm.logs.schedule import arrivals_ns
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG
+from harness_llm.results.events import EVENT_DTYPE
+from harness_llm.results.paths import EVENTS_NPY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +74,11 @@ class Remade:
     tokens: int
 
     @property
+    def _own(self) -> int:
+        """A number of its own for each run, so that no two measure the same times."""
+        return crc32(f"{self.known.name} {self.scenario} {self.test}".encode())
+
+    @property
     def samples(self) -> int:
         """Samples of its data set."""
         counts = self.known.samples
@@ -91,7 +99,8 @@ class Remade:
     @property
     def qps(self) -> float:
         """The rate of user.conf: so that one copy of the data set takes longer than 600 s."""
-        return float(f"{self.known.samples.performance / _SECONDS:.4g}")
+        tenth_more = 1.1 if self._is_offline else 1  # which LoadGen asks of Offline
+        return float(f"{self.known.samples.performance / _SECONDS / tenth_more:.4g}")
 
     @property
     def user_conf(self) -> str:
@@ -116,10 +125,12 @@ class Remade:
         (folder / DETAIL_LOG).write_text("\n".join(_PREFIX + json.dumps(row) for row in rows) + "\n")
         (folder / SUMMARY_LOG).write_text(self._summary({row["key"]: row["value"] for row in rows}))
         (folder / "user.conf").write_text(self.user_conf)
+        draw = Draw.of_log(DetailLog.read(folder / DETAIL_LOG))
+        assert draw is not None
+        samples = next(issued_samples(draw))
+        np.save(folder / EVENTS_NPY, self._events(samples))
         if self.test != "performance":
-            draw = Draw.of_log(DetailLog.read(folder / DETAIL_LOG))
-            assert draw is not None
-            (folder / ACCURACY_LOG).write_text(self._answers(next(issued_samples(draw))))
+            (folder / ACCURACY_LOG).write_text(self._answers(samples))
 
     @property
     def _recorded(self) -> Path:
@@ -136,7 +147,8 @@ class Remade:
         for row in rows:
             closing = closing or row["key"].startswith("logger_swap")
             row["value"] = values.get(row["key"], row["value"])
-            row["time_ms"] = self.end_ns / 1e6 + 200 if closing else row["time_ms"]
+            later = 1 + self._own / 2**33
+            row["time_ms"] = self.end_ns / 1e6 + 200 if closing else round(row["time_ms"] * later, 6)
         return rows
 
     @cached_property
@@ -191,9 +203,9 @@ class Remade:
     @cached_property
     def _latencies(self) -> dict[str, Any]:
         """Of every query or Offline sample, ns."""
-        count, draw = self.answers, np.random.default_rng(self.answers)
+        count, draw = self.answers, np.random.default_rng(self._own)
         if self._is_offline:
-            seconds = _SECONDS if not self.audit else 5
+            seconds = (_SECONDS if not self.audit else 5) * draw.uniform(1, 1.01)
             return {"latency": np.linspace(seconds * 1e9 / count, seconds * 1e9, count).astype(np.int64)}
         limits = self.known.latency[self.scenario]
         ttft = (limits.ttft_ns * draw.uniform(0.30, 0.32, count)).astype(np.int64)
@@ -270,12 +282,27 @@ class Remade:
 
         return "\n".join(again(line) for line in re.split("\n", text))
 
+    def _events(self, samples: Sequence[int]) -> Any:
+        """What the harness notes of these times, by a clock of its own."""
+        latencies, start = self._latencies, 10**9
+        due = np.zeros(self.answers, np.int64) if self._is_offline else self._arrivals[:-1]
+        events = np.zeros(self.answers, EVENT_DTYPE)
+        events["sample"], events["tokens"], events["prompt_tokens"] = samples, self.tokens, 3
+        events["issued_ns"], events["finished_ns"] = start + due, start + due + latencies["latency"]
+        first = latencies.get("ttft", latencies["latency"] // 2)
+        events["first_token_ns"], events["status"] = start + due + first, EventStatus.FINISHED
+        return events
+
     def _answers(self, samples: Sequence[int]) -> str:
-        data = "".join((100 + at % 900).to_bytes(4, "little").hex().upper() for at in range(self.tokens))
-        first = "" if self._is_offline else f', "token_data" : "{data[:8]}"'
-        rest = f'"data" : "{data}"{first}, "token_count" : {self.tokens} }}'
-        rows = (f'{{ "seq_id" : {at}, "qsl_idx" : {sample}, {rest}' for at, sample in enumerate(samples))
-        return "[\n" + ",\n".join(rows) + "\n]\n"
+        rest = "".join(_hexadecimal(100 + (self._own + at) % 900) for at in range(1, self.tokens))
+
+        def row(number: int, sample: int) -> str:
+            first = _hexadecimal(100 + sample)
+            reported = "" if self._is_offline else f', "token_data" : "{first}"'
+            told = f'"data" : "{first}{rest}"{reported}, "token_count" : {self.tokens} }}'
+            return f'{{ "seq_id" : {number}, "qsl_idx" : {sample}, {told}'
+
+        return "[\n" + ",\n".join(row(*one) for one in enumerate(samples)) + "\n]\n"
 
     @property
     def mode(self) -> Mode:
@@ -286,3 +313,8 @@ class Remade:
 def _six(number: float) -> float:
     """As LoadGen writes a double: six digits."""
     return float(f"{number:.6g}")
+
+
+def _hexadecimal(token: int) -> str:
+    """A token id as an accuracy log has it."""
+    return token.to_bytes(4, "little").hex().upper()

@@ -153,14 +153,14 @@ def possible_answers(case: Case, area: str, log: AccuracyLog) -> Iterator[Check]
         for count, what in (
             (log.blank, "of which every token id is 0"),
             (log.foreign, "with token ids that no model has"),
-            (log.alike if 2 * log.alike >= log.entries else 0, "that are another sample's to the last token"),
         )
         if count
     ]
+    alike = log.alike if 2 * log.alike >= log.entries > 1 else 0
     yield case.check(
         check_name(area, "possible-answers"),
-        not wrong,
-        "; ".join(wrong) or f"{log.entries} answers",
+        False if wrong else (None if alike else True),
+        "; ".join(wrong) or f"{log.entries} answers, {alike} of them another sample's to the last token",
         "token ids that a model generated for each sample",
         source=f"{INFERENCE} loadgen/logging.cc, AsyncLog::LogAccuracy",
         remedy="Put the log of answers here as LoadGen wrote it.",

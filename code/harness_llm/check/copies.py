@@ -22,7 +22,7 @@ from harness_llm.results.paths import ACCURACY_TXT
 
 _LEAST_NS = 10_000_000  # a measured time of 8 digits or more
 _SHARED = 3  # two logs that share this many measured times do not share them by chance
-_NEAR, _NEAR_SHARED = 5, 6  # nor, of one kind each, so many times to so many digits
+_NEAR, _NEAR_SHARED = 7, 6  # nor, of one kind each, so many times to so many digits
 _ORDERED = 50  # this many answers never end in the same order twice
 _RULE = f"{POLICIES} inference_rules.adoc lines 391-392"
 

@@ -70,15 +70,6 @@ def answers_with_tokens_that_no_model_has(tree: Path) -> None:
     path.write_text(re.sub(r'("data" : "\w{16})\w{8}', r"\g<1>FFFFFF7F", path.read_text()))
 
 
-@fault("accuracy.possible-answers")
-def one_answer_to_every_sample(tree: Path) -> None:
-    path = place(tree) / "accuracy" / ANSWERS
-    text = path.read_text()
-    whole = re.search(r'"data" : "\w+", "token_data" : "\w+", "token_count" : \d+', text)
-    assert whole
-    path.write_text(re.sub(whole.re, whole[0], text))
-
-
 @fault("accuracy.truncated")
 def answers_cut_elsewhere(tree: Path) -> None:
     path = place(tree) / "accuracy" / ANSWERS
