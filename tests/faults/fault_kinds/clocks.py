@@ -1,4 +1,4 @@
-"""The system clock, by which LoadGen measures, is set while a run loads or asks."""
+"""The system clock, by which LoadGen measures, is set while LoadGen asks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fault_kinds.fault import Fault, Seen
-from fault_kinds.rig import REPLICA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +39,7 @@ def stepped(seconds: float, scenario: str, test: str, *more: str) -> Callable[[R
     def provoke(rig: Rig) -> Seen:
         step = _clock(rig)
         rig.conf = rig.conf.replace("120000", "4000").replace("= 1000", "= 4000").replace("t = 500", "t = 50")
-        if test == "accuracy":
-            rig.harness["dataset"] = {"kind": "synthetic", "shape": "900:20-60:2-40"}
-        given = rig.run_arguments(scenario, *more)
-        rig.start([test if part == "performance" else part for part in given])
+        rig.start(rig.run_arguments(scenario, *more))
         rig.wait_until(lambda: rig.is_answered(f"{scenario}/{test}"))
         step.write_text(str(seconds))
         return rig.finish()
@@ -51,19 +47,7 @@ def stepped(seconds: float, scenario: str, test: str, *more: str) -> Callable[[R
     return provoke
 
 
-def stepped_while_loading(seconds: float) -> Callable[[Rig], Seen]:
-    def provoke(rig: Rig) -> Seen:
-        step = _clock(rig)
-        rig.start(rig.run_arguments("Offline"))
-        rig.wait_until(lambda: bool(rig.processes(REPLICA)))
-        step.write_text(str(seconds))
-        return rig.finish()
-
-    return provoke
-
-
 _lost = functools.partial(Fault, _AREA, code=1, within_s=15, state="abandoned")
-_fine = functools.partial(Fault, _AREA, code=0, within_s=30, state="complete")
 
 FAULTS = (
     _lost("6 s back, Offline", stepped(-6, "Offline", "performance"), says=("was set by -6.000 s",)),
@@ -81,8 +65,4 @@ FAULTS = (
         30,
         "complete",
     ),
-    _fine("an hour back in the accuracy test", stepped(-3600, "Offline", "accuracy")),
-    _fine("an hour forward in the accuracy test", stepped(3600, "Offline", "accuracy")),
-    _fine("an hour back while engines load", stepped_while_loading(-3600), says=("VALID",)),
-    _fine("an hour forward while engines load", stepped_while_loading(3600), says=("VALID",)),
 )
