@@ -102,5 +102,5 @@ class Future:
         for values, limit in zip((ttft, tpot), self.limits_s, strict=True):
             whole = (np.minimum(values, 1e9) * 1e9).astype(np.int64)
             over = int((values > limit).sum())
-            found.append(LimitCount(over, _allowed(len(values)), percentile(whole, 0.99)))
+            found.append(LimitCount(over, _allowed(len(values)), percentile(whole, 0.99), int(whole.min())))
         return Judged(*found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def measure_offline(
     least, most = _PROBE_S
 
     def enough(progress: TestProgress) -> str:
-        past = progress.elapsed_s
+        past = time.monotonic() - progress.started
         wanted = min(max(least, _PROBE_SHARE * seconds), most)
         return "a look at the rate" if past >= wanted and progress.done >= 40 or past >= 10 * most else ""
 
