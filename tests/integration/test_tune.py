@@ -91,10 +91,11 @@ def _check_simulated(run: Run, result: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_mistakes_are_said_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = _tuning(tmp_path, "Server")
+    command = _as_tune(run)
     for more, wanted in (
         (("--budget", "soon"), "--budget soon: not a length of time"),
         (("--from", str(tmp_path)), "not a run folder"),
     ):
-        monkeypatch.setattr(Run, "command", _as_tune(run, *more))
+        monkeypatch.setattr(Run, "command", [*command, *more])
         code, errors = run.complete()
         assert code == 2 and re.search(wanted, errors), errors

@@ -19,7 +19,7 @@ _allowed = lru_cache(maxsize=4096)(max_over_limit)
 
 
 @dataclass(frozen=True)
-class Judged:
+class AgainstLimits:
     """How a run stands against LoadGen's limits.
 
     Attributes:
@@ -96,11 +96,11 @@ class Future:
         count = self.count(qps)
         return arrivals_ns(self.seed if seed is None else seed, qps, count) / 1e9, self.order(count)
 
-    def judge(self, ttft: Floats, tpot: Floats) -> Judged:
+    def judge(self, ttft: Floats, tpot: Floats) -> AgainstLimits:
         """The verdict on a whole run by its latencies, seconds; inf counts as over the limit."""
         found = []
         for values, limit in zip((ttft, tpot), self.limits_s, strict=True):
             whole = (np.minimum(values, 1e9) * 1e9).astype(np.int64)
             over = int((values > limit).sum())
             found.append(LimitCount(over, _allowed(len(values)), percentile(whole, 0.99), int(whole.min())))
-        return Judged(*found)
+        return AgainstLimits(*found)

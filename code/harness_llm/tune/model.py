@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness_llm.tune.batching import Noise, StepLimits, simulate
-from harness_llm.tune.future import Future, Judged
+from harness_llm.tune.future import AgainstLimits, Future
 from harness_llm.tune.seen_run import Floats, Integers, Observed
 from harness_llm.tune.step_time import Equations, costs, equations
 
@@ -131,7 +131,7 @@ class Model:
             due, first, finish, replica, samples, prompt, tokens, float(last.max()) if last.size else 0.0
         )
 
-    def judged(self, future: Future, qps: float, *, slower: float = 1.0, seed: int = 1) -> Judged:
+    def judged(self, future: Future, qps: float, *, slower: float = 1.0, seed: int = 1) -> AgainstLimits:
         """LoadGen's verdict on a whole run at a rate."""
         seen = self.run(*future.asked(qps), slower=slower, seed=seed)
         return future.judge(seen.ttft, seen.tpot)

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness_llm.errors import EngineError, HostError
 from harness_llm.tune.batching import StepLimits
-from harness_llm.tune.future import Future, Judged
+from harness_llm.tune.future import AgainstLimits, Future
 from harness_llm.tune.model import Model
 from harness_llm.tune.seen_run import Integers, Observed
 
@@ -72,11 +72,11 @@ class TunedRate:
     """
 
     qps: float | None
-    judged: Judged | None = None
+    judged: AgainstLimits | None = None
     even_qps: float = math.nan
     seeds_sd: float = math.nan
     seed_luck: float = math.nan
-    predicted: Judged | None = None
+    predicted: AgainstLimits | None = None
     others: float = 0.0
     whole_runs: int = 0
 
@@ -108,7 +108,7 @@ class Search:
     budget_s: float = math.inf
     elapsed: Callable[[], float] = lambda: 0.0
     heeds_others: bool = True
-    _predicted: Judged | None = None
+    _predicted: AgainstLimits | None = None
 
     def learn(self, runs: Sequence[Observed]) -> Model:
         """The model of these runs."""
@@ -168,7 +168,7 @@ class Search:
     def _runs(self) -> list[Observed]:
         return [tried.seen for tried in self.tried]
 
-    def _told(self, qps: float, judged: Judged, whole: int) -> TunedRate:
+    def _told(self, qps: float, judged: AgainstLimits, whole: int) -> TunedRate:
         model = self.learn(self._runs())
         even = model.best(self.future, 0.5, qps)
         rates = np.array([model.best(self.future, 0.5, qps, seed) for seed in range(1, 5)])
@@ -254,7 +254,7 @@ class _RunWatch:
     def __init__(self, search: Search, qps: float, restarts: int, *, may_go_up: bool) -> None:
         self.search, self.qps, self.restarts, self.may_go_up = search, qps, restarts, may_go_up
         self.better: float | None = None
-        self.predicted: Judged | None = None
+        self.predicted: AgainstLimits | None = None
         length = float(search.future.asked(qps)[0][-1])
         scale = min(1.0, length / _WHOLE_S)
         self.looks = [(number, at * scale) for number, at in enumerate(LOOKS_S) if at * scale < 0.7 * length]
