@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from harness_llm.core import Mode
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost
 from harness_llm.fleet.ground import Ground
 from harness_llm.fleet.pace import PATIENCE_S, STALL_S, Pace
@@ -27,6 +28,7 @@ from harness_llm.views.progress import TestProgress
 
 _log = logging.getLogger(__name__)
 _STILL_S = 2.0  # two heartbeats without a token
+_ENDS_S = 120.0  # for LoadGen to write the answers of an accuracy test and to end, once it has them all
 _ITS_REPLICA_FIRST_S = 2.0  # a replica that has stalled is the one to name, at its next heartbeat
 
 
@@ -199,6 +201,16 @@ class Measurement:
         limit = STALL_S if self.test.stall_timeout_s is None else self.test.stall_timeout_s
         if any(child.heartbeat.in_flight for child in self._living) or not self._loadgen.heartbeat.in_flight:
             self._worked_s = now
+        if (
+            self.test.mode is Mode.ACCURACY
+            and self.progress.done == self.test.expected
+            and now - self._news_s > _ENDS_S
+        ):
+            raise LoadgenLost(
+                f"{self.test.name}: every query is answered, and LoadGen has not ended for {_ENDS_S:.0f} s",
+                "LoadGen waits by the system clock: keep it from being set while a test runs, then continue "
+                "with --resume.",
+            )
         is_lost = now - max(self._worked_s, self._news_s) > PATIENCE_S  # nobody works on it
         if not is_lost and now - self._news_s <= limit + _ITS_REPLICA_FIRST_S:
             return

@@ -205,6 +205,26 @@ def test_news_keep_a_test_from_being_taken_for_stuck(world: _World) -> None:
         assert fleet.running is not None and fleet.running.progress.done > 70
 
 
+@pytest.mark.parametrize(("mode", "done"), [(Mode.ACCURACY, 8), (Mode.PERFORMANCE, 9)])
+def test_between_queries_loadgen_may_wait(world: _World, mode: Mode, done: int) -> None:
+    with world.fleet() as fleet:
+        name = _begin(world, fleet, mode=mode, expected=9, stall_timeout_s=None)
+        world.say(name, Progress(done, done, 16, b"", b""))
+        for _ in range(260):
+            world.watch.turn()
+
+
+def test_loadgen_that_has_every_answer_and_does_not_end_is_named(world: _World) -> None:
+    turns, wanted = 0, "every query is answered, and LoadGen has not ended for 120 s"
+    with pytest.raises(LoadgenLost, match=wanted) as caught, world.fleet() as fleet:
+        name = _begin(world, fleet, mode=Mode.ACCURACY, expected=9, stall_timeout_s=None)
+        world.say(name, Progress(9, 9, 18, b"", b""))
+        while turns < 300:
+            turns += 1
+            world.watch.turn()
+    assert turns >= 235 and "system clock" in caught.value.remedy
+
+
 def test_a_process_that_stays_after_its_test_is_ended(world: _World) -> None:
     with pytest.raises(LoadgenLost, match="did not end after its test"), world.fleet() as fleet:
         name = _begin(world, fleet, silence_timeout_s=3)
