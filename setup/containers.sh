@@ -26,7 +26,7 @@ _containers_rocm_base=vllm/vllm-openai-rocm:v0.25.1
 _containers_pip=(PIP_CERT PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_INDEX_URL PIP_TRUSTED_HOST)
 # What a command in the container is given from this host's environment.
 _containers_passed=(COMPANY SYSTEM_NAME GPU_NAME BENCHMARK DIVISION ENGINE ROUND SCENARIOS SHAPE SYSTEM_YAML TESTS
-    TEST07_SHAPE USER_CONF HUGGINGFACE_ACCESS_TOKEN HF_ENDPOINT "${_containers_pip[@]}")
+    TEST07_SHAPE TUNE USER_CONF HUGGINGFACE_ACCESS_TOKEN HF_ENDPOINT "${_containers_pip[@]}")
 
 _containers_fail() { # STATUS MESSAGE [REMEDY]
     tell_error "$@" || exit

@@ -53,7 +53,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Path
     monkeypatch.setattr(
         harness_llm.run.execute,
         "execute",
-        lambda prepared, folder, view, *, resume: found.append((folder, resume)),
+        lambda prepared, folder, view, *, resume, **_: found.append((folder, resume)),
     )
     monkeypatch.setattr(run_module, "show_run", lambda folder, as_json: None)
     return found
@@ -191,7 +191,10 @@ def test_a_tree_is_checked_by_the_round_and_division_that_were_named(
     options: tuple[str, ...],
     expected: tuple[str, str | None],
 ) -> None:
-    report = SimpleNamespace(passed=True, render=lambda **_: "all good")
+    report = SimpleNamespace(passed=True)
+    monkeypatch.setattr(
+        "harness_llm.check.render.render", lambda shown, **_: "all good" if shown is report else ""
+    )
     calls = _calls(monkeypatch, "harness_llm.check.check_tree", report)
     assert command("check", tmp_path, *options) == (0, "all good\n", "")
     assert calls == [((tmp_path, *expected), {})]

@@ -42,7 +42,9 @@ class _FakeMeasuring:
     error: BaseException | None = None
     given_up = ""
 
-    def __call__(self, watch: Watch, folder: Any, groups: Sequence[TestGroup], after_test: Any) -> str:
+    def __call__(
+        self, watch: Watch, folder: Any, groups: Sequence[TestGroup], after_test: Any, measure: Any
+    ) -> str:
         assert isinstance(watch, Watch)
         if self.error is not None:
             raise self.error
