@@ -13,8 +13,8 @@ from harness_llm.system import accelerators
 _VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
 _DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 _ON_A_CPU = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Beside other work, a thread that waits by spinning takes the core from the one that it waits for, and the
-engine is several times slower (docs/decisions/0018-the-first-hour.md)."""
+"""A thread that waits by spinning takes the core from the one that it waits for where other work runs beside
+(figures: docs/decisions/0018-the-first-hour.md)."""
 
 
 def replica_environments(config: RunConfig) -> list[dict[str, str]]:
