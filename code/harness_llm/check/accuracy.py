@@ -17,16 +17,19 @@ from harness_llm.check.ties import drawn_check, tie_checks
 from harness_llm.core import Mode
 from harness_llm.files import file_digest
 from harness_llm.logs.accuracy_log import CUT_BYTES, AccuracyLog
+from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.draws import Draw
+from harness_llm.logs.schedule import MOST_QUERIES, arrivals_ns
 from harness_llm.logs.source import SUMMARY_LOG, read_text
 from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.accuracy_txt import HASH_LINE
+from harness_llm.results.agreement import logged_schedule
 from harness_llm.results.paths import ACCURACY_TXT, RUN_JSON
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
 _TRUNCATE = f"{INFERENCE} tools/submission/truncate_accuracy_log.py"
 
-_LONGEST_GAP = 12  # mean gaps between two queries; 6 in a million are longer
+_BY_THE_LOG = 0.001  # seconds: its dates have three digits of one
 _FASTER = 2  # times as fast as the performance run; 1.02 at most in 336 published Offline results
 
 
@@ -131,12 +134,13 @@ def _clock(case: Case) -> Iterator[Check]:
 def _least_seconds(case: Case) -> tuple[float | None, str]:
     detail = case.accuracy_detail
     if case.scenario.is_timed_per_token:
-        due, count = detail.number("generated_query_duration"), detail.integer("generated_query_count") or 0
-        # The time is that of one query more: the last is due a gap earlier, which is drawn from an
-        # exponential distribution; a hundredth is granted beside.
-        known = due is not None and count > _LONGEST_GAP
-        share = 0.99 * (1 - _LONGEST_GAP / count) if known else 0.0
-        return (share * (due or 0) / 1e9 if known else None), "in which its queries are due"
+        count = detail.integer("generated_query_count") or 0
+        schedule = logged_schedule(detail, case.settings.get("target_qps"))
+        if schedule is None or not 0 < count <= MOST_QUERIES:
+            return None, ""
+        due_s = int(arrivals_ns(*schedule, count)[-1]) / 1e9
+        # Of a rate that user.conf does not give, the log has six digits.
+        return due_s * (1 - SIX_DIGITS) - _BY_THE_LOG, f"when the last of its {count} queries is due"
     rate, count = case.detail.samples_per_second, detail.integer("generated_samples_per_query") or 0
     if not case.rules or not rate or not math.isfinite(rate) or rate <= 0:
         return None, ""

@@ -169,7 +169,7 @@ def _is_judged(shown: str) -> bool:
 
 
 def _leads_inside(link: str, shown: str) -> bool:
-    """Whether a link is relative and leads to something of the submitter, no folder that it lies in."""
+    """Whether a link is relative and points to something of the submitter's that does not contain it."""
     target, place = Path(link).readlink(), Path(link)
     try:
         found, above = place.resolve(strict=True), place.parent.resolve()

@@ -117,7 +117,7 @@ def _speeds(text: str | None, replicas: int | None) -> tuple[float, ...]:
     """The speed of each replica; empty where none are given.
 
     Raises:
-        ConfigError: They are no numbers, or not one for each replica.
+        ConfigError: They are not numbers, or not one per replica.
     """
     if text is None:
         return ()

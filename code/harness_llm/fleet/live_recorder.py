@@ -14,6 +14,7 @@ import psutil
 
 from harness_llm.fleet.measurement import Measurement
 from harness_llm.launch.child import Child, Loss
+from harness_llm.launch.placement import VISIBLE
 from harness_llm.results.live_records import (
     DeviceState,
     HostState,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:  # a watch has a recorder, and fleets
 _INTERVAL_S = 1.0
 _PAUSE_S = 3.0
 """From when on a replica that has work and generates nothing is worth a warning."""
-_VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class LiveRecorder:
@@ -90,7 +90,7 @@ class LiveRecorder:
 def _replica(fleet: Fleet, number: int, child: Child) -> ReplicaState:
     heartbeat, ready = child.heartbeat, child.ready
     environment = fleet.plan.replicas[number].environment
-    visible = next((environment[name] for name in _VISIBLE if name in environment), "")
+    visible = next((environment[name] for name in VISIBLE.values() if name in environment), "")
     return ReplicaState(
         name=child.name,
         stage="lost" if child.is_lost else "ready" if ready is not None else child.stage or "starting",

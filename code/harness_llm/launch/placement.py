@@ -10,7 +10,7 @@ from harness_llm.engines import EngineKind
 from harness_llm.errors import ConfigError
 from harness_llm.system import accelerators
 
-_VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
+VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
 _DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 _ON_A_CPU = {"OMP_WAIT_POLICY": "PASSIVE"}
 """A thread that waits by spinning takes the core from the one that it waits for where other work runs beside
@@ -42,7 +42,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
                 "Remove it, or make the GPUs visible.",
             )
         return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
-    variable = _VISIBLE[found[0].vendor]
+    variable = VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
     size = engine.devices_asked or engine.devices(config.llm_config)
     return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, replicas)]

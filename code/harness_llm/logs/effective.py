@@ -14,6 +14,7 @@ from typing import Any
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
 from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns, server_query_count
+from harness_llm.rules.settings import SLACK
 
 RUN_SETTINGS = (
     "max_query_count",
@@ -37,7 +38,6 @@ _COPIED = (
     "max_duration_ms",
     "sample_concatenate_permutation",
 )
-_SLACK = 1.1  # kSlack: Offline asks for a tenth more than rate and duration need
 _MS = 1_000_000
 
 
@@ -87,7 +87,7 @@ def _offline(detail: DetailLog, loaded: Any) -> dict[str, Any]:
     if detail.value("requested_performance_issue_unique") is True:
         samples = loaded
     elif rate is not None and least is not None and lasts is not None and math.isfinite(rate):
-        samples = max(least, int(_SLACK * lasts / 1000 * rate))
+        samples = max(least, int(SLACK * lasts / 1000 * rate))
         found = detail.integer("effective_samples_per_query")
         # The rate in the log has six digits, LoadGen's own has all.
         if found is not None and abs(found - samples) <= 1 + SIX_DIGITS * samples and found >= least:

@@ -12,8 +12,8 @@ from harness_llm.secret_values import without_tokens
 def mask_files(folder: Path) -> Iterator[str]:
     """Mask secrets in every text below a folder, and name the files that held one.
 
-    A secret is what stands in a variable of this process that is named as one, such as HF_TOKEN, or has the
-    form of one, such as `hf_...`. What is no UTF-8 or larger than any text stays as it is.
+    A secret is the value of an environment variable whose name marks it as one, such as HF_TOKEN, or a word
+    that looks like one, such as `hf_...`. Files that are not UTF-8, or too large to be text, are left alone.
     """
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_TEXT:

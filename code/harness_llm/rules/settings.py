@@ -22,7 +22,11 @@ NOT_OF_PERFORMANCE = (
 )
 """Settings of a compliance or trial run, and upper bounds, as user.conf names them."""
 
-_SLACK = 1.1  # loadgen/test_settings_internal.cc line 151, @b66003e1
+SLACK = 1.1
+"""kSlack: Offline asks for a tenth more than rate and duration need.
+
+Source: loadgen/test_settings_internal.cc line 151, @b66003e1.
+"""
 _CHECKER = "mlcommons/inference @b66003e1 tools/submission/submission_checker/checks/performance_check.py"
 
 
@@ -69,7 +73,7 @@ def planned_settings(known: BenchmarkRules, scenario: Scenario, given: Mapping[s
     return Settings(
         min_duration_ms=duration,
         loaded_samples=int(given.get("performance_sample_count_override") or known.samples.performance),
-        samples_per_query=max(int(least), int(_SLACK * (duration / 1000) * given.get("target_qps", 1.0))),
+        samples_per_query=max(int(least), int(SLACK * (duration / 1000) * given.get("target_qps", 1.0))),
         equal_issue=bool(given.get("sample_concatenate_permutation", 1)),
         token_latencies=bool(given.get("use_token_latencies", 1)),
         percentile=rules.table().run.latency_percentile.value if percent is None else percent / 100,

@@ -13,6 +13,7 @@ from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import LOADGEN_QPS, UserConf
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
+from harness_llm.rules.settings import SLACK
 from harness_llm.transport.spec import LoadgenTest
 
 TESTS = ("performance", "accuracy")
@@ -134,7 +135,7 @@ def expected_queries(
     seconds = float(settings.get("min_duration", 600_000)) / 1000
     count = max(float(settings.get("min_query_count", _LOADGEN_MIN_QUERIES)), seconds * test.target_qps)
     if test.scenario is Scenario.OFFLINE:
-        count = max(count, 1.1 * seconds * test.target_qps)
+        count = max(count, SLACK * seconds * test.target_qps)
     if whole_sets_of is not None:
         return math.ceil(count / whole_sets_of) * whole_sets_of
     return math.ceil(round(count, 6))

@@ -152,7 +152,7 @@ def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, S
         base: What holds where nothing is set.
 
     Raises:
-        ConfigError: A setting is unknown or its values are no numbers.
+        ConfigError: A setting is unknown, or its values are not numbers.
     """
     choices: Mapping[str, list[int]] = dict(map(_choice, texts))
     for values in itertools.product(*choices.values()):

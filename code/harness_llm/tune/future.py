@@ -65,7 +65,7 @@ class Future:
 
     @property
     def limits_s(self) -> tuple[float, float]:
-        """StepLimits of TTFT and TPOT, seconds."""
+        """Limits of TTFT and TPOT, seconds."""
         return int(self.settings["ttft_latency"]) / 1e9, int(self.settings["tpot_latency"]) / 1e9
 
     def count(self, qps: float) -> int:

@@ -15,13 +15,13 @@ from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.results.events import read_events, sound_events
 from harness_llm.results.paths import EVENTS_NPY
+from harness_llm.rules.settings import SLACK
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.tune.seen_run import Floats
 from harness_llm.views.progress import TestProgress
 
 ROOM = 1.03
 """How much longer than min_duration the run is to last."""
-_LOADGEN_ROOM = 1.1  # LoadGen makes the samples of 1.1 times min_duration (loadgen.cc, GenerateQueries)
 _PROBE_S, _PROBE_SHARE = (20.0, 60.0), 0.25
 _RUNS = 3
 
@@ -79,7 +79,7 @@ def measure_offline(
         result = fleet.measure(test.with_qps(rate), folder, enough)
         rate = _rate(set_by(folder))
     for _ in range(_RUNS):
-        qps = float(f"{ROOM * rate / _LOADGEN_ROOM:.4g}")
+        qps = float(f"{ROOM * rate / SLACK:.4g}")
         say(
             f"Offline: {rate:.4g} samples/s steadily; target_qps {qps:g} makes a run of "
             f"{ROOM * seconds:.0f} s or a little more"

@@ -48,7 +48,7 @@ def make_view(marker: str, *, quiet: bool = False, style: str = "auto", replays:
     Args:
         marker: Shown wherever a number is: `unofficial`, `simulated, not a result`, or empty.
         quiet: Write to stderr, because stdout is for `--json`.
-        style: `rich`, a screen that is drawn anew; `plain`, a line every 8 s; `none`; `auto` draws a screen
+        style: `rich`, a screen that is redrawn; `plain`, a line every 8 s; `none`; `auto` draws a screen
             where a terminal can show it and NO_COLOR does not ask for plain text.
         replays: Also print what the records say was said, and leave the last screen: for a run of others.
     """
@@ -128,7 +128,7 @@ class PlainView:
 
 
 class RichView:
-    """A screen that is drawn anew with each record.
+    """A screen, redrawn with each record.
 
     Args:
         console: Where.

@@ -30,7 +30,7 @@ def limits(test: TestSoFar) -> list[tuple[str, Percentiles, float | None, int]]:
 
 
 def room(test: TestSoFar, over: int) -> str:
-    """Samples over a limit, those that may be, and how many it will be if it goes on so."""
+    """Samples over a limit, how many may be, and how many there will be at this rate."""
     course = test.on_course(over)
     text = f"{over:,} over, {test.state.allowed:,} allowed"
     return f"{text}, on course for {course:,}" if course > over else text

@@ -83,7 +83,7 @@ def test_without_a_rate_the_machine_is_measured_but_not_for_an_official_benchmar
         assert said is (found is not None)
         return found
 
-    assert share(Given(model=str(model))) == 0.4
+    assert share(Given(model=str(model))) == 0.5
     assert share(Given(model=str(model), rate=3)) is None
     assert share(Given(benchmark="llama2-70b")) is None
 
