@@ -29,6 +29,13 @@ check() {
     "$@" || failed+=("$name")
     echo "== $name: $((SECONDS - start)) s"
 }
+# finished PROCESS FILE: wait for its end, show what it wrote, and end as it did.
+finished() {
+    local status=0
+    wait "$1" || status=$?
+    cat "$2"
+    return "$status"
+}
 check style ruff check .
 check format ruff format --check .
 check types mypy
@@ -41,10 +48,14 @@ else
 fi
 python tests/audit.py >.cache/audit.txt & # while tests run, for it waits for a network most of the time
 audit=$!
-# Tests of one process share the cores; those that start runs, containers and faults, and measure, have them alone.
+# Building an image waits for disk and network, and no test of a container looks at a clock: beside the units.
+python -m pytest tests/docker >.cache/containers.txt 2>&1 &
+containers=$!
+# Tests of one process share the cores; those that start runs and faults, and measure, have them alone.
 check units python -m pytest tests/contract tests/unit tests/mutation -n auto --maxprocesses 4 --dist loadfile \
     -o timeout_method=signal # by a thread, a time-out ends the whole process
-check runs python -m pytest tests/docker tests/faults tests/gpu tests/integration --durations 25
+check containers finished "$containers" .cache/containers.txt
+check runs python -m pytest tests/faults tests/gpu tests/integration --durations 25
 wait "$audit"
 echo "== known vulnerabilities, reported and not judged: $(<.cache/audit.txt)"
 if [[ ${#failed[@]} -gt 0 ]]; then

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def test_an_answer_that_never_comes_ends_the_run_though_every_process_lives(
     new_run: Callable[..., Run],
 ) -> None:
-    slow = {"kind": "simulated", "first_token_ms": 600_000}
-    run = new_run(harness={"scenarios": ["Offline"], "engine": slow, "stall_timeout_s": 3})
+    hangs = {"kind": "simulated", "hang_after": 1}  # the first answer has a patience of its own
+    run = new_run(harness={"scenarios": ["Offline"], "engine": hangs, "stall_timeout_s": 3})
     started = time.monotonic()
     code, errors = run.complete(seconds=30)
     assert time.monotonic() - started < 20

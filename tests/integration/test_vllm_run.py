@@ -147,6 +147,7 @@ def test_a_killed_engine_core_ends_the_run_and_leaves_nothing(
     assert (run.events("Server/performance")["status"] == EventStatus.FINISHED).sum() >= 3
 
 
+@pytest.mark.long
 def test_a_stopped_engine_core_is_named_while_loadgen_issues(
     arguments: dict[str, Any], new_run: Callable[..., Run]
 ) -> None:

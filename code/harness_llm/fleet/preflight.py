@@ -29,7 +29,7 @@ from harness_llm.transport.keys import Keys
 _SAMPLES = 3
 _MOST_TOKENS = 32
 COLD_S = 60.0
-"""How long a cold engine may take for its first token, seconds."""
+"""How long a cold engine may take for its first answer, seconds: kernels may be compiled for it."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def preflight(
     events: Path,
     silence_s: float,
     patience_s: float = COLD_S,
+    cold_s: float = COLD_S,
     keys: Keys | None = None,
 ) -> PreflightRecord:
     """Ask every replica the same samples, one by one and then all at once, and look at what comes back.
@@ -138,6 +139,7 @@ def preflight(
         events: The events file; one that is there is replaced.
         silence_s: A replica that sends nothing for longer is lost, seconds.
         patience_s: Longest time without any token or answer, seconds.
+        cold_s: The same before each replica's first answer, if that is longer, seconds.
         keys: What is shown to the replicas; None on Unix sockets.
 
     Raises:
@@ -163,7 +165,7 @@ def preflight(
             link.open()
         sut.start()
         try:
-            rounds = _ask(sut, asker, question, names, patience_s)
+            rounds = _ask(sut, asker, question, names, (max(patience_s, cold_s), patience_s))
         finally:
             sut.stop()
     finally:
@@ -181,8 +183,13 @@ def preflight(
     )
 
 
-def _ask(sut: Sut, asker: _Asker, question: Question, names: Sequence[str], patience_s: float) -> list[bytes]:
-    """All answers in the order of asking: sample by sample, and in that replica by replica; twice."""
+def _ask(
+    sut: Sut, asker: _Asker, question: Question, names: Sequence[str], patience_s: tuple[float, float]
+) -> list[bytes]:
+    """All answers in the order of asking: sample by sample, and in that replica by replica; twice.
+
+    patience_s: for the first sample, which cold engines answer, and for every other.
+    """
     count, replicas = len(question.samples), len(names)
     alone = [[place] * replicas for place in range(count)]
     together = [[place for place in range(count) for _ in range(replicas)]]
@@ -191,7 +198,7 @@ def _ask(sut: Sut, asker: _Asker, question: Question, names: Sequence[str], pati
         first = len(asked)
         asked += places
         sut.issue(list(range(first, len(asked))), places)
-        _wait(asker, asked, question, names, patience_s)
+        _wait(asker, asked, question, names, patience_s[first > 0])
         for ordinal in range(first, len(asked)):
             fault = question.fault(asked[ordinal], asker.first[ordinal], asker.answers[ordinal])
             if fault:
@@ -208,12 +215,9 @@ def _wait(
             raise _named(asker.error, names)
         if len(asker.answers) < len(asked) and not asker.news.wait(patience_s):
             late = next(ordinal for ordinal in range(len(asked)) if ordinal not in asker.answers)
-            raise _refused(
-                names[late % len(names)],
-                question.samples[asked[late]],
-                f"neither a token nor an answer came within {patience_s:g} s "
-                "(harness_config.stall_timeout_s)",
-            )
+            key = "" if late < len(names) else " (harness_config.stall_timeout_s)"
+            fault = f"neither a token nor an answer came within {patience_s:g} s{key}"
+            raise _refused(names[late % len(names)], question.samples[asked[late]], fault)
 
 
 def _named(error: BaseException, names: Sequence[str]) -> BaseException:

@@ -61,6 +61,14 @@ class _Engine(SimulatedEngine):
             self._sink.finished(request.id, said[1])
 
 
+class _Cold(_Engine):
+    """Answers rightly, the first request after a second."""
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        wait_s = 0.0 if self._count else 1.0
+        asyncio.get_running_loop().call_later(wait_s, super().submit, requests)
+
+
 @contextmanager
 def replicas(folder: Path, *engines: SimulatedEngine) -> Iterator[list[str]]:
     """Replicas' servers on a thread of their own, at these endpoints."""
@@ -95,11 +103,13 @@ def replicas(folder: Path, *engines: SimulatedEngine) -> Iterator[list[str]]:
         context.term()
 
 
-def asked(folder: Path, *engines: SimulatedEngine, patience_s: float = 5.0) -> PreflightRecord:
+def asked(
+    folder: Path, *engines: SimulatedEngine, patience_s: float = 5.0, cold_s: float = 5.0
+) -> PreflightRecord:
     names = [f"Offline/replica-{n}" for n in range(len(engines))]
     with replicas(folder, *engines) as endpoints:
         question = Question.of(TABLE, {END})
-        return preflight(endpoints, names, question, folder / "preflight.npy", 8.0, patience_s)
+        return preflight(endpoints, names, question, folder / "preflight.npy", 8.0, patience_s, cold_s)
 
 
 def _sound(first: int, answer: bytes, _: int) -> tuple[int, bytes]:
@@ -155,9 +165,15 @@ def test_a_replica_whose_answers_cannot_be_counted_is_named_with_the_sample(
     tmp_path: Path, change: Any, seen: str
 ) -> None:
     with pytest.raises(RunBroken, match="sample") as raised:
-        asked(tmp_path, _Engine(_sound), _Engine(change), patience_s=0.5)
+        asked(tmp_path, _Engine(_sound), _Engine(change), patience_s=0.5, cold_s=0.5)
     assert seen in str(raised.value)
     assert re.search(r"replica.1\b", str(raised.value))
+
+
+def test_the_first_answer_of_a_cold_engine_may_take_longer_than_any_other(tmp_path: Path) -> None:
+    assert asked(tmp_path, _Cold(_sound), patience_s=0.5).seconds > 1
+    with pytest.raises(EngineError, match=r"within 0.5 s\n"):
+        asked(tmp_path, _Cold(_sound), patience_s=0.5, cold_s=0.5)
 
 
 def test_an_engine_that_fails_a_sample_is_named(tmp_path: Path) -> None:
