@@ -133,6 +133,7 @@ class TaskEngine:
     def __init__(self) -> None:
         self._yields = 0
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._death: EngineError | None = None
         self._sink: Sink
 
     async def load(self) -> EngineFacts:
@@ -151,6 +152,7 @@ class TaskEngine:
 
         Raises:
             CutShort: The engine ended the answer before its end.
+            EngineError: The engine is dead; `check` says so from then on.
             Exception: Whatever keeps the request from being answered; it fails with the exception's text.
         """
         raise NotImplementedError
@@ -167,6 +169,8 @@ class TaskEngine:
         Raises:
             EngineError: It died, with the reason.
         """
+        if self._death is not None:
+            raise self._death
 
     def generated(self) -> int | None:
         """How often `generate` has yielded, where it streams."""
@@ -247,6 +251,8 @@ class TaskEngine:
                 self._sink.failed(request.id, reason)
         except asyncio.CancelledError:
             raise
+        except EngineError as error:
+            self._death = self._death or error
         except CutShort as error:
             self._fail(request, f"{self.name} cut the answer short after {len(tokens)} tokens: {error}")
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, the sample has no answer

@@ -45,6 +45,7 @@ class EngineKind(BaseModel):
         needs_checkpoint: llm_config.model must be a checkpoint folder.
         needs_devices: A replica takes GPUs, or cores of its own, of this host.
         takes_arguments: llm_config says more to it than `model`.
+        knows_reuse: It is known what it takes over from one sample to another, such as prefix caching.
         is_simulated: Answers are made up; marks every number that follows.
         marker: What else must be said beside every number, a colon behind its short form; mostly nothing.
         one_each: Option that lists a value for each replica, such as its server; empty where none does.
@@ -65,6 +66,7 @@ class EngineKind(BaseModel):
     needs_checkpoint: ClassVar[bool] = True
     needs_devices: ClassVar[bool] = True
     takes_arguments: ClassVar[bool] = True
+    knows_reuse: ClassVar[bool] = True
     is_simulated: ClassVar[bool] = False
     marker: ClassVar[str] = ""
     one_each: ClassVar[str] = ""
@@ -120,7 +122,8 @@ class EngineKind(BaseModel):
             checkpoint: The model's folder; None where it is not at hand.
         """
         del arguments, facts, checkpoint
-        return Decoding(engine=str(cls.model_fields["kind"].default), can_choose=False)
+        name = str(cls.model_fields["kind"].default)
+        return Decoding(engine=name, can_choose=False, reuses={} if cls.knows_reuse else None)
 
     def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
         """Refuse, within milliseconds, what the engine would refuse after a start of minutes.

@@ -1,26 +1,19 @@
-"""An OpenAI-compatible server (`vllm serve`, SGLang, TensorRT-LLM, LLMBoost): token ids in and out over HTTP.
-
-Others start and tune it: what it caches, and how it chooses tokens beyond what a request says, is unknown.
-"""
+"""Any OpenAI-compatible server (vLLM, SGLang, TensorRT-LLM, LLMBoost): token ids in and out over HTTP."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field, PositiveInt
 
-from harness_llm.checkpoint import Checkpoint
 from harness_llm.core import Request
 from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.kind import EngineKind
 from harness_llm.errors import EngineError
-from harness_llm.rules import Decoding
 
 
 class _Choice(msgspec.Struct):
@@ -46,7 +39,6 @@ class OpenAIEngine(TaskEngine):
         self._url = arguments["base_urls"][0].rstrip("/").removesuffix("/v1")
         self._decode = msgspec.json.Decoder(_Event).decode
         self._session: Any = None
-        self._unreachable = ""
 
     async def load(self) -> EngineFacts:
         """Ask the server what it is."""
@@ -72,10 +64,29 @@ class OpenAIEngine(TaskEngine):
         return EngineFacts("openai", server, False, longest, concurrent, resolved=facts)
 
     async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
-        """Stream one completion; an event without tokens, such as a first one with a role, is no token."""
+        """Stream one completion; where its connection breaks, look whether the server is still there.
+
+        Raises:
+            CutShort: The server refused the request or ended the answer early.
+            EngineError: It takes no connection any more.
+        """
+        import aiohttp
+
+        try:
+            async for tokens in self._stream(request):
+                yield tokens
+        except aiohttp.ClientError as error:
+            try:
+                await self._get("/v1/models")
+            except aiohttp.ClientError:
+                raise EngineError(f"{self._url} cannot be reached any more: {error}; read its log") from error
+            raise
+
+    async def _stream(self, request: Request) -> AsyncIterator[Iterable[int]]:
+        """Tokens of each event; one without any, such as a first one with a role, is no token."""
         asked = {"prompt": array("i", request.prompt).tolist(), "min_tokens": request.min_tokens}
         body, reason = {**self._body, **asked, "max_tokens": request.max_tokens}, None
-        async with self._reach(self._session.post(f"{self._url}/v1/completions", json=body)) as response:
+        async with self._session.post(f"{self._url}/v1/completions", json=body) as response:
             if response.status != 200:
                 raise CutShort(f"HTTP {response.status}: {(await response.text())[:500]}")
             async for line in response.content:
@@ -91,33 +102,6 @@ class OpenAIEngine(TaskEngine):
                     yield choice.token_ids or ()
         if reason not in ("stop", "length"):
             raise CutShort(reason or "the stream ended without a finish_reason")
-
-    @asynccontextmanager
-    async def _reach(self, asked: Any) -> AsyncIterator[Any]:
-        """What a request answers; where it breaks, and the server takes no connection, `check` says so."""
-        import aiohttp
-        from yarl import URL
-
-        try:
-            async with asked as response:
-                yield response
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-            url = URL(self._url)
-            try:
-                _, writer = await asyncio.open_connection(url.host, url.port)
-                writer.close()
-            except OSError:
-                self._unreachable = self._unreachable or f"{type(error).__name__}: {error}"
-            raise
-
-    def check(self) -> None:
-        """Raise once the server could not be reached.
-
-        Raises:
-            EngineError: It is gone.
-        """
-        if self._unreachable:
-            raise EngineError(f"{self._url} cannot be reached any more: {self._unreachable}", "Read its log.")
 
     async def unload(self) -> None:
         """Close every connection."""
@@ -142,18 +126,10 @@ class OpenAI(EngineKind):
     engine_class = OpenAIEngine
     needs_checkpoint = needs_devices = takes_arguments = False
     marker = "engine openai: the server's prefix caching and sampling are unknown"
-    one_each, secrets = "base_urls", ("api_key_env",)
+    one_each, secrets, knows_reuse = "base_urls", ("api_key_env",), False
 
     kind: Literal["openai"] = "openai"
     base_urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")]], Field(min_length=1)]
     model: str | None = None
     api_key_env: str | None = None
     concurrent: PositiveInt = 256
-
-    @classmethod
-    def decoding(
-        cls, arguments: Mapping[str, Any], facts: Mapping[str, Any], checkpoint: Checkpoint | None = None
-    ) -> Decoding:
-        """Each request asks for temperature 0; what the server takes over from other samples is not known."""
-        del arguments, facts, checkpoint
-        return Decoding(engine="openai", can_choose=False, reuses=None)

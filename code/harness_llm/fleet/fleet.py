@@ -53,7 +53,8 @@ class FleetPlan:
         silence_timeout_s: A replica that is silent for longer between its tests is lost, seconds; while it
             loads, it may be for `loading.SILENCE_S`, too.
         stall_timeout_s: A replica that is asked a few samples before its first test and answers nothing for
-            longer is lost, seconds; None leaves it the time that a cold engine may take.
+            longer is lost, seconds; None leaves it the time that a cold engine may take, as its first answer
+            always has.
         end_tokens: Tokens that end an answer; empty where nobody says.
     """
 
