@@ -218,6 +218,7 @@ class FakeHandle:
         role: As it was given.
         log: As it was given.
         environment: As it was given.
+        host: Empty: this one.
         process_id: None that exists.
         signals: Those that it got.
         reason: Why it ended; None while it runs.
@@ -227,7 +228,7 @@ class FakeHandle:
 
     def __init__(self, name: str, role: Role, log: Path, environment: Mapping[str, str]) -> None:
         self.name, self.role, self.log, self.environment = name, role, log, environment
-        self.process_id = 0
+        self.host, self.process_id = "", 0
         self.signals: list[Signals] = []
         self.reason: str | None = None
         self.text = "what it last wrote\n"
@@ -268,6 +269,7 @@ class FakeLauncher:
     """A Launcher that starts nothing; its children speak over the real control plane when the test says so.
 
     Attributes:
+        listens_at: Empty: its children listen on the command's own interface.
         started: Handles by the children's names, in order.
         specs: What their spec files say, by name.
         others: What `strangers` finds.
@@ -276,6 +278,7 @@ class FakeLauncher:
     """
 
     def __init__(self) -> None:
+        self.listens_at = ""
         self.started: dict[str, FakeHandle] = {}
         self.specs: dict[str, dict[str, Any]] = {}
         self.others: list[int] = []

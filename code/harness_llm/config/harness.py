@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from harness_llm import rules
 from harness_llm.checkpoint import Checkpoint
+from harness_llm.config.cluster import RayCluster
 from harness_llm.core import Scenario
 from harness_llm.datasets.dataset_kind import DatasetKind
 from harness_llm.datasets.kinds import dataset_of
@@ -101,6 +102,7 @@ class HarnessConfig(_Strict):
         reference: JSON file with the reference accuracy of your own benchmark; None scores without a gate.
         engine_env: Environment variables for the engine's process: text; a number is taken as its text.
         engine_start_timeout_s: Longest time to load and warm up an engine, seconds.
+        launcher: Where replicas are started; None for this host.
         interface: IPv4 address or name of the network interface on which processes meet over TCP, encrypted
             and with keys made for the run; None uses Unix sockets.
         port: First TCP port for control and replicas there; None takes free ones.
@@ -131,6 +133,7 @@ class HarnessConfig(_Strict):
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)
     engine_start_timeout_s: Annotated[float, Field(ge=1, le=_LONGEST_S)] = 1800.0
+    launcher: RayCluster | None = None
     interface: str | None = None
     port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
     silence_timeout_s: Annotated[float, Field(ge=2, le=_LONGEST_S)] = 8.0
@@ -150,6 +153,13 @@ class HarnessConfig(_Strict):
                     f"{test.max_tokens} is below min_tokens {self.min_tokens}",
                     *("tests", name, "max_tokens"),
                 )
+        if self.launcher is not None and self.interface is None:
+            raise _wrong(
+                "the other hosts must reach this one: add interface: and its address in their network",
+                "launcher",
+            )
+        if self.launcher is not None and self.replicas is None and self.engine.replicas is None:
+            raise _wrong("a cluster has no number of its own: add replicas:, how many to start", "launcher")
         if self.port is not None and self.interface is None:
             raise _wrong(
                 "TCP needs the interface to listen on: add e.g. interface: 127.0.0.1, or remove port", "port"

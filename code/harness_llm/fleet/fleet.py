@@ -211,6 +211,8 @@ class Fleet:
     def _tell(self, seconds: float) -> None:
         view, facts = self._watch.view, self.facts[0]
         view.say(f"{_count(self.replicas)} of {facts['name']} {facts['version']} ready after {seconds:.0f} s")
+        if hosts := sorted({child.handle.host for child in self.replicas} - {""}):
+            view.say(f"note: replicas run on {', '.join(hosts)}")
         for key, change in facts.get("changed", {}).items():
             given, used = change["given"], change["resolved"]
             view.say(f"note: llm_config.{key}: given {given!r}, {facts['name']} uses {used!r}")

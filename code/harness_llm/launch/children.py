@@ -98,10 +98,11 @@ class Children:
         """
         if self._interface is None:
             return f"ipc://{self._sockets}"
+        interface = self.launcher.listens_at or self._interface
         if self._port is None:
-            return f"tcp://{self._interface}:*"
+            return f"tcp://{interface}:*"
         listening = sum(child.ready is not None and bool(child.ready.endpoint) for child in self)
-        return f"tcp://{self._interface}:{self._port + 1}-{self._port + listening + more}"
+        return f"tcp://{interface}:{self._port + 1}-{self._port + listening + more}"
 
     def free_name(self, wanted: str) -> str:
         """`wanted`, or with a number behind it where a child of this command has or had that name.
@@ -169,7 +170,7 @@ class Children:
                 self._lose(child, _error_of(message, child))
             else:
                 child.take(message)
-            if isinstance(message, Ready):
+            if isinstance(message, Ready) and not child.handle.host:
                 note_segments(self._sockets, child.handle.process_id)
 
     def _check(self, child: Child) -> None:

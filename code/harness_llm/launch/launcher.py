@@ -1,4 +1,4 @@
-"""The seam between those who need a process and whatever starts it: this host, later another one."""
+"""The seam between those who need a process and whatever starts it: this host, or a cluster's."""
 
 from __future__ import annotations
 
@@ -48,8 +48,12 @@ class Handle(Protocol):
         """File with its stdout and stderr."""
 
     @property
+    def host(self) -> str:
+        """Address of another host that it runs on; empty for this one."""
+
+    @property
     def process_id(self) -> int:
-        """Its number on the host that it runs on, for people."""
+        """Its number on the host that it runs on."""
 
     def exit_reason(self) -> str | None:
         """Why the process ended, or None while it runs."""
@@ -74,7 +78,14 @@ class Handle(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts processes."""
+    """Starts processes.
+
+    Attributes:
+        listens_at: Where its replicas listen for TCP, as an address or `$NAME` of a variable of theirs; empty
+            for the command's own interface.
+    """
+
+    listens_at: str
 
     def start(self, role: Role, name: str, spec: Path, log: Path, environment: Mapping[str, str]) -> Handle:
         """Start `python -m role.module spec`, with a group of its own to signal.
@@ -116,6 +127,6 @@ def end_all(handles: Iterable[Handle], grace_s: float) -> None:
     for handle in handles:
         handle.signal(signal.SIGKILL)  # also for engine processes whose replica is gone
         if not handle.wait(_KILL_S):
-            _log.warning(
-                "%s (process %d) is stuck in the kernel and still runs", handle.name, handle.process_id
-            )
+            where = f" on {handle.host}" if handle.host else ""
+            process = f"{handle.name} (process {handle.process_id}{where})"
+            _log.warning("%s is stuck in the kernel and still runs", process)

@@ -48,6 +48,11 @@ class LocalHandle:
     writer: threading.Thread | None = None
 
     @property
+    def host(self) -> str:
+        """This one."""
+        return ""
+
+    @property
     def process_id(self) -> int:
         """The process's number."""
         return self.process.pid
@@ -150,6 +155,8 @@ def child_environment(added: Mapping[str, str]) -> dict[str, str]:
 
 class LocalLauncher:
     """Starts children on this host, each in a process group of its own."""
+
+    listens_at = ""
 
     def __init__(self) -> None:
         self._own: set[int] = set()

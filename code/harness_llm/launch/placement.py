@@ -1,13 +1,18 @@
-"""Which devices each replica gets, as environment variables of its process."""
+"""Who starts the replicas, and which devices each gets, as environment variables of its process."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from harness_llm.config.harness import RunConfig
 from harness_llm.engines import EngineKind
 from harness_llm.errors import ConfigError
+from harness_llm.launch.launcher import Launcher
+from harness_llm.launch.local import LocalLauncher
+from harness_llm.launch.ray_cluster import ray_launcher
+from harness_llm.launch.role import Role
 from harness_llm.system import accelerators
 
 VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
@@ -15,6 +20,29 @@ _DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 _ON_A_CPU = {"OMP_WAIT_POLICY": "PASSIVE"}
 """A thread that waits by spinning takes the core from the one that it waits for where other work runs beside
 (figures: docs/decisions/0018-the-first-hour.md)."""
+
+
+@contextmanager
+def launcher_of(configs: Sequence[RunConfig], role: Role) -> Iterator[Launcher]:
+    """What starts the children of a run: on this host, or those of `role` on the cluster that is asked for.
+
+    Raises:
+        ConfigError: What the cluster is joined by is not installed.
+        HostError: There is no such cluster, or no host of it has room for a replica.
+    """
+    cluster = configs[0].harness_config.launcher
+    if cluster is None:
+        yield LocalLauncher()
+        return
+    gpus = cluster.gpus
+    if gpus is None:
+        gpus = max(_devices(config) if config.engine.needs_devices else 0 for config in configs)
+    with ray_launcher(cluster.address, role.kind, {"CPU": cluster.cpus, "GPU": gpus}) as launcher:
+        yield launcher
+
+
+def _devices(config: RunConfig) -> int:
+    return config.engine.devices_asked or config.engine.devices(config.llm_config)
 
 
 def replica_environments(config: RunConfig) -> list[dict[str, str]]:
@@ -31,7 +59,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
             "Remove replicas.",
         )
     replicas = engine.replicas or harness.replicas
-    if not engine.needs_devices:
+    if not engine.needs_devices or harness.launcher is not None:  # a cluster gives out its devices itself
         return [dict(common) for _ in range(replicas or 1)]
     found = accelerators.read().accelerators
     if not found:
@@ -44,7 +72,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
         return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
     variable = VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
-    size = engine.devices_asked or engine.devices(config.llm_config)
+    size = _devices(config)
     return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, replicas)]
 
 

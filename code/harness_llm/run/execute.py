@@ -11,7 +11,9 @@ from harness_llm import ending
 from harness_llm.config.load import dump_config
 from harness_llm.core import Mode
 from harness_llm.errors import FolderError, HarnessError, HostError
+from harness_llm.fleet.roles import REPLICA
 from harness_llm.fleet.watch import Watch
+from harness_llm.launch.placement import launcher_of
 from harness_llm.results.held import is_in_use, utc_now
 from harness_llm.results.live_file import LiveFile
 from harness_llm.results.observed import LossRecord
@@ -80,7 +82,10 @@ def execute(
                     view.say(f"{result.test}: {result.text}")
 
             harness = prepared.configs[0].harness_config
-            with Watch(view, interface=harness.interface, port=harness.port) as watch:
+            with (
+                launcher_of(prepared.configs, REPLICA) as launcher,
+                Watch(view, interface=harness.interface, port=harness.port, launcher=launcher) as watch,
+            ):
                 if has_accelerators:
                     watch.sample(telemetry_folder(folder.path))
                 try:

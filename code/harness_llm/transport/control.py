@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PARENT_VARIABLE = "HARNESS_LLM_PARENT"
 """Environment variable with the process id of whoever started this child."""
 
+HOST_VARIABLE = "HARNESS_LLM_HOST"
+"""Environment variable with the address of the host that a child runs on, where that is another one."""
+
 _REMEDIES = {
     errno.EADDRINUSE: "Another process holds it: end that one, or choose another harness_config.port.",
     errno.EADDRNOTAVAIL: "Name an interface of this host in harness_config.interface; see `ip address`.",
@@ -59,13 +62,15 @@ def bind_within(socket: zmq.Socket[bytes], listen: str) -> str:
     Args:
         socket: The socket.
         listen: `ipc:///folder`: a Unix socket of this process's own in that folder; `tcp://127.0.0.1:5001-5004`:
-            one of these ports; or any other ZeroMQ endpoint, such as `tcp://127.0.0.1:*`.
+            one of these ports; or any other ZeroMQ endpoint, such as `tcp://127.0.0.1:*`. `$NAME` in it
+            is that variable's value.
 
     Raises:
         HostError: Nothing is free; names the last place tried.
     """
     if listen.startswith("ipc://"):
         return bind(socket, f"{listen}/{os.getpid()}")
+    listen = os.path.expandvars(listen)
     interface, _, ports = listen.rpartition(":")
     first, is_range, last = ports.partition("-")
     if not is_range:
