@@ -83,7 +83,7 @@ def test_a_run_on_two_hosts_is_valid_and_each_has_answered(tmp_path: Path) -> No
     run = _run(tmp_path)
     code, errors = run.complete(seconds=180)
     assert code == 0, errors
-    assert "replicas run on 10.77.0.1, 10.77.0.2" in errors
+    assert "replicas run on 10.77.0.1, 10.77.0.2" in run.out
     events = run.events("Server/performance")
     assert (events["status"] == EventStatus.FINISHED).all() and set(events["replica"]) == {0, 1}
     assert min((events["replica"] == number).sum() for number in (0, 1)) > len(events) / 4
