@@ -18,7 +18,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/host.sh"
 
 _environment_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-_environment_format=1
+_environment_format=2
 _torch_cpu_index=https://download.pytorch.org/whl/cpu
 
 # Imports what every run needs, which checks it, and what an engine loads, which compiles it: a third of the time that
@@ -123,12 +123,16 @@ _environment_install() {
     esac
 }
 
-# _environment_link VENV: puts code/ on the path and the command harness-llm beside python. Nothing is built, and
-# nothing is written into the work tree.
+# _environment_link VENV: puts code/ on the path, the command harness-llm beside python, and the plug-in where vLLM
+# looks for it (pyproject.toml has the same entry). Nothing is built, and nothing is written into the work tree.
 _environment_link() {
     local site
     site=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1
     echo "$_environment_root/code" >"$site/harness_llm.pth"
+    mkdir -p "$site/harness_llm-0.dist-info"
+    printf 'Metadata-Version: 2.1\nName: harness-llm\nVersion: 0\n' >"$site/harness_llm-0.dist-info/METADATA"
+    printf '[vllm.general_plugins]\nharness_llm = harness_llm.kernels:register\n' \
+        >"$site/harness_llm-0.dist-info/entry_points.txt"
     printf '#!/bin/sh\nexec "%s/bin/python" -m harness_llm "$@"\n' "$1" >"$1/bin/harness-llm"
     chmod +x "$1/bin/harness-llm"
 }

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from runs import Run
 
 pytestmark = [pytest.mark.vllm, pytest.mark.long]
 
@@ -42,6 +44,29 @@ def main():
 if __name__ == "__main__":
     main()
 """
+
+
+@pytest.mark.timeout(600)
+def test_a_run_on_made_up_weights_says_so_everywhere(new_run: Callable[..., Run], tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps(MODEL))
+    arguments = {
+        "model": str(model), "load_format": "random", "skip_tokenizer_init": True, "enforce_eager": True,
+        "max_num_seqs": 4, "max_model_len": 256,
+    }  # fmt: skip
+    harness = {
+        "scenarios": ["Offline"], "tests": ["performance"], "engine": "vllm", "max_tokens": 8,
+        "dataset": {"kind": "synthetic", "shape": "8:20-60:4-8"},
+        "engine_env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+    }  # fmt: skip
+    conf = "sim.Offline.target_qps = 4\nsim.Offline.min_duration = 100\nsim.Offline.min_query_count = 8\n"
+    run = new_run(user_conf=conf, harness=harness, llm=arguments)
+    code, errors = run.complete(seconds=500)
+    assert code in (0, 1), errors
+    assert "made-up weights" in run.out and "made-up weights" in run.json("run.json")["marker"]
+    made = run.json("replicas/Offline/0/facts.json")["resolved"]["kernels"]["random_weights"]
+    assert made["parameters"] > 200_000
 
 
 @pytest.mark.timeout(600)

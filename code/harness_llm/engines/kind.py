@@ -99,6 +99,12 @@ class EngineKind(BaseModel):
         return Weights("not stated")
 
     @classmethod
+    def marker_of(cls, arguments: Mapping[str, Any]) -> str:
+        """What must be said beside every number of a run with these arguments; mostly `marker`."""
+        del arguments
+        return cls.marker
+
+    @classmethod
     def identity(cls, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What an engine said of itself that must be equal for two tests to be of one run.
 

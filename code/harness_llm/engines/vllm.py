@@ -18,11 +18,13 @@ from harness_llm.core import Request
 from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems
 from harness_llm.errors import EngineError
+from harness_llm.kernels.switch import KERNELS_VARIABLE, RANDOM, asked_for
 
 _log = logging.getLogger(__name__)
 _WHOLE = ("stop", "length")  # finish reasons of an answer; others (abort, error) leave it cut short
 _JSON_DEPTH = 4
 _LOOK_S = 0.05
+_TELLS = "harness_llm.kernels.tally.Worker"  # makes vLLM's workers say what was replaced in them
 
 
 class VllmEngine(TaskEngine):
@@ -55,18 +57,36 @@ class VllmEngine(TaskEngine):
         problems = argument_problems(self._given, known, vllm.__version__)
         if problems:
             raise EngineError("\n".join(problems.values()), REMEDY)
-        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS}))
+        is_changed = bool(asked_for()) or self._given.get("load_format") == RANDOM
+        tells = {"worker_extension_cls": _TELLS} if is_changed else {}
+        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS, **tells}))
         self._count_steps()
         config = self._llm.vllm_config
+        replaced = {"kernels": await self._replaced()} if is_changed else {}
         return EngineFacts(
             name="vllm",
             version=vllm.__version__,
             is_simulated=False,
             max_sequence_tokens=int(config.model_config.max_model_len),
             max_concurrent=int(config.scheduler_config.max_num_seqs),
-            resolved={"config": _jsonable(config, _JSON_DEPTH)},
+            resolved={"config": _jsonable(config, _JSON_DEPTH), **replaced},
             changed=_changes(self._given, config),
         )
+
+    async def _replaced(self) -> Mapping[str, object]:
+        """What `harness_llm.kernels` replaced or made up, as a worker tells it.
+
+        Raises:
+            EngineError: A kernel that was asked for replaced nothing.
+        """
+        facts: Mapping[str, object] = (await self._llm.collective_rpc("harness_llm_facts"))[0]
+        for kernel in asked_for():
+            if not any(name.startswith(kernel.fact) for name in facts):
+                raise EngineError(
+                    f"{KERNELS_VARIABLE} names {kernel}, which replaced nothing in this model on this device",
+                    f"Leave {kernel} out of harness_config.engine_env.{KERNELS_VARIABLE}.",
+                )
+        return facts
 
     async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
         """Ask vLLM: the first token where it is wanted, and the rest; cancelled, it tells its engine core."""

@@ -10,6 +10,8 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.rules import Decoding, Draft
 
 SAMPLING = "override_generation_config"
+MADE_UP = ("dummy", "random")
+"""Formats of weights that come from no file: vLLM's own, and that of harness_llm.kernels."""
 
 # Parameters of vllm.SamplingParams (0.32.0), each with the values at which it changes nothing.
 _ALTERS: Mapping[str, tuple[object, ...]] = {
@@ -148,6 +150,8 @@ def _omits(
     overrides = _mapping(arguments.get("hf_overrides"))
     for key in sorted(_SHAPE & overrides.keys()):
         yield f"hf_overrides.{key}", overrides[key]
+    if arguments.get("load_format") in MADE_UP:
+        yield "load_format", arguments["load_format"]
     if arguments.get("enable_lora"):
         yield "enable_lora", True
     if "sparse" in str(arguments.get("quantization") or ""):

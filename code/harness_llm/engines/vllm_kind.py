@@ -13,7 +13,7 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.engines import vllm_arguments
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.vllm import VllmEngine
-from harness_llm.engines.vllm_decoding import decoding
+from harness_llm.engines.vllm_decoding import MADE_UP, decoding
 from harness_llm.engines.vllm_memory import MemoryNeed, memory_need
 from harness_llm.errors import ConfigError
 from harness_llm.rules import Decoding
@@ -149,7 +149,13 @@ class Vllm(EngineKind):
 
     def needs_weights(self, arguments: Mapping[str, Any]) -> bool:
         """Not where vLLM makes them up."""
-        return arguments.get("load_format") not in _MADE_UP
+        return arguments.get("load_format") not in MADE_UP
+
+    @classmethod
+    def marker_of(cls, arguments: Mapping[str, Any]) -> str:
+        """That the weights are made up, where they are."""
+        made_up = arguments.get("load_format") in MADE_UP
+        return "made-up weights: only speed means anything, and no answer does" if made_up else ""
 
     @classmethod
     def decoding(
@@ -165,9 +171,6 @@ class Vllm(EngineKind):
     def memory_need(self, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> MemoryNeed | None:
         """Weights and KV cache, as far as files and arguments tell."""
         return memory_need(arguments, checkpoint, self.max_sequence_tokens(arguments, checkpoint))
-
-
-_MADE_UP = ("dummy", "random")  # formats of weights that come from no file: vLLM's, and harness_llm.kernels'
 
 
 def _known(value: object) -> str:

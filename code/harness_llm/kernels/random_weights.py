@@ -26,8 +26,8 @@ from vllm.model_executor.model_loader.reload.utils import get_layer_tensors
 
 from harness_llm.kernels import tally
 from harness_llm.kernels.spread import RandomSpread, spread_of
+from harness_llm.kernels.switch import RANDOM
 
-LOAD_FORMAT = "random"
 _CHUNK = 1 << 26  # elements drawn at once: 256 MiB of float32 beside the weights
 
 
@@ -116,7 +116,7 @@ def fill(tensor: torch.Tensor, name: str, seed: int) -> None:
 
 def register() -> None:
     """Offer the load format to vLLM."""
-    register_model_loader(LOAD_FORMAT)(RandomWeights)
+    register_model_loader(RANDOM)(RandomWeights)
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The one switch of the kernels: which of them an environment asks for."""
+"""What can be asked for: kernels by one switch, and the load format by its name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ KERNELS_VARIABLE = "HARNESS_LLM_KERNELS"
 """Environment variable: `off` or unset; `on`; or names of `Kernel` with commas between."""
 
 
+RANDOM = "random"
+"""The load format."""
+
+
 class Kernel(StrEnum):
     """A kernel that can replace one of vLLM's."""
 
@@ -18,6 +22,11 @@ class Kernel(StrEnum):
 
     ATTENTION = "attention"
     """FLASHINFER attention without a wait for the card in every step (`attention.py`)."""
+
+    @property
+    def fact(self) -> str:
+        """How the facts begin that a worker tells of it, once it has replaced something."""
+        return {Kernel.LINEAR: "fp8_linear.", Kernel.ATTENTION: "attention."}[self]
 
 
 MEASURED = frozenset({Kernel.LINEAR})

@@ -62,7 +62,7 @@ def admit(
     marks = Marks(
         run.record.simulated,
         not run.record.official or official is None or other_data,
-        "; ".join(dict.fromkeys(filter(None, (folder.engine_kind.marker for folder in run.scenarios)))),
+        "; ".join(dict.fromkeys(filter(None, map(_marker, run.scenarios)))),
     )
     warnings = [
         f"{folder.scenario}: {problem}" for folder in run.scenarios for problem in _flaws(folder, round_name)
@@ -77,6 +77,10 @@ def admit(
     if official is not None and division == "closed":
         warnings += _missing_scenarios(run, official)
     return Admission(benchmark, round_name, division, official, maps_to, marks, tuple(warnings))
+
+
+def _marker(folder: FinishedScenario) -> str:
+    return folder.engine_kind.marker_of(folder.config.get("llm_config") or {})
 
 
 def _check_measured(run: FinishedRun) -> None:

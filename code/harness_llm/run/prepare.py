@@ -70,7 +70,7 @@ class Prepared:
         if self.is_simulated:
             return rules.SIMULATED
         unofficial = "" if self.benchmark.is_official else "unofficial"
-        marks = (*(config.engine.marker for config in self.configs), unofficial)
+        marks = (*(config.engine.marker_of(config.llm_config) for config in self.configs), unofficial)
         return "; ".join(dict.fromkeys(filter(None, marks)))
 
     @cached_property

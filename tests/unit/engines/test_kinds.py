@@ -23,6 +23,14 @@ def test_a_kind_is_called_what_it_is_listed_as(name: str) -> None:
     assert kind.model_validate({"kind": name, **_needed(kind)}).kind == name
 
 
+def test_weights_that_are_made_up_are_said_and_no_closed_result() -> None:
+    assert Vllm.marker_of({"load_format": "safetensors"}) == "" == Vllm.marker_of({})
+    for made_up in ("random", "dummy"):
+        assert "no answer does" in Vllm.marker_of({"load_format": made_up})
+        assert Vllm.decoding({"load_format": made_up}, {}).omits == {"load_format": made_up}
+    assert "load_format" not in Vllm.decoding({"load_format": "auto"}, {}).omits
+
+
 def _needed(kind: type[EngineKind]) -> dict[str, object]:
     return {"base_urls": ["http://localhost:1"]} if "base_urls" in kind.model_fields else {}
 

@@ -155,15 +155,15 @@ def test_what_an_abort_leaves_is_still_answered_in_order_of_its_time(aborted: li
         sink = RecordingSink()
         engine = make_engine("simulated", {"first_token_ms": 1, "per_token_ms": 5})
         await engine.start(sink)
-        engine.submit([_request(number, tokens) for number, tokens in enumerate((2, 41, 21, 11, 31, 6))])
+        engine.submit([_request(number, tokens) for number, tokens in enumerate((16, 61, 36, 26, 46, 21))])
         await asyncio.sleep(0.003)  # each has its first token, and waits for its last one
         await engine.abort(aborted)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.6)
         await engine.stop()
         return _log(sink)
 
     finished = [(number, at) for what, number, at, _ in asyncio.run(run()) if what == "finished"]
     left = [number for number in (0, 5, 3, 2, 4, 1) if number not in aborted]
     assert [number for number, _ in finished] == left
-    late = [at - 0.001 - 0.005 * ((2, 41, 21, 11, 31, 6)[number] - 1) for number, at in finished]
-    assert max(late) < 0.06
+    late = [at - 0.001 - 0.005 * ((16, 61, 36, 26, 46, 21)[number] - 1) for number, at in finished]
+    assert max(late) < 0.2

@@ -117,6 +117,34 @@ def test_an_answer_that_vllm_cut_short_is_a_failure_not_an_answer(reason: str) -
     _with_engine(test)
 
 
+@pytest.mark.parametrize(
+    ("asked", "facts", "missing"),
+    [
+        ("linear", {"fp8_linear.cublaslt_fast_accumulation": 320}, ""),
+        ("linear,attention", {"fp8_linear.cublaslt_fast_accumulation": 320}, "attention"),
+        ("linear", {"random_weights": {"seed": 0}}, "linear"),
+    ],
+)
+def test_a_kernel_that_replaced_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: str, facts: dict[str, object], missing: str
+) -> None:
+    monkeypatch.setenv("HARNESS_LLM_KERNELS", asked)
+
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        async def told(method: str) -> list[dict[str, object]]:
+            assert method == "harness_llm_facts"
+            return [facts]
+
+        llm.collective_rpc = told  # type: ignore[attr-defined]
+        if not missing:
+            assert await engine._replaced() == facts
+            return
+        with pytest.raises(EngineError, match=f"names {missing}, which replaced nothing"):
+            await engine._replaced()
+
+    _with_engine(test)
+
+
 def test_what_vllm_raises_is_a_failure_by_its_name() -> None:
     async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
         await _start(engine, llm, _request(1))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import pytest
 
+from harness_llm.kernels import register
 from harness_llm.kernels.switch import KERNELS_VARIABLE, MEASURED, Kernel, asked_for
 
 
@@ -17,6 +20,15 @@ from harness_llm.kernels.switch import KERNELS_VARIABLE, MEASURED, Kernel, asked
 )
 def test_a_word_asks_for_kernels(text: str, kernels: frozenset[Kernel]) -> None:
     assert asked_for({KERNELS_VARIABLE: text}) == kernels
+
+
+def test_vllm_finds_the_package_in_an_environment_that_the_project_sets_up() -> None:
+    (entry,) = (it for it in entry_points(group="vllm.general_plugins") if it.name == "harness_llm")
+    assert entry.load() is register
+
+
+def test_each_kernel_has_a_fact_of_its_own_to_be_seen_by() -> None:
+    assert len({kernel.fact for kernel in Kernel}) == len(Kernel)
 
 
 def test_nothing_is_replaced_unless_asked() -> None:
