@@ -109,6 +109,17 @@ def _runs(submitter: Submitter, case: Case) -> Iterator[Check]:
     )
 
 
+    if "power" in runs:
+        yield submitter.check(
+            "tree.power",
+            None,
+            "power measurements, which are not judged here",
+            "logs of a power analyzer, which the official checker judges",
+            "",
+            case.folder / "performance" / "power",
+        )
+
+
 def _measurements(submitter: Submitter, case: Case) -> Path:
     documents = case.user_conf.parent
     if submitter.layout == "v6":
