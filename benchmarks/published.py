@@ -1,7 +1,7 @@
 """What `check` says of published submissions: passed, noted and failed rows of each tree, by kind.
 
-Each tree is checked by the command line in a process of its own, so that time and memory are those of a user, and
-so that another checkout's `check` can be held against this one's. docs/check.md says where the trees are from.
+Each tree is checked by the command line in a process of its own, so that time and memory are those of a
+user, and another checkout's `check` can be held against this one's. docs/check.md names the trees.
 """
 
 from __future__ import annotations

@@ -154,9 +154,9 @@ def _line_faults(case: Case, scores: dict[str, float]) -> Iterator[str]:
     answers, tokens, mean = (scores.get(name) for name in ("gen_num", "gen_tok_len", "tokens_per_sample"))
     if answers is not None and answers != case.rules.samples.accuracy:
         yield f"gen_num {answers:g} for {case.rules.samples.accuracy} samples"
-    if answers and tokens is not None and mean is not None:
-        if not math.isclose(tokens / answers, mean, abs_tol=0.051):  # printed with one decimal
-            yield f"tokens_per_sample {mean} for {tokens:g} tokens of {answers:g} answers"
+    made = tokens / answers if answers and tokens is not None else None
+    if made is not None and mean is not None and not math.isclose(made, mean, abs_tol=0.051):  # one decimal
+        yield f"tokens_per_sample {mean} for {tokens:g} tokens of {answers:g} answers"
     for name, total in case.rules.scoring.counted.items():
         score = scores.get(name)
         if score is None:

@@ -84,8 +84,8 @@ def _days_apart(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
         apart <= _SEEDS_KNOWN or (False if case.is_strict and case.layout == "tree" else None),
         f"run on {dates[1]:%Y-%m-%d}, the performance run on {dates[0]:%Y-%m-%d}",
         f"at most {_SEEDS_KNOWN.days} days apart",
-        source=f"{POLICIES} inference_rules.adoc lines 82-85: \"The random seeds will be announced four weeks "
-        'before the benchmark submission deadline."',
+        source=f'{POLICIES} inference_rules.adoc lines 82-85: "The random seeds will be announced four '
+        'weeks before the benchmark submission deadline."',
         remedy="Run both within the four weeks before the deadline.",
         path=detail.path,
     )

@@ -108,7 +108,6 @@ def _runs(submitter: Submitter, case: Case) -> Iterator[Check]:
         case.folder / "performance",
     )
 
-
     if "power" in runs:
         yield submitter.check(
             "tree.power",

@@ -1,8 +1,8 @@
 """The lines that LoadGen always writes into a detail log, so that a line that was taken out is missed.
 
 Which they are follows from mode, scenario and whether token latencies are on (mlcommons/inference @b66003e1
-loadgen/version.cc, loadgen.cc, test_settings_internal.cc, results.cc); all of them stand in each of 1,742 published
-logs of LLMs in rounds v5.1 and v6.0, which LoadGen 5.0 to 6.0 wrote.
+loadgen/version.cc, loadgen.cc, test_settings_internal.cc, results.cc). All of them stand in each of 1,742
+published logs of LLMs of rounds v5.1 and v6.0, which LoadGen 5.0 to 6.0 wrote.
 """
 
 from __future__ import annotations
