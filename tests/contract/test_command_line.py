@@ -26,7 +26,7 @@ PROMISED = {
     "report": {"--output", "-o", "--charts", "--json"},
     "compare": {"--pairs", "--paired", "--set", "--output", "--force", "--json"},
     "export": {"--parquet", "--json"},
-    "check": {"--round", "--division", "--failures", "--all", "--json"},
+    "check": {"--round", "--division", "--failures", "--all", "--score-again", "--json"},
     "package": {
         "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",
         "--benchmark", "--maps-to", "--replace", "--json",

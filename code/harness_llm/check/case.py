@@ -29,7 +29,10 @@ def _flag(value: object) -> bool | None:
 
 def relative(path: Path, root: Path) -> str:
     """A path as a report shows it: relative to what was checked, where it lies inside."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    text, above = str(path), f"{root}/"
+    if text.startswith(above):
+        return text[len(above) :]  # a tree has 50,000 checks, and a path takes its time
+    return str(path.relative_to(root)) if path.is_relative_to(root) else text
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,16 @@ class Case:
     def test_details(self) -> dict[str, DetailLog]:
         """LoadGen's detail log of each compliance test that has one."""
         return {name: DetailLog.read(path) for name, path in self.test_logs.items()}
+
+    @cached_property
+    def test_answers(self) -> dict[str, AccuracyLog]:
+        """The answers of each compliance test that has a log of them."""
+        paths = {
+            name: AUDIT_TESTS[name].find(folder, ACCURACY_LOG)
+            for name, folder in self.tests.items()
+            if name in AUDIT_TESTS
+        }
+        return {name: AccuracyLog.read(path) for name, path in paths.items() if path}
 
     @cached_property
     def conf(self) -> ConfFile:

@@ -15,7 +15,7 @@ from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.draws import MOST_SAMPLES, Draw
-from harness_llm.logs.source import ACCURACY_LOG, read_text
+from harness_llm.logs.source import read_text
 from harness_llm.results.paths import AUDIT_CONF, TEST_JSON
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import TestRecord
@@ -125,8 +125,8 @@ def _settings(text: str) -> dict[str, str]:
 
 def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
     """The answers: there, those that LoadGen drew, and verified again as far as they are there."""
-    path = test.find(folder, ACCURACY_LOG)
-    if path is None:
+    log = case.test_answers.get(test.name)
+    if log is None:
         yield case.check(
             f"compliance.{test.name}-answers",
             False if case.layout == "run" or case.division != "open" else None,
@@ -138,12 +138,11 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
             path=folder,
         )
         return
-    log = AccuracyLog.read(path)
     yield from drawn_check(case, f"compliance.{test.name}", log, _draws(case, test, log))
     yield from _all_answered(case, test, log)
     if log.entries:
         yield from possible_answers(case, f"compliance.{test.name}", log)
-    found = test.recheck(path, case.scenario, case.end_tokens)
+    found = test.recheck(log.path, case.scenario, case.end_tokens)
     # A tree may have been verified by the official script, which accepts what the remarks say.
     remarks = found.remarks if case.layout == "tree" else ()
     faults = found.faults if remarks else (*found.faults, *found.remarks)
@@ -155,7 +154,7 @@ def _answers(case: Case, test: AuditTest, folder: Path) -> Iterator[Check]:
         source=found.source,
         remedy=f"Put the whole accuracy log of the {test.name} run here; if it is this one, correct what is "
         "named, run it again and verify it.",
-        path=path,
+        path=log.path,
     )
 
 

@@ -11,10 +11,8 @@ from pathlib import Path
 
 from harness_llm.check.case import Case, relative
 from harness_llm.check.judgement import POLICIES, Check
-from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.core import Scenario
 from harness_llm.files import file_digest
-from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import ACCURACY_LOG, SUMMARY_LOG, file_problem, read_text
 from harness_llm.results.accuracy_txt import HASH_LINE
@@ -67,12 +65,7 @@ def fingerprints(case: Case) -> Iterator[Fingerprint]:
         yield replace(cut, digest="", names_whole=f"{hashes[-1]} {cut.digest}")
     if case.is_simulated:  # made-up answers may come in the same order
         return
-    answers = {"accuracy": case.accuracy_log}
-    for test, folder in case.tests.items():
-        path = AUDIT_TESTS[test].find(folder, ACCURACY_LOG) if test in AUDIT_TESTS else None
-        if path:
-            answers[test] = AccuracyLog.read(path)
-    for test, log in answers.items():
+    for test, log in {"accuracy": case.accuracy_log, **case.test_answers}.items():
         if log.entries:
             certain = not log.is_truncated and log.entries >= _ORDERED
             yield _fingerprint(case, test, log.path, is_certain=certain)

@@ -11,7 +11,7 @@ from harness_llm.check.case import Case
 from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.early_stopping import max_over_limit, min_queries
-from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_ends_ns
 
 _MORE = re.compile(r"run at least (\d+) more queries")
 _FAMILIES = {
@@ -141,7 +141,7 @@ def _schedule(case: Case) -> Iterator[Check]:
     elif not 0 < count <= MOST_QUERIES or not is_real_rate(rate):
         passed, found, wanted = False, f"{count} queries at {rate}/s", "a count and a rate of a real run"
     else:
-        due = int(logged_arrivals_ns(seed, rate, count)[-1])
+        due = logged_ends_ns(seed, rate, count)[1]
         passed = math.isclose(due, logged, rel_tol=SIX_DIGITS)
         found, wanted = f"{logged / 1e9:.6f} s", f"{due / 1e9:.6f} s for {count} queries at {rate:g}/s"
     yield case.check(

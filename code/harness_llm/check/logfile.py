@@ -9,6 +9,7 @@ from harness_llm import rules
 from harness_llm.check.case import Case
 from harness_llm.check.judgement import INFERENCE, POLICIES, Check, check_name
 from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.lines import missing_lines
 
 
 def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[Check]:
@@ -39,6 +40,16 @@ def log_checks(case: Case, area: str, detail: DetailLog, mode: str) -> Iterator[
         f"line {detail.backward} is dated before an earlier one" if detail.backward else "in order",
         "lines in the order of their time_ms, as LoadGen sorts them",
         source=f"{INFERENCE} loadgen/logging.cc, AsyncLog and Logger::IOThread",
+        remedy="Copy the log as LoadGen wrote it, or run the test again.",
+        path=detail.path,
+    )
+    missing = missing_lines(detail)
+    yield case.check(
+        check_name(area, "log-lines"),
+        not missing,
+        f"without {', '.join(missing)}" if missing else "all there",
+        "every line that LoadGen writes in this mode and scenario",
+        source=f"{INFERENCE} loadgen/version.cc, loadgen.cc, test_settings_internal.cc, results.cc",
         remedy="Copy the log as LoadGen wrote it, or run the test again.",
         path=detail.path,
     )

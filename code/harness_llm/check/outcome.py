@@ -11,7 +11,7 @@ from harness_llm.check.figures import FAMILIES, PERCENTILES
 from harness_llm.check.judgement import INFERENCE, Check
 from harness_llm.core import NANOSECONDS_PER_SECOND, Scenario
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
-from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_ends_ns
 
 _RESULTS = f"{INFERENCE} loadgen/results.cc"
 _REMEDY = "Copy the log as LoadGen wrote it, or run the test again."
@@ -205,4 +205,4 @@ def _last_due(detail: DetailLog, count: int) -> float | None:
     seed, rate = detail.integer("effective_schedule_rng_seed"), detail.number("effective_target_qps")
     if seed is None or rate is None or not is_real_rate(rate):
         return None
-    return int(logged_arrivals_ns(seed, rate, count)[-2]) / NANOSECONDS_PER_SECOND
+    return logged_ends_ns(seed, rate, count)[0] / NANOSECONDS_PER_SECOND

@@ -12,11 +12,13 @@ from harness_llm.check.case import Case, relative
 from harness_llm.check.decoding_checks import engine_facts, run_decoding_checks
 from harness_llm.check.judgement import Check, Report, guarded
 from harness_llm.check.record import dataset_checks, record_checks
+from harness_llm.check.replay import SET_CLOCK, dated
 from harness_llm.check.scenario import scenario_checks
 from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS
-from harness_llm.logs.source import file_problem
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG, file_problem
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
@@ -153,6 +155,7 @@ def _test_checks(case: Case) -> Iterator[Check]:
                 remedy="Run the test again.",
                 path=folder,
             )
+            yield from _dates(case, record, folder)
         config = config_file(case.root, case.scenario)
         if name == Mode.PERFORMANCE.folder and record is not None:
             yield from _requested(case, record, path)
@@ -164,6 +167,22 @@ def _test_checks(case: Case) -> Iterator[Check]:
                 remedy="Run it again.",
                 path=config,
             )
+
+
+def _dates(case: Case, record: TestRecord, folder: Path) -> Iterator[Check]:
+    """LoadGen began within the time of the harness's own record."""
+    began = dated(DetailLog.read(folder / DETAIL_LOG).value("test_datetime"))
+    first, last = dated(record.started_utc), dated(record.finished_utc)
+    if began is None or first is None or last is None:
+        return
+    yield case.check(
+        "test.dates",
+        first - SET_CLOCK <= began <= last + SET_CLOCK,
+        f"test_datetime {began}",
+        f"{first} to {last}, as {TEST_JSON} has it",
+        remedy="Record and log are not of one run: run the test again.",
+        path=folder / DETAIL_LOG,
+    )
 
 
 _SETTINGS = {

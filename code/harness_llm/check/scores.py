@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from harness_llm import rules
@@ -15,6 +16,7 @@ from harness_llm.results.reading import sound_record
 from harness_llm.results.records import AccuracyRecord
 
 _CHECKER = f"{INFERENCE} tools/submission/submission_checker"
+_SHARE = re.compile(r"(FINAL SCORE: +)?(\d+\.\d+)% \((\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)\)")
 
 
 def _is_unscored(case: Case) -> bool:
@@ -65,6 +67,7 @@ def _scores(case: Case) -> Iterator[Check]:
     )
     if case.rules:
         yield from _official_scores(case, official_lines(text))
+        yield _figures(case, text)
 
 
 def _official_scores(case: Case, scores: dict[str, list[float]]) -> Iterator[Check]:
@@ -122,6 +125,46 @@ def _possible(case: Case, scores: dict[str, list[float]]) -> Iterator[Check]:
         remedy=_how_to_score(case),
         path=case.accuracy / ACCURACY_TXT,
     )
+
+
+def _figures(case: Case, text: str) -> Check:
+    """What the scripts print beside a score follows from the same answers: sums, means, and counts."""
+    wrong = [fault for line in text.splitlines() for fault in _line_faults(case, official_scores(line))]
+    exact = official_scores(text).get("exact_match")
+    for final, percent, part, whole in _SHARE.findall(text):
+        total = float(whole) or math.inf
+        made, rounded = 100 * float(part) / total, 0.5 / total  # both parts have two decimals at least
+        if not math.isclose(made, float(percent), abs_tol=rounded + 0.0051):
+            wrong.append(f"{percent} % for {part} of {whole}")
+        if final and exact is not None and not math.isclose(made, exact, abs_tol=rounded + 0.00051):
+            wrong.append(f"exact_match {exact} for {part} of {whole}")
+    return case.check(
+        "accuracy.figures",
+        not wrong,
+        "; ".join(wrong) or "agree",
+        "scores and the counts beside them that follow from one another",
+        source=rules.expand_source(case.rules.scoring.source) if case.rules else "",
+        remedy=_how_to_score(case),
+        path=case.accuracy / ACCURACY_TXT,
+    )
+
+
+def _line_faults(case: Case, scores: dict[str, float]) -> Iterator[str]:
+    assert case.rules is not None
+    answers, tokens, mean = (scores.get(name) for name in ("gen_num", "gen_tok_len", "tokens_per_sample"))
+    if answers is not None and answers != case.rules.samples.accuracy:
+        yield f"gen_num {answers:g} for {case.rules.samples.accuracy} samples"
+    made = tokens / answers if answers and tokens is not None else None
+    if made is not None and mean is not None and not math.isclose(made, mean, abs_tol=0.051):  # one decimal
+        yield f"tokens_per_sample {mean} for {tokens:g} tokens of {answers:g} answers"
+    for name, total in case.rules.scoring.counted.items():
+        score = scores.get(name)
+        if score is None:
+            continue
+        digits = len(str(score).partition(".")[2])
+        right = score / 100 * total
+        if abs(right - round(right)) > 0.5 * 10**-digits / 100 * total + 1e-3:
+            yield f"{name} {score}: {right:.2f} right answers of {total}"
 
 
 def _record(case: Case) -> Iterator[Check]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from harness_llm.check.case import Case
 from harness_llm.check.judgement import INFERENCE, POLICIES, Check, check_name
+from harness_llm.check.replay import dated
 from harness_llm.logs.accuracy_log import AccuracyLog
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.draws import Draw, issued_samples
@@ -19,6 +21,7 @@ _SETTINGS = (
     "requested_use_token_latencies",
     "qsl_name",
 )
+_SEEDS_KNOWN = timedelta(days=28)  # 13 days at most in 362 published results
 _BUILD = ("loadgen_version", "loadgen_git_log_message", "loadgen_file_sha1")
 
 
@@ -48,6 +51,7 @@ def tie_checks(case: Case, area: str, detail: DetailLog, *, is_same_data: bool) 
         path=detail.path,
     )
     yield from _build(case, area, detail)
+    yield from _days_apart(case, area, detail)
 
 
 def _build(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
@@ -65,6 +69,24 @@ def _build(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
         f"LoadGen {own.value('loadgen_version')}, SUT {own.value('sut_name')}, as in the performance run",
         source=f"{INFERENCE} loadgen/version.cc lines 53-70",
         remedy="LoadGen's files contradict its version or commit: run the test again with a released one.",
+        path=detail.path,
+    )
+
+
+def _days_apart(case: Case, area: str, detail: DetailLog) -> Iterator[Check]:
+    """A round's seeds are known for four weeks, so no two of its runs are further apart."""
+    dates = [dated(log.value("test_datetime")) for log in (case.detail, detail)]
+    if dates[0] is None or dates[1] is None:
+        return
+    apart = abs(dates[1] - dates[0])
+    yield case.check(
+        check_name(area, "days-apart"),
+        apart <= _SEEDS_KNOWN or (False if case.is_strict and case.layout == "tree" else None),
+        f"run on {dates[1]:%Y-%m-%d}, the performance run on {dates[0]:%Y-%m-%d}",
+        f"at most {_SEEDS_KNOWN.days} days apart",
+        source=f'{POLICIES} inference_rules.adoc lines 82-85: "The random seeds will be announced four '
+        'weeks before the benchmark submission deadline."',
+        remedy="Run both within the four weeks before the deadline.",
         path=detail.path,
     )
 

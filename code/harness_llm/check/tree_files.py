@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.check.judgement import Check
-from harness_llm.files import read_regular
+from harness_llm.files import open_regular
 
 _TEXT_SUFFIXES = {".txt", ".md", ".json", ".conf", ".config", ".yaml", ".yml", ".adoc", ".csv", ".sh", ".py"}
 _JUNK_NAMES = {"__pycache__", "Thumbs.db"}
 _JUNK_SUFFIXES = (".pyc", "~", ".swp", ".tmp", ".orig", ".bak")
 _LONGEST_PATH = 240  # Windows checkouts of the results repository
 _MOST_FILES = 200_000
+_LOOKED_AT = 2**18  # bytes of a text; a tree has gigabytes, and what is judged is read whole elsewhere
 _REPOSITORY = "mlcommons/inference @b66003e1 tools/submission/repository_checks.sh"
 _OLD_CHECKER = "mlcommons/inference @b66003e1 tools/submission/submission_checker_old.py"
 _NOTES = frozenset(
@@ -159,7 +161,7 @@ def _faults(entry: os.DirEntry[str], shown: str) -> Iterator[tuple[str, str]]:
     if status.st_size > limit:
         yield "files.size", f"{shown}: {status.st_size} bytes, limit {limit}"
     elif os.path.splitext(entry.name)[1].lower() in _TEXT_SUFFIXES:  # noqa: PTH122 - see _walk
-        yield from _text_faults(entry.path, shown)
+        yield from _text_faults(entry.path, shown, min(status.st_size, _LOOKED_AT))
 
 
 def _is_judged(shown: str) -> bool:
@@ -179,16 +181,17 @@ def _leads_inside(link: str, shown: str) -> bool:
     return not target.is_absolute() and found.is_relative_to(submitter) and not above.is_relative_to(found)
 
 
-def _text_faults(path: str, shown: str) -> Iterator[tuple[str, str]]:
+def _text_faults(path: str, shown: str, size: int) -> Iterator[tuple[str, str]]:
     try:
-        content = read_regular(Path(path))
+        with open_regular(Path(path)) as file:
+            content = file.read(size)  # of a buffer of that size
     except OSError as error:
         yield "files.readable", f"{shown}: {error.strerror}"
         return
     if content.isascii() and b"\0" not in content:
         return
     try:
-        content.decode("utf-8")
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=size < _LOOKED_AT)
     except UnicodeDecodeError as error:
         yield "files.encoding", f"{shown}: byte {error.start}"
         return

@@ -108,6 +108,16 @@ def _runs(submitter: Submitter, case: Case) -> Iterator[Check]:
         case.folder / "performance",
     )
 
+    if "power" in runs:
+        yield submitter.check(
+            "tree.power",
+            None,
+            "power measurements, which are not judged here",
+            "logs of a power analyzer, which the official checker judges",
+            "",
+            case.folder / "performance" / "power",
+        )
+
 
 def _measurements(submitter: Submitter, case: Case) -> Path:
     documents = case.user_conf.parent

@@ -268,7 +268,8 @@ class _Tally:
                 self.mismatches[width] += len(data) != 2 * width * count
         self.blank += bool(data) and not data.strip("0")
         for width in _TOKEN_BYTES:
-            self.foreign[width] += _is_foreign(data, 2 * width)
+            if count is None or width == _TOKEN_BYTES[0] or len(data) == 2 * width * count:
+                self.foreign[width] += _is_foreign(data, 2 * width)
         if len(data) >= _TELLING_DIGITS:
             answer = hash(data)
             self.alike += answer in self._answers

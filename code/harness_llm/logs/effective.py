@@ -13,7 +13,7 @@ from typing import Any
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.logs.detail import SIX_DIGITS, DetailLog
-from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_arrivals_ns, server_query_count
+from harness_llm.logs.schedule import MOST_QUERIES, is_real_rate, logged_ends_ns, server_query_count
 from harness_llm.rules.settings import SLACK
 
 RUN_SETTINGS = (
@@ -111,7 +111,7 @@ def schedule_end_ns(detail: DetailLog) -> int | None:
     if detail.value("effective_scenario") == "Offline":
         return int(NANOSECONDS_PER_SECOND / rate) * count
     seed = detail.integer("effective_schedule_rng_seed")
-    return None if seed is None else int(logged_arrivals_ns(seed, rate, count)[-1])
+    return None if seed is None else logged_ends_ns(seed, rate, count)[1]
 
 
 def query_faults(detail: DetailLog) -> Iterator[str]:

@@ -11,6 +11,7 @@ query n + 1 would have been due as `generated_query_duration`, which proves it f
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +23,9 @@ MOST_QUERIES = 10**7
 """Queries of a Server run: a day at 100 a second; beyond that a log is no run's."""
 
 _RATES = (1e-6, 1e9)
+_BLOCK = 2**16
+_KEPT_BLOCKS = 32
+_ENDLESS = 2**62
 
 
 def is_real_rate(target_qps: float) -> bool:
@@ -41,24 +45,54 @@ def arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int6
         int64, shape (count,), ascending from 0: query i is due at element i.
     """
     assert target_qps > 0 and count >= 0, (target_qps, count)
-    if count == 0:
-        return np.empty(0, np.int64)
-    gaps = _unit_gaps(seed & 0xFFFFFFFF, 1 << (count - 1).bit_length())[: count - 1] / target_qps
     arrivals = np.zeros(count, np.int64)
-    np.cumsum((gaps * NANOSECONDS_PER_SECOND).astype(np.int64), out=arrivals[1:])
+    filled = 1
+    for gaps in _gaps_ns(seed, target_qps, max(0, count - 1)):
+        arrivals[filled : filled + len(gaps)] = gaps
+        filled += len(gaps)
+    np.cumsum(arrivals, out=arrivals)
     return arrivals
 
 
-@lru_cache(maxsize=2)
-def _unit_gaps(seed: int, count: int) -> npt.NDArray[np.float64]:
-    """Gaps between queries at one a second, s; a round has one seed, so they serve every rate and log."""
-    # RandomState seeds by the reference initialisation (init_genrand), as std::mt19937 does.
-    generator = np.random.RandomState(seed)
-    draws = generator.randint(0, 2**32, size=2 * count, dtype=np.uint32).astype(np.float64)
-    canonical = (draws[0::2] + draws[1::2] * 2.0**32) / 2.0**64
-    gaps: npt.NDArray[np.float64] = -np.log(1.0 - np.minimum(canonical, math.nextafter(1.0, 0.0)))
-    gaps.flags.writeable = False
-    return gaps
+def _gaps_ns(seed: int, target_qps: float, count: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The gaps between queries in whole nanoseconds, as LoadGen cuts them, a block at a time."""
+    blocks = _unit_gaps(seed & 0xFFFFFFFF).blocks()
+    for first in range(0, count, _BLOCK):
+        yield (next(blocks)[: count - first] / target_qps * NANOSECONDS_PER_SECOND).astype(np.int64)
+
+
+class _UnitGaps:
+    """Gaps between queries at one a second, s, in blocks; a round has one seed, so they serve every log.
+
+    A run of millions of queries would hold 100 MB of them; those beyond the first two millions are made anew.
+    """
+
+    def __init__(self, seed: int) -> None:
+        # RandomState seeds by the reference initialisation (init_genrand), as std::mt19937 does.
+        self._generator = np.random.RandomState(seed)
+        self._kept: list[npt.NDArray[np.float64]] = []
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float64]]:
+        """Blocks of `_BLOCK` gaps from the first on, without an end."""
+        for number in range(_KEPT_BLOCKS):
+            if number == len(self._kept):
+                self._kept.append(self._drawn(self._generator))
+            yield self._kept[number]
+        further = np.random.RandomState()
+        further.set_state(self._generator.get_state())
+        while True:
+            yield self._drawn(further)
+
+    @staticmethod
+    def _drawn(generator: np.random.RandomState) -> npt.NDArray[np.float64]:
+        draws = generator.randint(0, 2**32, size=2 * _BLOCK, dtype=np.uint32).astype(np.float64)
+        canonical = (draws[0::2] + draws[1::2] * 2.0**32) / 2.0**64
+        gaps: npt.NDArray[np.float64] = -np.log(1.0 - np.minimum(canonical, math.nextafter(1.0, 0.0)))
+        gaps.flags.writeable = False
+        return gaps
+
+
+_unit_gaps = lru_cache(maxsize=2)(_UnitGaps)
 
 
 def server_query_count(
@@ -77,26 +111,30 @@ def server_query_count(
         whole_sets_of: Samples that are loaded, where queries come in whole sets of them; else None.
     """
     block = whole_sets_of or 1
-    likely = max(min_queries, min_duration_ns / NANOSECONDS_PER_SECOND * target_qps)
-    guess = math.ceil(likely + 6 * math.sqrt(likely) + block + 1)
-    while True:
-        arrivals = arrivals_ns(seed, target_qps, guess)
-        if arrivals[-1] >= min_duration_ns:
-            last = int(np.searchsorted(arrivals, min_duration_ns, "left"))
-            by_duration = last + 1 if min_duration_ns else 0
-            return math.ceil(max(min_queries, by_duration) / block) * block
-        guess *= 2
+    by_duration = _due_before(seed, target_qps, min_duration_ns) + 1 if min_duration_ns else 0
+    return math.ceil(max(min_queries, by_duration) / block) * block
 
 
-@lru_cache(maxsize=2)
-def logged_arrivals_ns(seed: int, target_qps: float, count: int) -> npt.NDArray[np.int64]:
-    """The same for a logged run, with the arrival after the last; made once for all that is checked by it.
+def _due_before(seed: int, target_qps: float, time_ns: int) -> int:
+    """How many queries are due before a time, ns after the start."""
+    due, end = 1, 0  # the first is due at 0
+    for gaps in _gaps_ns(seed, target_qps, _ENDLESS):
+        if end + int(gaps.sum()) >= time_ns:
+            return due + int(np.searchsorted(end + np.cumsum(gaps), time_ns, "left"))
+        due, end = due + len(gaps), end + int(gaps.sum())
+    raise AssertionError("more queries than a run can have")
+
+
+@lru_cache(maxsize=8)
+def logged_ends_ns(seed: int, target_qps: float, count: int) -> tuple[int, int]:
+    """When the last query of a logged run was due, and when one more would have been, ns after the start.
 
     Args:
         seed: As logged.
         target_qps: As logged.
-        count: Queries; the array has one arrival more.
+        count: Queries, at least 1.
     """
-    arrivals = arrivals_ns(seed & (2**64 - 1), target_qps, count + 1)
-    arrivals.flags.writeable = False
-    return arrivals
+    last = following = 0
+    for gaps in _gaps_ns(seed & (2**64 - 1), target_qps, count):
+        last, following = following + int(gaps[:-1].sum()), following + int(gaps.sum())
+    return last, following

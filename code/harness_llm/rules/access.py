@@ -166,6 +166,7 @@ def nearest(name: str, known: Iterable[str] | None = None) -> str | None:
     return found[0] if found else None
 
 
+@cache
 def expand_source(source: str) -> str:
     """Spell a source of the table out: `conf:85` becomes repository, short commit, file and line."""
     parts = []

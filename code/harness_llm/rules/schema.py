@@ -126,9 +126,11 @@ class Scoring(_Row):
 
     Attributes:
         metric: Name of the metric of this harness that computes what the script does; None where none does.
+        counted: Of scores that are a share of right answers, in percent: of how many.
     """
 
     metric: str | None
+    counted: dict[str, int] = {}
 
     @property
     def script(self) -> str:

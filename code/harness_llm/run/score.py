@@ -96,23 +96,38 @@ def score(folder: Path) -> ScoreResult:
     test = _FinishedTest.read(folder)
     if folder.name in AUDIT_TESTS:
         return _verify(test, AUDIT_TESTS[folder.name])
+    result = _scored(test)
+    if not isinstance(result, AccuracyResult):
+        return ScoreResult(test.name, text=result)
+    result.write(folder)
+    return _told(test, result)
+
+
+def score_again(folder: Path) -> AccuracyResult | str:
+    """What the answers of a finished accuracy test score, or why nothing scores them; nothing is written.
+
+    Raises:
+        HarnessError: As of `score`.
+    """
+    return _scored(_FinishedTest.read(folder))
+
+
+def _scored(test: _FinishedTest) -> AccuracyResult | str:
     choice = test.config.tokenizer_choice
     if test.record.mode != Mode.ACCURACY or choice is None:
-        return ScoreResult(test.name)
+        return ""
     table = test.samples()
     if table.references is None:
-        return ScoreResult(test.name)
+        return ""
     harness = test.config.harness_config
     metric = metric_of(test.benchmark, harness.metric)
     if isinstance(metric, Foreign):
-        return ScoreResult(test.name, text=metric.note)
+        return metric.note
     gates = gates_of(test.benchmark, harness.reference)
     if isinstance(gates, Reference):
         path = test.config.model_path
         gates = None if path is None else gates.gates(table, weights_digest(path))
-    result = score_accuracy_log(test.log, table, Tokenizer(choice), metric, gates)
-    result.write(folder)
-    return _told(test, result)
+    return score_accuracy_log(test.log, table, Tokenizer(choice), metric, gates)
 
 
 def take_over(folder: Path, output: Path) -> ScoreResult:

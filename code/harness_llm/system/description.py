@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness_llm.system.facts import HostFacts
 from harness_llm.system.fields import FIELD_NAMES, FIELDS, OPTIONAL_FIELDS
 
 _LARGEST_BYTES = 1_000_000
+_AT_LEAST_ONE = frozenset({"number_of_nodes", "host_processors_per_node", "host_processor_core_count"})
 
 
 class Measurements(BaseModel):
@@ -156,4 +158,6 @@ def validate(description: Mapping[str, Any], *, submitter: str, division: str) -
             problems.append(
                 Problem(field.name, text, f"{field.question} The official report needs a whole number.")
             )
+        elif re.match(r"-\s*\d", text) or (field.name in _AT_LEAST_ONE and re.fullmatch("0+", text)):
+            problems.append(Problem(field.name, text, f"{field.question} No system has so few."))
     return tuple(problems)

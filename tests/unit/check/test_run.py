@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from harness_llm.check import check_run
 from harness_llm.check.render import render
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.engines.openai import OpenAI
-from harness_llm.results.paths import FACTS_JSON, replica_folder
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.paths import FACTS_JSON, TEST_JSON, replica_folder
 
 
 def test_a_good_unofficial_run_passes_and_is_called_unofficial(good_run: Path) -> None:
@@ -132,6 +135,17 @@ def test_a_changed_test_record_is_noticed(
 ) -> None:
     edit(run / file, **changes)
     assert expected in failed(run)
+
+
+@pytest.mark.parametrize(("hours", "is_seen"), [(0, False), (24 * 30, True)])
+def test_a_log_of_another_time_than_the_record(run: Path, hours: int, is_seen: bool) -> None:
+    began = datetime.fromisoformat(
+        str(DetailLog.read(run / "Server/performance" / DETAIL_LOG).value("test_datetime"))
+    )
+    first, last = (f"{began + timedelta(hours=hours, seconds=by):%Y-%m-%dT%H:%M:%SZ}" for by in (-5, 600))
+    edit(run / "Server/performance" / TEST_JSON, started_utc=first, finished_utc=last)
+    assert ("test.dates" in failed(run)) is is_seen
+    assert "test.dates" in {check.name for check in check_run(run).checks}
 
 
 def test_one_unanswered_sample(run: Path) -> None:

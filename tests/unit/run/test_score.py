@@ -21,6 +21,7 @@ from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import RunFolder
 from harness_llm.run import score as score_module
 from harness_llm.run.score import score, score_run, take_over
+from harness_llm.run.score_again import score_again_checks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -288,6 +289,26 @@ def test_an_own_benchmark_is_scored_by_the_metric_that_its_owner_chose(
     assert score_run(tmp_path, ["Offline/accuracy"]) == [result]
     assert json.loads((folder / "accuracy.json").read_text()) == before
     assert "'exact_match': 50," in (folder / "accuracy.txt").read_text()
+
+
+def test_scores_that_the_answers_do_not_give_are_seen_by_scoring_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_module, "Tokenizer", _Words)
+    folder = _own_run(tmp_path, "exact_match", ("A", "C"))
+    score(folder)
+    assert {check.passed for check in score_again_checks(tmp_path)} == {True}
+    text = (folder / "accuracy.txt").read_text()
+    (folder / "accuracy.txt").write_text(text.replace("'exact_match': 50,", "'exact_match': 75,"))
+    (folder / "accuracy.json").write_text((folder / "accuracy.json").read_text().replace("50.0", "75.0"))
+    before = (folder / "accuracy.txt").read_text()
+    found = {check.path: check for check in score_again_checks(tmp_path)}
+    assert {check.passed for check in found.values()} == {False} and len(found) == 2
+    assert "exact_match 75.0 instead of 50" in found["Offline/accuracy/accuracy.txt"].found
+    assert (folder / "accuracy.txt").read_text() == before
+    (folder / "mlperf_log_accuracy.json").unlink()
+    (missing,) = score_again_checks(tmp_path)
+    assert missing.passed is False and missing.remedy
 
 
 def test_other_samples_than_the_test_asked_are_refused(tmp_path: Path) -> None:
