@@ -16,6 +16,7 @@ from filelock import lock_descriptor
 
 from harness_llm.errors import HostError
 
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # which nobody holds
 LARGEST_TEXT = 64 << 20
 """No text that a user writes or a checkpoint describes itself by is larger, bytes."""
 
@@ -80,11 +81,9 @@ def locked(path: Path, busy: Callable[[], object]) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Whether a process holds this file or folder by `locked`; False where it is missing."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
+    except OSError as error:
+        return error.errno not in _NO_FILE
     try:
         return not lock_descriptor(descriptor, blocking=False)
     except OSError:  # a file system that locks only what is open for writing

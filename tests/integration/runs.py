@@ -46,12 +46,14 @@ class Run:
         user_conf: Text of user.conf.
         harness: Keys of harness_config that differ from the usual; and `scenarios` and `tests` to run.
         llm: llm_config.
+        prefix: What runs the command, e.g. in a mount namespace of its own.
     """
 
     folder: Path
     user_conf: str = USER_CONF
     harness: dict[str, Any] = field(default_factory=dict)
     llm: dict[str, Any] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[str] | None = None
 
@@ -78,7 +80,7 @@ class Run:
 
     def start(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*self.command, *arguments],
+            [*self.prefix, *self.command, *arguments],
             env={**os.environ, MARK: self.mark, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from own_benchmark import CONF
 
 from harness_llm.accuracy.reference import Reference
 from harness_llm.checkpoint import Checkpoint
+from harness_llm.checkpoint_files import check_tokenizer, check_weights
+from harness_llm.config.convert import convert
 from harness_llm.config.load import load_config
 from harness_llm.config.recorded import load_recorded
 from harness_llm.config.user_conf import UserConf
@@ -27,14 +30,19 @@ from harness_llm.core import EventStatus, GenerationLimits, Request
 from harness_llm.datasets import kinds
 from harness_llm.datasets.dataset_kind import Reading
 from harness_llm.datasets.kinds import dataset_of
+from harness_llm.datasets.pandas_pickle import read_columns
+from harness_llm.datasets.rowfile import read_rows
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import HarnessError, ProtocolError
 from harness_llm.logs.accuracy_log import AccuracyLog, read_answers
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.events import EVENT_DTYPE, sound_events
+from harness_llm.results.live_file import read_live
+from harness_llm.results.live_records import LIVE_VERSION, LiveRecord
 from harness_llm.results.reading import read_record
-from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord
+from harness_llm.results.records import AccuracyRecord, EngineRecord, RunRecord, TestRecord
+from harness_llm.results.study_folder import StudyRecord
 from harness_llm.system.description import read_system_file
 from harness_llm.transport.spec import LoadgenSpec, ReplicaSpec, read_spec
 from harness_llm.transport.wire import (
@@ -127,9 +135,39 @@ _SPEC = (
 _SYSTEM = b"system:\n  cooling: air\nmeasurements:\n  retraining: 'No'\n"
 
 
+def _read_facts(path: Path) -> object:
+    return read_record(path, EngineRecord).as_facts()
+
+
+def _read_table(path: Path) -> object:
+    return list(read_rows(path, lambda columns: columns))
+
+
 def _model(path: Path) -> object:
     found = Checkpoint(path.parent)
     return found.end_tokens, found.vocabulary_size, found.max_positions, found.model_type, found.is_quantized
+
+
+_THEIRS = yaml.safe_dump({
+    "benchmark_name": "llama2-70b", "scenario": "server", "test_mode": "performance",
+    "vllm_env_config": {"VLLM_LOGGING_LEVEL": "ERROR"},
+    "vllm_engine_config": {"model": "/m", "tensor_parallel_size": 1, "max_model_len": 2048},
+    "vllm_sampling_config": {"temperature": 0.0, "min_tokens": 1, "max_tokens": 1024},
+    "harness_config": {"dataset_path": "/d.pkl", "user_conf_path": "/u.conf", "device_count": 8},
+}).encode()  # fmt: skip
+_LIVE = b"".join(
+    msgspec.json.encode(LiveRecord(version=LIVE_VERSION, at_s=float(at), began_at_s=0.0, stage="x")) + b"\n"
+    for at in range(3)
+)
+_STUDY = (
+    b'{"format": 1, "kind": "x", "seed": 1, "points": [{"label": "a", "settings": {"b": 1.5}}],'
+    b' "state": "running", "started_utc": "2026-01-01T00:00:00Z", "versions": {"a": "1"}}'
+)
+_HEADER = b'{"__metadata__":{},"a":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}}'
+_WEIGHTS = len(_HEADER).to_bytes(8, "little") + _HEADER + bytes(8)
+_INDEX = b'{"metadata": {"total_size": 8}, "weight_map": {"a": "model.safetensors", "b": "b.safetensors"}}'
+_PICKLE = pickle.dumps({"input": ["a", "b"], "tok_input": [[1, 2], [3]], "output": ["x", None]}, 4)
+_CSV = b'prompt,reference\na,b\n"c, d",e\n'
 
 
 READERS: dict[str, tuple[str, bytes | None, Callable[[Path], object]]] = {
@@ -149,6 +187,21 @@ READERS: dict[str, tuple[str, bytes | None, Callable[[Path], object]]] = {
     "reference.json": ("reference.json", _REFERENCE, Reference.load),
     "replica's spec": ("spec.json", _SPEC, lambda path: read_spec(ReplicaSpec, path)),
     "loadgen's spec": ("spec.json", _SPEC, lambda path: read_spec(LoadgenSpec, path)),
+    "live.jsonl": ("live.jsonl", _LIVE, lambda path: read_live(path.parent)),
+    "study.json": ("study.json", _STUDY, lambda path: read_record(path, StudyRecord)),
+    "facts.json": ("facts.json", b'{"name": "x", "resolved": {"a": 1}}', _read_facts),
+    "AMD's YAML": ("theirs.yaml", _THEIRS, convert),
+    "weights": ("model.safetensors", _WEIGHTS, lambda path: check_weights(path.parent)),
+    "weights' index": (
+        "model.safetensors.index.json", _INDEX, lambda path: check_weights(path.parent)
+    ),
+    "tokenizer": (
+        "tokenizer.json", b'{"version": "1.0", "model": {"vocab": {"a": 1}}}',
+        lambda path: check_tokenizer(path.parent, must_have=True),
+    ),
+    "pickled data": ("samples.pkl", _PICKLE, lambda path: read_columns(path, ["tok_input"], ["output"])),
+    "CSV": ("samples.csv", _CSV, _read_table),
+    "JSON list": ("samples.json", b'[{"prompt": "a"}, {"prompt": "b", "x": null}]', _read_table),
     "system YAML": ("system.yaml", _SYSTEM, read_system_file),
 }  # fmt: skip
 

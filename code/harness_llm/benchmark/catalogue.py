@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 import harness_llm
 from harness_llm.benchmark.definition import DataSet, Facts
-from harness_llm.errors import ConfigError
+from harness_llm.errors import BROKEN_INPUT, ConfigError
+from harness_llm.files import read_text
 
 FILE = "benchmark.yaml"
 MODELS = Path(harness_llm.__file__).parent / "models"
@@ -60,12 +61,12 @@ def facts_of(benchmark: str) -> Facts | None:
 
 def _read(path: Path) -> Facts:
     try:
-        return Facts.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        return Facts.model_validate(yaml.safe_load(read_text(path)))
     except ValidationError as error:
         lines = [
             f"{path}: {'.'.join(map(str, detail['loc'])) or 'the file'}: {detail['msg']}"
             for detail in error.errors(include_url=False)
         ]
         raise ConfigError("\n".join(lines)) from error
+    except (yaml.YAMLError, *BROKEN_INPUT) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error

@@ -14,6 +14,7 @@ from harness_llm.errors import BROKEN_INPUT, DatasetError
 from harness_llm.logs.source import file_problem
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES
 from harness_llm.results.records import DatasetRecord, RunRecord, SourceRecord
+from harness_llm.results.run_folder import state_of
 
 _SHOWN_CHANGES = 5
 
@@ -22,10 +23,11 @@ def record_checks(
     run_dir: Path, record: RunRecord, known: rules.BenchmarkRules | None, round_name: str
 ) -> Iterator[Check]:
     """run.json: the run is complete, each test has its folder, the benchmark and the source are named."""
+    state, reason = state_of(run_dir, record)
     yield _check(
         "run.state",
-        record.state == "complete",
-        f"{record.state}{f': {record.reason}' if record.reason else ''}",
+        state == "complete",
+        f"{state}{f': {reason}' if reason else ''}",
         "complete",
         "Run it again in the same folder; finished tests are kept.",
     )

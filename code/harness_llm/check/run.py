@@ -22,6 +22,7 @@ from harness_llm.logs.source import DETAIL_LOG, file_problem
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
+from harness_llm.results.run_folder import state_of
 from harness_llm.results.verdict import judge
 
 
@@ -121,7 +122,7 @@ def _test_checks(case: Case) -> Iterator[Check]:
         yield case.check(
             "test.state",
             record is not None and record.state == "complete",
-            problems[0] if record is None else f"{record.state}: {record.reason or 'no reason'}",
+            problems[0] if record is None else ": ".join(filter(None, state_of(case.root, record))),
             "complete",
             remedy="Run it again in the same folder.",
             path=path,

@@ -8,16 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.finished import recorded_config
 from harness_llm.results.paths import RUN_JSON, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord, TestRecord
-from harness_llm.results.run_folder import TestFolder
+from harness_llm.results.run_folder import TestFolder, state_of
 from harness_llm.results.sample_rows import SampleRows, read_sample_rows
 
 _REMEDY = "Give runs whose performance test is complete."
@@ -52,17 +51,13 @@ class Side:
         """
         folder = TestFolder(run / scenario / Mode.PERFORMANCE.folder)
         if not folder.is_complete:
-            state = folder.record().state if folder.is_begun else "missing"
+            state = state_of(run, folder.record())[0] if folder.is_begun else "missing"
             raise FolderError(f"{folder.path}: the test is {state}", _REMEDY)
         test, detail = folder.record(), DetailLog.read(folder.path / DETAIL_LOG)
         rows = read_sample_rows(folder.path, test, detail)
         if not rows.is_finished.all():
             raise FolderError(f"{folder.path}: not every sample was answered", _REMEDY)
-        try:
-            configuration = yaml.safe_load(config_file(run, scenario).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise FolderError(f"{config_file(run, scenario)}: cannot be read: {error}") from error
-        settings = configuration if isinstance(configuration, dict) else {}
+        settings = recorded_config(config_file(run, scenario))
         return cls(run, read_record(run / RUN_JSON, RunRecord), test, detail, rows, settings)
 
     @cached_property

@@ -17,6 +17,7 @@ from harness_llm.config.foreign import FORM, is_foreign
 from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError
+from harness_llm.files import read_text
 
 _MISSING = "MISSING"  # that harness's word for a value that another file must give
 _SECTIONS = {
@@ -89,7 +90,7 @@ def convert(path: Path) -> Converted:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        root, mistakes = parse(path.read_text(encoding="utf-8"), str(path))
+        root, mistakes = parse(read_text(path), str(path))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:

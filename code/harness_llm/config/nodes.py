@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from harness_llm.errors import BROKEN_INPUT
+
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _INTEGERS = 1 << 63  # what crosses processes has 64 bits
 _DEEPEST = 32
@@ -208,9 +210,9 @@ class _Builder:
             )
         self._within.add(id(node))
         value: dict[str, Node] | list[Node] | None = None
-        if node.tag == _MAP:
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
             value = self._mapping(node, key)
-        elif node.tag == _LIST:
+        elif isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
             value = [
                 self.build(part, f"{key}[{index}]", self.place(part)) for index, part in enumerate(node.value)
             ]
@@ -224,7 +226,7 @@ class _Builder:
         found: dict[str, Node] = {}
         for key_node, value_node in node.value:
             place = self.place(key_node)
-            if key_node.tag != _TEXT:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _TEXT:
                 self._refuse(place, _not_a_key(key_node))
                 continue
             name = key_node.value
@@ -248,8 +250,9 @@ class _Builder:
             return value
         except yaml.constructor.ConstructorError:
             self._refuse(place, f"{key}: the tag {node.tag} is not read; write a plain value")
-        except ValueError as error:
-            self._refuse(place, f"{key}: {node.value!r} cannot be read ({error}); put a text in quotes")
+        except BROKEN_INPUT as error:  # PyYAML lets a tag's own errors through, as of `!!bool maybe`
+            said = str(error) if isinstance(error, ValueError) else f"not a {node.tag.rpartition(':')[2]}"
+            self._refuse(place, f"{key}: {node.value!r} cannot be read ({said}); put a text in quotes")
         return None
 
     def _refuse(self, place: Mark, message: str) -> None:

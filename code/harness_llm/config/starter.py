@@ -13,6 +13,7 @@ from harness_llm.benchmark.catalogue import MODELS, all_facts
 from harness_llm.checkpoint import Checkpoint
 from harness_llm.config.asked import Answers
 from harness_llm.core import Mode, Scenario
+from harness_llm.files import read_regular
 from harness_llm.logs.early_stopping import min_queries
 
 _COLUMN = 44  # where comments begin
@@ -146,7 +147,7 @@ def _about_model(model: str) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_regular(path).decode("utf-8", errors="replace")
     except OSError:
         return ""
 

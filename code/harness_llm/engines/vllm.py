@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import signal
 from array import array
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sized
 from typing import Any, ClassVar
@@ -140,10 +141,21 @@ class VllmEngine(TaskEngine):
             EngineError: It is.
         """
         if self._llm.errored:
+            is_killed = (code := self._core_exit_code()) == -signal.SIGKILL
             raise EngineError(
-                "vLLM's engine core process died",
-                "The replica's log has vLLM's own words (often: out of memory).",
+                f"vLLM's engine core process died{_told_end(code)}",
+                "If nobody killed it, the kernel did for want of memory (see dmesg): lower "
+                "VLLM_CPU_KVCACHE_SPACE or llm_config.max_num_seqs, or give the container more memory."
+                if is_killed
+                else "The replica's log has vLLM's own words (often: out of memory).",
             )
+
+    def _core_exit_code(self) -> int | None:
+        """Of an engine core that ended badly; None where vLLM does not tell."""
+        client = getattr(self._llm, "engine_core", None)
+        manager = getattr(getattr(client, "resources", None), "engine_manager", None)
+        codes = [process.exitcode for process in getattr(manager, "processes", ())]
+        return next(filter(None, codes), None)
 
     def _outputs(self, request: Request) -> Any:
         prompt = array("i", request.prompt)
@@ -268,3 +280,9 @@ def _key(item: Mapping[str, Any], name: str = "") -> str:
 def _said(item: Mapping[str, Any]) -> str:
     text = item["msg"].removeprefix("Value error, ")
     return text if item["type"] == "value_error" else f"{text} (found {str(item['input'])[:60]})"
+
+
+def _told_end(code: int | None) -> str:
+    if code is None:
+        return ""
+    return f": it was killed by {signal.Signals(-code).name}" if code < 0 else f": it ended with code {code}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness_llm.errors import FolderError
 from harness_llm.fetch.disk import disk_errors, share_files
-from harness_llm.files import file_digest, locked
+from harness_llm.files import file_digest, locked, read_text
 
 RECORD_NAME = "fetched.json"
 _FORMAT = 1
@@ -154,7 +154,7 @@ def is_fetched(folder: Path, source: Mapping[str, Any], *, rehash: bool = False)
 def read_record(folder: Path) -> dict[str, Any] | None:
     """What was written last: `state`, `source`, `notes`, `files`; None where there is none of this format."""
     try:
-        record = json.loads((folder / RECORD_NAME).read_text())
+        record = json.loads(read_text(folder / RECORD_NAME))
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("format") != _FORMAT:

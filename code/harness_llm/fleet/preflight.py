@@ -28,6 +28,7 @@ from harness_llm.transport.keys import Keys
 
 _SAMPLES = 3
 _MOST_TOKENS = 32
+_TELLING_TOKENS, _TELLING_ANSWERS = 4, 4  # each so long, and so many of them, say something by their likeness
 COLD_S = 60.0
 """How long a cold engine may take for its first answer, seconds: kernels may be compiled for it."""
 
@@ -173,6 +174,7 @@ def preflight(
             link.close()
         ledger.close()
         context.term()
+    _refuse_one_token(rounds, names)
     differing = _differing(rounds, len(question.samples), len(links))
     return PreflightRecord(
         replicas=len(links),
@@ -231,6 +233,20 @@ def _refused(name: str, sample: int, fault: str) -> EngineError:
         f"{name}: sample {sample} was asked before the first test: {fault}",
         "LoadGen would count it wrongly, so nothing was measured. Check the replica's log and the engine.",
     )
+
+
+def _refuse_one_token(answers: Sequence[bytes], names: Sequence[str]) -> None:
+    """Refuse a replica whose answers are all one token id: no test of it can be VALID (`results.verdict`)."""
+    for number, name in enumerate(names):
+        own = [np.frombuffer(answer, "<i4") for answer in answers[number :: len(names)]]
+        ids = np.unique(np.concatenate(own))
+        is_telling = len(own) >= _TELLING_ANSWERS and min(map(len, own)) >= _TELLING_TOKENS
+        if is_telling and len(ids) == 1:
+            raise EngineError(
+                f"{name}: before the first test, each of {len(own)} answers was token {ids[0]} again and "
+                "again; such come from weights or caches that are not numbers",
+                "Fetch or quantize the checkpoint again, or correct llm_config; nothing was measured.",
+            )
 
 
 def _differing(answers: Sequence[bytes], samples: int, replicas: int) -> list[int]:

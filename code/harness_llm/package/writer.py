@@ -13,6 +13,7 @@ import msgspec
 from harness_llm.check.decoding_checks import STATED as DECODING
 from harness_llm.compliance import AUDIT_TESTS, AuditTest
 from harness_llm.errors import ConfigError, FolderError
+from harness_llm.files import read_regular
 from harness_llm.logs.source import ACCURACY_LOG, DETAIL_LOG, SUMMARY_LOG, read_object, read_text
 from harness_llm.package.accuracy_files import accuracy_text, copy_truncated, published_numbers
 from harness_llm.package.admission import Admission
@@ -71,7 +72,7 @@ class Writer:
         for test in folder.compliance:
             self._compliance(place.compliance / test, folder.path / test, AUDIT_TESTS[test])
         documents = self._folder(place.documents)
-        conf = _present(folder.path / "performance" / USER_CONF).read_bytes()
+        conf = read_regular(_present(folder.path / "performance" / USER_CONF))
         (documents / USER_CONF).write_bytes(self._notes().encode() + conf)
         self._mask(documents, "user.conf")
         text = readme(folder, self._run, place, source, self._marks, self._admission.round)
@@ -163,7 +164,7 @@ class Writer:
     def _warn_of_changes(self, path: Path, found: Mapping[str, str]) -> None:
         """A second run of the same system may say other things of it; the newer description stays."""
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = json.loads(read_regular(path))
             changed = sorted(key for key in found if before.get(key) != found[key])
         except FileNotFoundError:
             return

@@ -18,7 +18,7 @@ from typing import Any
 from harness_llm.checkpoint import STARTING_CHECKPOINT, Checkpoint, weights_digest
 from harness_llm.errors import FolderError, HostError, ModelError, UsageError
 from harness_llm.fetch.disk import require_space, share_files
-from harness_llm.files import locked
+from harness_llm.files import locked, read_text
 from harness_llm.quantize.calibration import CalibrationSet, CalibrationState, load_calibration
 from harness_llm.quantize.exported import copy_tokenizer, inspect, is_complete
 from harness_llm.quantize.recipe import Backend, CalibrationKind, Recipe
@@ -187,7 +187,7 @@ def _version_of(backend: Backend) -> str:
 
 def _refuse_unless_same(output: Path, recipe: Recipe) -> None:
     try:
-        found = json.loads((output / _MARKER).read_text(encoding="utf-8"))["fingerprint"]
+        found = json.loads(read_text(output / _MARKER))["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         found = None
     if found is None:

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 from harness_llm.errors import HostError
+from harness_llm.files import read_text
 
 _LINEAR = re.compile(r"\.(q|k|v|o|gate|up|down)_proj\.weight$")
 _COPIED = (
@@ -123,5 +124,5 @@ def is_complete(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
-    names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    names = set(json.loads(read_text(index))["weight_map"].values())
     return all((folder / name).is_file() for name in names)

@@ -12,6 +12,7 @@ from harness_llm import rules
 from harness_llm.check import Report, check_run
 from harness_llm.core import Mode
 from harness_llm.errors import FolderError
+from harness_llm.files import read_text
 from harness_llm.report.charts import charts
 from harness_llm.report.curves import unfinished
 from harness_llm.report.episodes import Room, rooms
@@ -135,7 +136,7 @@ def _test(run: Path, scenario: str) -> TestContent:
 
 def _configuration(run: Path, scenario: str) -> str:
     try:
-        return config_file(run, scenario).read_text(encoding="utf-8")
+        return read_text(config_file(run, scenario))
     except (OSError, UnicodeDecodeError):
         return ""
 

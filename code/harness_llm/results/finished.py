@@ -27,6 +27,7 @@ from harness_llm.results.paths import (
 )
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, EngineRecord, RunRecord, TestRecord
+from harness_llm.results.run_folder import state_of
 from harness_llm.results.verdict import TestVerdict, judge
 
 _REMEDY = "A result needs a complete performance and accuracy test of each scenario."
@@ -101,11 +102,10 @@ class FinishedRun:
             FolderError: It is no run folder, its run is not complete, or a test is missing.
         """
         record = read_record(path / RUN_JSON, RunRecord, "Give a folder that `harness-llm run` wrote.")
-        if record.state != "complete":
-            reason = f": {record.reason}" if record.reason else ""
-            raise FolderError(
-                f"{path}: the run is {record.state}{reason}", "Package a run that has ended well."
-            )
+        state, reason = state_of(path, record)
+        if state != "complete":
+            reason = f": {reason}" if reason else ""
+            raise FolderError(f"{path}: the run is {state}{reason}", "Package a run that has ended well.")
         present = [scenario for scenario in Scenario if (path / scenario).is_dir()]
         missing = [scenario for scenario in only or () if scenario not in present]
         if missing or not present:

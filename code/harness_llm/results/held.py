@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from harness_llm.errors import FolderError, HostError
-from harness_llm.files import is_locked, locked
+from harness_llm.files import is_locked, locked, write_atomically
 
 _LOCK = ".lock"
+_RESERVE, _RESERVE_BYTES = ".reserve", 64 << 10
 
 
 def utc_now() -> str:
@@ -30,6 +31,21 @@ def set_aside(path: Path) -> None:
         while (aside := path.with_name(f"{path.name}.broken-{number}")).exists():
             number += 1
         path.rename(aside)
+
+
+def keep_reserve(folder: Path) -> None:
+    """Put space of a disk aside, so that a record can still say that the disk became full.
+
+    Raises:
+        HostError: The disk is full already.
+    """
+    write_atomically(folder / _RESERVE, bytes(_RESERVE_BYTES))
+
+
+def spend_reserve(folder: Path) -> None:
+    """Give that space back to the record that is written next; nothing where there is none."""
+    with suppress(OSError):
+        (folder / _RESERVE).unlink(missing_ok=True)
 
 
 class HeldFolder:

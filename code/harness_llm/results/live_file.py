@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness_llm.errors import FolderError
+from harness_llm.files import open_regular
 from harness_llm.results.live_records import LIVE_VERSION, LiveRecord
 from harness_llm.results.paths import LIVE_JSONL
 
@@ -81,7 +82,7 @@ class LiveReader:
         """
         found: list[LiveRecord] = []
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self._offset)
                 while piece := file.readlines(_PIECE_BYTES):
                     whole = piece if piece[-1].endswith(b"\n") else piece[:-1]
@@ -89,7 +90,7 @@ class LiveReader:
                     found += filter(None, map(self._record, whole))
         except OSError as error:
             raise FolderError(
-                f"{self._path}: {error.strerror}",
+                f"{self._path}: {error.strerror or error}",
                 "`run` writes it; a run of an earlier version has none, see `harness-llm show`.",
             ) from error
         return found

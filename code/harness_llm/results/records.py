@@ -215,6 +215,8 @@ class TestRecord(LoadgenReport, frozen=True, kw_only=True):
         finished_utc: When it ended; None while it runs.
         dataset: Its samples; None until LoadGen ended.
         others: What others held of the host; None until the test ended, and in earlier records.
+        digests: SHA-256 of each file that the verdict stands on, by its name; see `sealed`. Empty until
+            LoadGen ended, and in earlier records.
         compliance: Verdict of a compliance test; None until it is verified, and of other tests.
         followed_up: Whether what follows a test (scoring, verification) was done.
     """
@@ -233,6 +235,7 @@ class TestRecord(LoadgenReport, frozen=True, kw_only=True):
     finished_utc: str | None = None
     dataset: DatasetRecord | None = None
     others: OthersRecord | None = None
+    digests: dict[str, str] = {}
     compliance: Verdict | None = None
     followed_up: bool = False
 

@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError, ProtocolError
-from harness_llm.results.held import HeldFolder, set_aside, utc_now
+from harness_llm.results.held import HeldFolder, is_in_use, keep_reserve, set_aside, spend_reserve, utc_now
 from harness_llm.results.observed import LossRecord, OthersRecord, PreflightRecord, RateRecord
 from harness_llm.results.paths import RUN_JSON, TEST_JSON, group_folder
 from harness_llm.results.reading import read_record, write_record
@@ -24,6 +24,21 @@ from harness_llm.results.records import (
     TestRecord,
     Verdict,
 )
+from harness_llm.results.sealed import seal
+
+_CUT_OFF = "its process was killed, or the host went down; continue it with `run --resume --output`"
+
+
+def state_of(run: Path, record: RunRecord | TestRecord) -> tuple[str, str]:
+    """How far a run, or a test of it, came, and why not further; also where its process could not say so.
+
+    Args:
+        run: The run folder.
+        record: Its run.json, or a test.json of it.
+    """
+    if record.state == "running" and not is_in_use(run):
+        return "cut off", _CUT_OFF
+    return record.state, record.reason
 
 
 class RunFolder(HeldFolder):
@@ -60,6 +75,7 @@ class RunFolder(HeldFolder):
             )
         self._begun = record
         write_record(self.record_path, record)
+        keep_reserve(self.path)
 
     def preflighted(self, group: str, found: PreflightRecord) -> None:
         """Record what was asked of a group of replicas before the first test on them."""
@@ -82,6 +98,7 @@ class RunFolder(HeldFolder):
         """Record how the run ended; nothing where it was never begun."""
         if self._begun is not None:
             ended = replace(self._begun, state=state, reason=reason, finished_utc=utc_now())
+            spend_reserve(self.path)
             write_record(self.record_path, ended)
 
     def lost(self, losses: Iterable[LossRecord]) -> None:
@@ -159,6 +176,7 @@ class TestFolder:
             target_qps=target_qps, engines=engines, started_utc=utc_now(),
         )  # fmt: skip
         write_record(self._file, record)
+        keep_reserve(self.path)
 
     def complete(self, report: Mapping[str, Any]) -> None:
         """LoadGen ended by itself.
@@ -173,8 +191,14 @@ class TestFolder:
             said = msgspec.convert(dict(report), LoadgenReport)
         except msgspec.ValidationError as error:
             raise ProtocolError(f"{self.path}: the report of its loadgen process: {error}") from error
-        fields = {**asdict(said), "state": "complete", "finished_utc": utc_now()}
+        fields = {**asdict(said), "state": "complete", "finished_utc": utc_now(), "digests": self._seal()}
         self._write(replace(self.record(), **fields))
+
+    def _seal(self) -> dict[str, str]:
+        try:
+            return seal(self.path)
+        except OSError as error:
+            raise HostError(f"{self.path}: cannot be read: {error}", "Check the disk.") from error
 
     def broken(self, reason: str) -> None:
         """The test could not go on."""
@@ -201,4 +225,5 @@ class TestFolder:
         self._write(replace(self.record(), followed_up=True))
 
     def _write(self, record: TestRecord) -> None:
+        spend_reserve(self.path)  # every record after the first one says that the test is over
         write_record(self._file, replace(record, format=FORMAT))

@@ -19,6 +19,7 @@ from harness_llm.results.agreement import disagreements
 from harness_llm.results.events import sound_events
 from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.results.records import TestRecord
+from harness_llm.results.sealed import broken_seals
 
 _LEAST_STEP_S = 0.01
 _LEAST_TOKENS = 2  # LoadGen counts an answer of one token as an error
@@ -84,9 +85,11 @@ def _by_loadgen(folder: Path, log: DetailLog) -> Iterator[str]:
 def _by_events(folder: Path, record: TestRecord, log: DetailLog) -> Iterator[str]:
     if _is_performance(folder) and (steps := told_steps(record.clock_steps_s)):
         yield steps
+    yield from broken_seals(folder, record.digests)
     events, problem = sound_events(folder / EVENTS_NPY)
     if events is None:
-        yield f"{EVENTS_NPY}: {problem.reason if problem else 'cannot be read'}"
+        if not record.digests:
+            yield f"{EVENTS_NPY}: {problem.reason if problem else 'cannot be read'}"
         return
     if _is_performance(folder) and not log.problems:
         yield from disagreements(events, log, record.scenario, record.target_qps)

@@ -156,8 +156,9 @@ def _check_state(folder: RunFolder, prepared: Prepared, *, resume: bool) -> None
     if record.state == "complete":
         raise FolderError(f"{folder.path}: holds a finished run", "Choose a new folder with --output.")
     if not resume:
+        left = "cut off" if record.state == "running" else record.state  # nobody else holds the folder
         raise FolderError(
-            f"{folder.path}: holds an unfinished run ({record.state})",
+            f"{folder.path}: holds an unfinished run ({left})",
             "Continue it with --resume, or choose a new folder with --output.",
         )
     if record.fingerprint != prepared.fingerprint:

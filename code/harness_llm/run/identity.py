@@ -16,7 +16,7 @@ from harness_llm.config.user_conf import UserConf
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines import EngineKind
 from harness_llm.errors import FolderError
-from harness_llm.files import file_digest, write_atomically
+from harness_llm.files import file_digest, read_regular, write_atomically
 from harness_llm.results.paths import FACTS_JSON
 from harness_llm.results.reading import as_json
 from harness_llm.secret_values import masked_document
@@ -99,7 +99,7 @@ class EngineFactsBefore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._files = {path: path.read_bytes() for path in sorted(folder.glob(f"*/{FACTS_JSON}"))}
+        self._files = {path: read_regular(path) for path in sorted(folder.glob(f"*/{FACTS_JSON}"))}
 
     def require(self, kind: type[EngineKind], now: Sequence[Mapping[str, Any]]) -> None:
         """Refuse engines that made something else of the same arguments.

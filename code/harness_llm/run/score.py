@@ -22,7 +22,7 @@ from harness_llm.results.accuracy_txt import scores_in
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord, TestRecord
-from harness_llm.results.run_folder import RunFolder, TestFolder
+from harness_llm.results.run_folder import RunFolder, TestFolder, state_of
 
 _MADE_UP = "The answers are made up by the simulated engine, so they were not scored."
 _VERDICTS = {True: "all gates met", False: "BELOW ITS GATE", None: "no gate to judge by"}
@@ -58,7 +58,7 @@ class _FinishedTest:
         record = TestFolder(folder).record()
         if record.state != "complete":
             raise FolderError(
-                f"{folder}: a test that did not end by itself ({record.state})",
+                f"{folder}: a test that did not end by itself ({state_of(folder.parent.parent, record)[0]})",
                 "Continue the run with --resume, then score it.",
             )
         config = load_recorded(config_file(folder.parent.parent, record.scenario))

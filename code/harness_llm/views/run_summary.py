@@ -15,11 +15,10 @@ from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.advice import advice
 from harness_llm.results.energy import joules_per_token, told
 from harness_llm.results.events import sound_events
-from harness_llm.results.held import is_in_use
 from harness_llm.results.paths import ACCURACY_JSON, EVENTS_NPY, RUN_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import AccuracyRecord, RunRecord, TestRecord, Verdict
-from harness_llm.results.run_folder import TestFolder
+from harness_llm.results.run_folder import TestFolder, state_of
 from harness_llm.results.verdict import judge
 from harness_llm.terminal import shown
 
@@ -195,13 +194,6 @@ def record_of(run: Path) -> RunRecord:
     return read_record(run / RUN_JSON, RunRecord)
 
 
-def state_of(run: Path, record: RunRecord) -> tuple[str, str]:
-    """How far a run came and why not further, also of one that could not say so itself."""
-    if record.state == "running" and not is_in_use(run):
-        return "broken", "its process was killed; continue it with `run --resume --output`"
-    return record.state, record.reason
-
-
 def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
     found: dict[str, Any] = {}
     reasons: list[str] = []
@@ -218,7 +210,7 @@ def _scenario(run: Path, scenario: str, tests: list[str]) -> ScenarioSummary:
             found["advice"] = advice(folder.path, record)
             found["others"] = record.others.told if record.others is not None else ""
         if record.state != "complete":
-            reasons.append(f"{test}: {record.state} {record.reason}".strip())
+            reasons.append(f"{test}: {' '.join(state_of(run, record))}".strip())
             continue
         reasons += [f"{test}: {reason}" for reason in judge(folder.path, record).reasons]
         if test == "performance":

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness_llm.results.held import is_in_use
 from harness_llm.results.live_file import LiveReader
+from harness_llm.results.run_folder import state_of
 from harness_llm.views.live import View
-from harness_llm.views.run_summary import record_of, state_of
+from harness_llm.views.run_summary import record_of
 
 _POLL_S = 0.5
 

@@ -84,9 +84,9 @@ FAULTS = (
         state="running",
     ),
     _broken("it is mounted read-only", from_the_start("size=100m,ro"), says=("Read-only file system",)),
-    _broken("it fills while engines load", while_it_loads(_fill), says=("No space left",), state="running"),
-    _broken("it fills while LoadGen asks", while_it_runs(_fill), says=_FULL, state="running"),
-    _broken("it fills in the accuracy test", while_it_runs(_fill, "accuracy"), says=_FULL, state="running"),
+    _broken("it fills while engines load", while_it_loads(_fill), says=("No space left",), state="broken"),
+    _broken("it fills while LoadGen asks", while_it_runs(_fill), says=_FULL, state="broken"),
+    _broken("it fills in the accuracy test", while_it_runs(_fill, "accuracy"), says=_FULL, state="broken"),
     _broken(
         "the run folder is deleted while LoadGen asks",
         while_it_runs(lambda disk: shutil.rmtree(disk / "run")),

@@ -102,11 +102,16 @@ def killed_then_another(rig: Rig) -> Seen:
     return rig.run("Offline")
 
 
-def killed_then_shown(rig: Rig) -> Seen:
-    rig.running()
-    rig.signal(signal.SIGKILL)
-    rig.finish()
-    return rig.verb("show", str(rig.output))
+def killed_then(*verb: str) -> Callable[[Rig], Seen]:
+    """Another command looks at a run whose command was killed."""
+
+    def provoke(rig: Rig) -> Seen:
+        rig.running()
+        rig.signal(signal.SIGKILL)
+        rig.finish()
+        return rig.verb(*(str(rig.output) if part == "RUN" else part for part in verb))
+
+    return provoke
 
 
 def resumed(rig: Rig) -> Seen:
@@ -163,14 +168,23 @@ FAULTS = (
         state="complete",
         stays="until the next run: a folder of sockets",
     ),
-    Fault(
-        _AREA,
-        "SIGKILL of the command; `show`",
-        killed_then_shown,
-        1,
-        ("its process was killed",),
-        state="running",
-        stays="until the next run: a folder of sockets",
+    *(
+        Fault(
+            _AREA,
+            f"SIGKILL of the command; `{' '.join(verb)}`",
+            killed_then(*verb),
+            code,
+            ("cut off", *says),
+            state="running",
+            stays="until the next run: a folder of sockets",
+        )
+        for code, says, *verb in (
+            (1, ("its process was killed", "--resume"), "show", "RUN"),
+            (0, (), "list", "RUN"),
+            (0, ("its process was killed", "--resume"), "watch", "RUN", "--view", "plain"),
+            (1, ("its process was killed",), "check", "RUN"),
+            (2, ("its process was killed",), "package", "RUN", "--company", "C", "--system-name", "s"),
+        )
     ),
     Fault(
         _AREA,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fault_kinds.rig import Rig
 
@@ -24,6 +24,19 @@ class Seen:
     code: int
     text: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How long a fault took when the suite ran last.
+
+    Attributes:
+        times: How often it was tried, each time as it must be.
+        longest_s: The longest of them, from the fault to the command's end.
+    """
+
+    times: int
+    longest_s: float
 
 
 @dataclass(frozen=True)
@@ -75,27 +88,28 @@ class Fault:
 
 
 _HEAD = (
-    "| fault | exit | the user reads | ends within | run.json | what stays |\n"
-    "| --- | --- | --- | --- | --- | --- |\n"
+    "| fault | exit | the user reads | ends within | took | run.json | what stays |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
 )
 
 
-def table(faults: tuple[Fault, ...]) -> str:
-    """Markdown, a table for each area."""
+def table(faults: tuple[Fault, ...], record: Mapping[str, Taken]) -> str:
+    """Markdown, a table for each area, with what each fault took when it was tried last."""
     parts = []
     for area in dict.fromkeys(fault.area for fault in faults):
         rows = [fault for fault in faults if fault.area == area]
-        parts.append(f"### {area}\n\n{_HEAD}{''.join(map(_row, rows))}")
+        parts.append(f"### {area}\n\n{_HEAD}{''.join(_row(fault, record.get(fault.what)) for fault in rows)}")
     return "\n".join(parts)
 
 
-def _row(fault: Fault) -> str:
+def _row(fault: Fault, taken: Taken | None) -> str:
     says = "; ".join(f"`{part.strip()}`" for part in fault.says) or "the results"
     cells = (
         fault.what,
         str(fault.code),
         says,
         f"{fault.within_s:g} s",
+        f"{taken.longest_s:.1f} s ({taken.times})" if taken else "-",
         fault.state or "-",
         fault.stays or "nothing",
     )

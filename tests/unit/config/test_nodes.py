@@ -98,3 +98,35 @@ def test_any_text_is_a_tree_or_is_refused_with_its_source(text: str) -> None:
         assert str(error).startswith("f.yaml")
         return
     assert isinstance(tree, Node) and all(mistake.place.source == "f.yaml" for mistake in mistakes)
+
+
+_TAGS = (
+    "int",
+    "float",
+    "bool",
+    "null",
+    "timestamp",
+    "binary",
+    "str",
+    "seq",
+    "map",
+    "set",
+    "omap",
+    "pairs",
+    "x",
+)
+
+
+@pytest.mark.parametrize("tag", _TAGS)
+@given(
+    text=st.sampled_from(
+        ["maybe", "abc", "", "''", "'@@@'", "2026-99-99", "[]", "{a: b}", "[a, b]", "1:2", "9" * 5000]
+    )
+)
+def test_a_tag_that_does_not_fit_what_it_stands_at_is_a_mistake_with_its_place(tag: str, text: str) -> None:
+    _, mistakes = parse(f"a:\n  b: !!{tag} {text}", "f.yaml")
+    assert all(str(mistake.place) == "f.yaml:2:3" for mistake in mistakes)
+    if (tag, text) in {("bool", "maybe"), ("timestamp", "abc"), ("float", "abc"), ("int", "")}:
+        assert "cannot be read" in mistakes[0].message and "!!" not in mistakes[0].message
+    _, mistakes = parse(f"? !!{tag} {text}\n: 1", "f.yaml")
+    assert all(str(mistake.place) == "f.yaml:1:3" for mistake in mistakes)

@@ -170,6 +170,27 @@ def test_requests_of_a_dead_engine_core_are_no_failed_samples() -> None:
     _with_engine(test)
 
 
+@pytest.mark.parametrize(
+    ("codes", "says", "remedy"),
+    [
+        ([None, -9], "died: it was killed by SIGKILL", "want of memory"),
+        ([1], "died: it ended with code 1", "The replica's log"),
+        ([None], "died\n", "The replica's log"),
+    ],
+)
+def test_how_an_engine_core_ended_is_said(codes: list[int | None], says: str, remedy: str) -> None:
+    async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
+        llm.errored = True
+        processes = [SimpleNamespace(exitcode=code) for code in codes]
+        manager = SimpleNamespace(processes=processes)
+        llm.engine_core = SimpleNamespace(resources=SimpleNamespace(engine_manager=manager))  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match=says) as raised:
+            engine.check()
+        assert remedy in raised.value.remedy
+
+    _with_engine(test)
+
+
 def test_abort_silences_requests_and_waits_until_no_block_is_held() -> None:
     async def test(engine: VllmEngine, llm: _Llm, sink: _Sink) -> None:
         await _start(engine, llm, _request(1), _request(2), _request(3))

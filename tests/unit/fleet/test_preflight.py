@@ -104,11 +104,15 @@ def replicas(folder: Path, *engines: SimulatedEngine) -> Iterator[list[str]]:
 
 
 def asked(
-    folder: Path, *engines: SimulatedEngine, patience_s: float = 5.0, cold_s: float = 5.0
+    folder: Path,
+    *engines: SimulatedEngine,
+    patience_s: float = 5.0,
+    cold_s: float = 5.0,
+    table: SampleTable = TABLE,
 ) -> PreflightRecord:
     names = [f"Offline/replica-{n}" for n in range(len(engines))]
     with replicas(folder, *engines) as endpoints:
-        question = Question.of(TABLE, {END})
+        question = Question.of(table, {END})
         return preflight(endpoints, names, question, folder / "preflight.npy", 8.0, patience_s, cold_s)
 
 
@@ -168,6 +172,19 @@ def test_a_replica_whose_answers_cannot_be_counted_is_named_with_the_sample(
         asked(tmp_path, _Engine(_sound), _Engine(change), patience_s=0.5, cold_s=0.5)
     assert seen in str(raised.value)
     assert re.search(r"replica.1\b", str(raised.value))
+
+
+def test_a_replica_that_says_one_token_id_again_and_again_is_refused(tmp_path: Path) -> None:
+    zeros = _Engine(lambda _first, _answer, _: (0, bytes(4 * 12)))
+    with pytest.raises(
+        EngineError, match="replica-1: before the first test, each of 6 answers was token 0 again"
+    ):
+        asked(tmp_path, _Engine(_sound), zeros)
+
+
+def test_short_answers_may_be_alike(tmp_path: Path) -> None:
+    short = SampleTable.from_prompts("t", [[n] for n in range(9)], max_tokens=3, min_tokens=2)
+    asked(tmp_path, _Engine(lambda _first, _answer, _: (0, bytes(8))), table=short)
 
 
 def test_the_first_answer_of_a_cold_engine_may_take_longer_than_any_other(tmp_path: Path) -> None:

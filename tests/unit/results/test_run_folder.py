@@ -9,11 +9,12 @@ import pytest
 from golden.run_folder import begin_test
 from msgspec.structs import replace
 
+from harness_llm.core import Mode, Scenario
 from harness_llm.errors import FolderError, HostError, ProtocolError
 from harness_llm.results.held import is_in_use, utc_now
 from harness_llm.results.paths import RUN_JSON, group_folder
 from harness_llm.results.records import DatasetRecord, RunRecord, Verdict
-from harness_llm.results.run_folder import RunFolder
+from harness_llm.results.run_folder import RunFolder, state_of
 
 RUN = replace(RunRecord.blank(), state="running", started_utc=utc_now(), tests=("Offline/performance",))
 
@@ -157,3 +158,26 @@ def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
 def test_each_group_of_engines_has_a_folder(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).group("Offline") == tmp_path / "replicas/Offline"
     assert group_folder(tmp_path, None) == tmp_path / "replicas", "format 1"
+
+
+def test_the_reserve_is_there_while_a_run_may_fill_its_disk_and_is_spent_on_its_end(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        folder.begin(RunRecord.blank())
+        test = folder.test("Offline/performance")
+        test.begin(
+            scenario=Scenario.OFFLINE, mode=Mode.PERFORMANCE, loadgen_model="m", target_qps=1.0, engines="e"
+        )
+        kept = [place / ".reserve" for place in (folder.path, test.path)]
+        assert all(path.stat().st_size > 2 * folder.record_path.stat().st_size for path in kept)
+        test.broken("the disk is full")
+        folder.finish("broken", "the disk is full")
+        assert not any(path.exists() for path in kept)
+
+
+def test_a_run_that_nobody_holds_and_that_still_runs_was_cut_off(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run") as folder:
+        folder.begin(replace(RunRecord.blank(), state="running"))
+        record = folder.record()
+        assert record is not None and state_of(folder.path, record) == ("running", "")
+    state, reason = state_of(tmp_path / "run", record)
+    assert state == "cut off" and "--resume" in reason

@@ -22,7 +22,7 @@ def test_a_run_whose_process_was_killed_is_not_said_to_be_running(tmp_path: Path
         assert summarize(folder.path).state == "running"
         assert summarize(folder.path).reasons()[0] == "the run is running"
     summary = summarize(tmp_path / "run")
-    assert summary.state == "broken"
+    assert summary.state == "cut off"
     assert "killed" in summary.reason and "--resume" in summary.reason
     assert not summary.is_valid
 

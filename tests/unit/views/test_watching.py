@@ -58,7 +58,7 @@ def test_a_killed_run_is_shown_and_said_to_be_one(run: Path) -> None:
     view = RecordingView()
     follow(run, view)
     assert len(view.records) == 31
-    assert view.said[0].startswith("the run is broken: its process was killed")
+    assert view.said[0].startswith("the run is cut off: its process was killed")
 
 
 def test_a_live_run_is_followed_until_it_ends(run: Path) -> None:

@@ -1,0 +1,159 @@
+"""Real vLLM on a CPU under faults: weights, memory, shared memory and a replica."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from test_vllm_run import LOAD_S, SAMPLES, USER_CONF, arguments
+
+from harness_llm.core import EventStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runs import Run
+
+__all__ = ["arguments"]  # a fixture
+
+pytestmark = [pytest.mark.vllm, pytest.mark.long, pytest.mark.timeout(900)]
+
+_REPLICA = "harness_llm.replica.process"
+_NAN = b"\xc0\x7f"  # of bfloat16
+_GROUPS = Path("/sys/fs/cgroup/memory")
+
+
+def _core(replica: psutil.Process) -> psutil.Process:
+    (core,) = (child for child in replica.children() if "EngineCore" in " ".join(child.cmdline()))
+    return core
+
+
+def _with_nan(model: Path, folder: Path) -> Path:
+    """The checkpoint with its last norm not a number."""
+    shutil.copytree(model, folder, symlinks=False)
+    weights = folder / "model.safetensors"
+    with weights.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        begin, end = json.loads(file.read(length))["model.norm.weight"]["data_offsets"]
+        file.seek(8 + length + begin)
+        file.write(_NAN * ((end - begin) // len(_NAN)))
+    return folder
+
+
+def test_weights_that_are_not_numbers_are_never_valid(
+    arguments: dict[str, Any], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    model = _with_nan(Path(arguments["llm"]["model"]), tmp_path / "nan")
+    run = new_run(**{**arguments, "llm": {**arguments["llm"], "model": str(model)}})
+    run.harness = {**run.harness, "scenarios": ["Offline"]}
+    code, errors = run.complete(seconds=LOAD_S)
+    said = errors + run.out
+    assert code in (1, 3) and "one token id again and again" in said, said
+    assert "weights" in said and "VALID" not in run.out.replace("INVALID", ""), said
+    run.assert_nothing_is_left()
+
+
+@contextmanager
+def _memory_group(limit_bytes: int) -> Iterator[Path]:
+    """A control group with a limit; what is moved there and uses more is killed by the kernel."""
+    group = _GROUPS / f"harness-llm-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "memory.move_charge_at_immigrate").write_text("3")
+        (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
+    except OSError as error:
+        pytest.skip(f"needs the right to make a control group of memory: {error}")
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+def test_an_engine_core_that_the_kernel_kills_for_memory_is_named_with_the_kernels_count(
+    arguments: dict[str, Any], new_run: Callable[..., Run]
+) -> None:
+    with _memory_group(4 << 30) as group:
+        run = new_run(**{**arguments, "user_conf": USER_CONF.format(server_ms=300_000)})
+        run.harness = {**run.harness, "scenarios": ["Server"]}
+        run.start()
+        run.wait_until_asked("Server/performance", 3, LOAD_S)
+        (replica,) = run.processes(_REPLICA)
+        core = _core(replica)
+        started = time.monotonic()
+        (group / "cgroup.procs").write_text(str(core.pid))
+        (group / "memory.limit_in_bytes").write_text(str(16 << 20))
+        code, errors = run.wait(60)
+    assert time.monotonic() - started < 30
+    assert code == 3, errors
+    reason = run.json("run.json")["reason"]
+    assert "vLLM's engine core process died" in reason and "want of memory" in errors, errors
+    assert "more memory" in errors, errors
+    run.assert_nothing_is_left()
+
+
+def test_an_engine_core_that_is_killed_is_said_to_be_killed(
+    arguments: dict[str, Any], new_run: Callable[..., Run]
+) -> None:
+    run = new_run(**{**arguments, "user_conf": USER_CONF.format(server_ms=300_000)})
+    run.harness = {**run.harness, "scenarios": ["Server"]}
+    run.start()
+    run.wait_until_asked("Server/performance", 3, LOAD_S)
+    (replica,) = run.processes(_REPLICA)
+    _core(replica).send_signal(signal.SIGKILL)
+    code, errors = run.wait(60)
+    assert code == 3 and "vLLM's engine core process died" in errors, errors
+    assert "SIGKILL" in errors and "memory" in errors, errors
+    run.assert_nothing_is_left()
+
+
+def test_no_room_in_shared_memory_is_said_with_its_remedy(
+    arguments: dict[str, Any], new_run: Callable[..., Run]
+) -> None:
+    alone = ["unshare", "-m", "bash", "-c", 'mount -t tmpfs -o size=4k none /dev/shm && exec "$@"', "x"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system of its own")
+    run = new_run(**arguments)
+    run.harness = {**run.harness, "scenarios": ["Offline"]}
+    run.prefix = alone
+    code, errors = run.complete(seconds=LOAD_S)
+    assert code == 3 and "/dev/shm" in errors and "--shm-size" in errors, errors
+    run.assert_nothing_is_left()
+
+
+def test_one_of_two_replicas_is_killed_and_the_other_answers_everything_once(
+    arguments: dict[str, Any], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    samples = 24 * SAMPLES
+    prompts = tmp_path / "prompts.jsonl"
+    lines = [{"token_ids": [1 + n % 7, *range(500, 520 + n % 5)], "min_tokens": 24} for n in range(samples)]
+    prompts.write_text("".join(json.dumps({**line, "reference": "x"}) + "\n" for line in lines))
+    run = new_run(**arguments)
+    run.harness = {
+        **run.harness, "dataset_path": str(prompts), "scenarios": ["Offline"], "tests": ["accuracy"],
+        "replicas": 2,
+    }  # fmt: skip
+    run.start()
+    run.wait_until_asked("Offline/accuracy", 4, LOAD_S)
+    run.processes(_REPLICA)[0].kill()
+    code, errors = run.wait(300)
+    assert code == 0, errors + run.out
+    assert "survived 1 failure" in run.out, run.out
+    events = run.events("Offline/accuracy")
+    assert sorted(events["sample"]) == list(range(samples))
+    assert (events["status"] == EventStatus.FINISHED).all()
+    run.assert_nothing_is_left()
+    checked = subprocess.run(
+        [sys.executable, "-m", "harness_llm", "check", str(run.output)], capture_output=True, text=True
+    )
+    assert "survived 1 failure" in checked.stdout, checked.stdout
