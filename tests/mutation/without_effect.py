@@ -50,7 +50,6 @@ WITHOUT_EFFECT = {
     ),
     rf"{_TWICE}:({_SUMMARY}|{_SHORT_SUMMARY}):.*": "the same lines in another order",
     rf"drop a line:({_SUMMARY}|{_SHORT_SUMMARY}):[^\d]*": "sentences and rulers; every figure must be there",
-    rf"drop a line:{_SUMMARY}:\d+ warnings? encountered.*": "the warnings themselves are in the detail log",
     rf"(cut|copy|swap):{_SHORT_SUMMARY}.*": "two counts, of warnings and of errors, that the detail log has",
     # Figures between their neighbours, in both files.
     rf"both:{_DETAIL}:result_(first_token_|time_per_output_token_)?[\d.]+_percentile_(latency_)?ns": (

@@ -108,9 +108,9 @@ def summary_differences(summary: SummaryLog, detail: DetailLog) -> Iterator[str]
     for errors in (detail.value("num_errors"), detail.error_lines):
         if summary.errors != errors and None not in (summary.errors, errors):
             yield f"errors: {summary.errors} against {errors}"
-    if (
-        summary.warnings is not None and summary.warnings < detail.warning_lines
-    ):  # some are not in the detail log
+    if summary.warnings is None:
+        yield "the count of warnings is missing"
+    elif summary.warnings < detail.warning_lines:  # some are not in the detail log
         yield f"warnings: {summary.warnings} against {detail.warning_lines}"
     is_accuracy = detail.value("effective_test_mode") == "AccuracyOnly"
     pairs = [(_OLDER.sub("Time per Output", label), text) for label, text in summary.pairs]
