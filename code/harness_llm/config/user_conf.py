@@ -213,6 +213,11 @@ class UserConf:
         """
         try:
             text = read_text(path, _LARGEST_BYTES)  # line ends as they are
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: no such file",
+                "Name LoadGen's user.conf in harness_config.user_conf; `harness-llm init` writes one.",
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: cannot read user.conf: {error}", "Give a readable UTF-8 text file."
