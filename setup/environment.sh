@@ -214,6 +214,10 @@ _environment_build_once() {
 # Makes or finds the environment, then puts it first on PATH.
 prepare_environment() {
     local platform base stamp venv=${HARNESS_VENV:-$_environment_root/.venv}
+    [[ "$(uname -s)" == Linux ]] ||
+        tell_error 2 "LoadGen, vLLM and this harness run on Linux; this is $(uname -s)" \
+            "Work in Docker or in a virtual machine with Linux; a server elsewhere can be the engine (docs/servers.md)." ||
+        return
     platform=$(host_platform) || return
     base=$(host_python) || return
     mkdir -p "$venv" 2>/dev/null || {

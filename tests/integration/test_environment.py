@@ -228,6 +228,17 @@ def test_a_folder_of_the_users_is_not_touched(project: Project) -> None:
     assert (own / "precious").read_text() == "x"
 
 
+def test_a_mac_is_told_what_to_do_instead(project: Project) -> None:
+    (project.root / "bin").mkdir()
+    uname = project.root / "bin" / "uname"
+    uname.write_text("#!/bin/sh\necho Darwin\n")
+    uname.chmod(0o755)
+    status, _, err = project.run(PATH=f"{uname.parent}:{os.environ['PATH']}")
+    assert status == 2
+    assert err.splitlines()[0] == "error: LoadGen, vLLM and this harness run on Linux; this is Darwin"
+    assert "Docker" in err and not project.venv.exists()
+
+
 def test_the_environment_of_another_checkout_is_not_touched(project: Project) -> None:
     site = project.venv / "lib" / "python3.11" / "site-packages"
     site.mkdir(parents=True)
