@@ -132,9 +132,7 @@ def _engine(answers: Answers) -> Iterator[_Line]:
     else:
         yield _Line("enforce_eager", True, "a host without GPU need not have a C++ compiler")
         if not computes_bfloat16():
-            yield _Line(
-                "dtype", "float32", "this CPU is slow in bfloat16; float32 takes twice the memory"
-            )
+            yield _Line("dtype", "float32", "this CPU is slow in bfloat16; float32 takes twice the memory")
         yield _Line("max_num_seqs", 64, "samples that a replica works on at once")
         yield _Line("max_num_batched_tokens", 256, "of one step: on a CPU, its time is that of its tokens")
 
