@@ -49,6 +49,12 @@ def test_a_gguf_file_is_refused_with_what_to_use_instead(tmp_path: Path) -> None
     assert "config.json and *.safetensors" in caught.value.remedy
 
 
+def test_the_address_of_a_server_is_no_folder_and_says_where_it_goes() -> None:
+    with pytest.raises(ModelError, match="no such checkpoint folder") as caught:
+        Checkpoint(Path("http://127.0.0.1:8000/v1")).require(weights=False)
+    assert "kind: openai" in caught.value.remedy and "init --server" in caught.value.remedy
+
+
 def test_a_quantized_checkpoint_says_so(tmp_path: Path) -> None:
     assert _checkpoint(tmp_path, config={"quantization_config": {}}).is_quantized
 

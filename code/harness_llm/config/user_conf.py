@@ -30,6 +30,7 @@ LOADGEN_QPS = 1.0
 """LoadGen's target_qps where user.conf sets none (mlperf.conf lines 195-199, @b66003e1)."""
 
 _HINT = re.compile(r"Write `(?P<name>[^`]+)`\.")
+_OR_FIND_IT = "; where you do not know it, `harness-llm tune` finds the highest that is VALID"
 _HARMLESS = "The line changes nothing"
 _TYPO = 0.9  # so alike, a key is one of LoadGen's, mistyped
 _SAME_MODEL = 0.85
@@ -277,7 +278,7 @@ class UserConf:
         if "target_qps" not in found and not is_counted:
             problems.append(
                 f"no target_qps for {scenario}: LoadGen would run at 1 query/s. "
-                f"Add `{place}.target_qps = <samples per second>`."
+                f"Add `{place}.target_qps = <samples per second>`{_OR_FIND_IT * scenario.is_timed_per_token}."
             )
         elif found.get("target_qps", LOADGEN_QPS) <= 0:
             problems.append(f"{place}.target_qps is 0. Give the samples per second to aim for.")
