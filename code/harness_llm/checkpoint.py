@@ -235,8 +235,8 @@ class Checkpoint:
         """What to do about a folder that is not there; a name of the hub is no folder, but can be fetched."""
         if str(self.path).startswith(("http:/", "https:/")):
             return (
-                "A server that runs is an engine, engine: {kind: openai, base_urls: [URL]} below harness_config, "
-                "and llm_config.model its tokenizer's folder; `harness-llm init --server URL` writes both."
+                "A server that runs is an engine: write engine: {kind: openai, base_urls: [URL]}, and its "
+                "tokenizer's folder as llm_config.model; `harness-llm init --server URL` writes both."
             )
         if _HUB_NAME.fullmatch(str(self.path)):
             return (
