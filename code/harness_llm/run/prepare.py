@@ -11,6 +11,7 @@ from harness_llm import rules
 from harness_llm.benchmark import Benchmark, loadgen_names, resolve
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
+from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError, UsageError
 from harness_llm.run.groups import TestGroup, plan_fleet
@@ -147,7 +148,8 @@ def _find_files(configs: Sequence[RunConfig], benchmark: Benchmark) -> None:
         UsageError: user.conf, a model or the data set cannot be used; names each.
     """
     first = configs[0].harness_config
-    checks: list[Callable[[], object]] = [partial(UserConf.read, first.user_conf)]
+    model = benchmark.loadgen_model(Scenario.OFFLINE)
+    checks: list[Callable[[], object]] = [partial(UserConf.read, first.user_conf, model)]
     checks += [partial(check_model, config) for config in configs]
     path = getattr(first.dataset, "path", None)
     if isinstance(path, Path) and not path.exists():
