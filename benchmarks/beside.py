@@ -1,43 +1,55 @@
-"""How the first command ends beside other work: runs of it, one after the other.
+"""How the first command ends beside other work: its performance tests, again and again on loaded engines.
 
 Beside them a process takes a whole core, and for ten seconds of each minute further ones take all others.
-What is counted is how many runs end VALID; nobody's speed is.
+What is counted is how many runs end VALID; nobody's speed is. What else the command does (accuracy, checks,
+packages) has no time to keep, and is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import multiprocessing
 import os
-import re
-import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harness_llm.benchmark import resolve
+from harness_llm.cli.options import read_configs
+from harness_llm.errors import RunBroken
+from harness_llm.fleet.watch import Watch
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import RunFolder
+from harness_llm.run.groups import measure_test
+from harness_llm.run.lineup import line_up
+from harness_llm.run.prepare import Prepared, prepare
+from harness_llm.views.live import NoView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from harness_llm.fleet.fleet import Fleet
+
 _ROOT = Path(__file__).resolve().parents[1]
-_COMMAND = ("bash", "submission/smollm2_135m.sh")
-_FOLDER = re.compile(r"^run folder: (\S+)", re.MULTILINE)
 _EVERY_S, _ALL_CORES_S = 60.0, 10.0
-_ROW = "{:>4}  {:>8}  {:>5}  {:>9}  {:>9}  {:>8}  {}"
+_ROW = "{:>4}  {:>7}  {:>5}  {:>8}  {:>9}  {:>9}  {}"
 
 
-def _burn(seconds: float = float("inf")) -> None:
+def _burn(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass
 
 
 def _burn_now_and_then() -> None:
-    """One core always, all of them for a while each minute."""
-    cores = len(os.sched_getaffinity(0))
-    while True:
+    """One core always, all of them for a while each minute; ends with the process that started it."""
+    cores, parent = len(os.sched_getaffinity(0)), os.getppid()
+    while os.getppid() == parent:
         more = [multiprocessing.Process(target=_burn, args=(_ALL_CORES_S,)) for _ in range(cores - 1)]
         for process in more:
             process.start()
@@ -60,42 +72,43 @@ def _beside(is_wanted: bool) -> Iterator[None]:
         burner.join()
 
 
-def _measured(number: int) -> tuple[bool, str]:
-    """One run of the first command: whether it ended well, and its row."""
-    began = time.monotonic()
-    done = subprocess.run(_COMMAND, cwd=_ROOT, text=True, capture_output=True, check=False)
-    seconds = time.monotonic() - began
-    found = _FOLDER.search(done.stdout)
-    if found is None:
-        return False, _row(number, seconds, done.returncode, told=(done.stderr.splitlines() or ["?"])[-1])
-    show = [sys.executable, "-m", "harness_llm", "show", "--json", found[1]]
-    shown = subprocess.run(show, cwd=_ROOT, env=_environment(), text=True, capture_output=True, check=False)
-    results = {each["scenario"]: each for each in json.loads(shown.stdout)["scenarios"]}
-    rates = json.loads((_ROOT / found[1] / "run.json").read_text())["rates"]
-    rate = rates.get("Server", {}).get("target_qps", 0.0)
-    verdicts = {name: "VALID" if each["valid"] else "INVALID" for name, each in results.items()}
-    told = ", ".join(f"{name} {verdict}" for name, verdict in verdicts.items())
-    if others := results["Server"]["others"]:
-        told += f"; {others}"
-    row = _row(number, seconds, done.returncode, rate, results["Server"], told)
-    return done.returncode == 0 and set(verdicts.values()) == {"VALID"}, row
+def _measured(fleet: Fleet, prepared: Prepared, folder: Path) -> tuple[bool, str]:
+    """One run: whether all its tests are VALID, and what to print of it."""
+    began, told, p99 = time.monotonic(), [], {}
+    (group,) = prepared.groups
+    with RunFolder(folder) as run:
+        run.begin(RunRecord.blank())
+        prepared.table.save(folder / SHARED_SAMPLES)
+        for test in group.tests:
+            measure_test(fleet, run, group, test, lambda _: None)
+            log, record = DetailLog.read(run.test(test.name).path / DETAIL_LOG), run.test(test.name).record()
+            verdict = "VALID" if log.is_valid is True and record.state == "complete" else "INVALID"
+            others = record.others.told if record.others is not None else ""
+            told.append((f"{record.scenario} {verdict}", others))
+            p99 = {"TTFT": log.ttft_p99_ns, "TPOT": log.tpot_p99_ns}
+        rate = run.rates["Server"]
+    figures = ["-" if value is None else f"{value / 1e6:,.0f} ms" for value in p99.values()]
+    said = "; ".join((*(verdict for verdict, _ in told), told[-1][1]))
+    row = (f"{time.monotonic() - began:,.0f} s", rate.tries, f"{rate.target_qps:g}/s", *figures, said)
+    return all(not verdict.endswith("INVALID") for verdict, _ in told), _ROW.format(folder.name, *row)
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(_ROOT / "code")}
-
-
-def _row(
-    number: int,
-    seconds: float,
-    code: int,
-    rate: float = 0.0,
-    server: dict[str, Any] | None = None,
-    told: str = "",
-) -> str:
-    found = [(server or {}).get(key) for key in ("ttft_p99_ms", "tpot_p99_ms")]
-    ttft, tpot = ("-" if value is None else f"{value:,.0f}" for value in found)
-    return _ROW.format(number, f"{seconds:,.0f} s", code, f"{rate:.3g}/s" if rate else "-", ttft, tpot, told)
+def _count(options: argparse.Namespace, folder: Path) -> int:
+    """Measure, and print a row for each run; how many were VALID."""
+    benchmark = resolve("smollm2-135m")
+    prepared = prepare(read_configs(line_up(benchmark, "cpu").profiles, options.overrides), ["performance"])
+    prepared.table.save(folder / SHARED_SAMPLES)
+    valid = 0
+    with _beside(not options.alone), Watch(NoView()) as watch:
+        began = time.monotonic()
+        with watch.fleet(prepared.groups[0].fleet, folder / "replicas", folder / SHARED_SAMPLES) as fleet:
+            print(f"loaded within {time.monotonic() - began:.0f} s")
+            print(_ROW.format("run", "time", "tries", "Server", "TTFT p99", "TPOT p99", "verdicts"))
+            for number in range(1, options.runs + 1):
+                is_valid, row = _measured(fleet, prepared, folder / str(number))
+                valid += is_valid
+                print(row, flush=True)
+    return valid
 
 
 def main() -> int:
@@ -103,14 +116,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--alone", action="store_true", help="beside nothing, for comparison")
+    parser.add_argument("--set", action="append", dest="overrides", help="as of `harness-llm run`")
+    parser.add_argument("--keep", type=Path, help="keep the runs' files in this folder")
     options = parser.parse_args()
-    print(_ROW.format("run", "time", "exit", "Server", "TTFT p99", "TPOT p99", "verdict"))
-    valid = 0
-    with _beside(not options.alone):
-        for number in range(1, options.runs + 1):
-            is_valid, row = _measured(number)
-            valid += is_valid
-            print(row, flush=True)
+    os.chdir(_ROOT)  # paths in the profiles start there
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            valid = _count(options, folder.resolve())
+        except RunBroken as error:
+            print(error.message, error.remedy, sep="\n")
+            return 3
     print(f"{valid} of {options.runs} VALID")
     return int(valid != options.runs)
 

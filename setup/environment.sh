@@ -151,7 +151,12 @@ _environment_check_python() {
 
 # _environment_clear VENV LOG: empties what an interrupted set-up left, and nothing that anybody else made.
 _environment_clear() {
-    if [[ ! -w "$1" ]]; then
+    local owner
+    owner=$(cat "$1"/lib/python*/site-packages/harness_llm.pth 2>/dev/null)
+    if [[ -n "$owner" && "$owner" != "$_environment_root/code" && -d "$owner" ]]; then
+        tell_error 2 "$1 is the environment of another checkout, ${owner%/code}" \
+            "Set HARNESS_VENV to another folder, or remove $1."
+    elif [[ ! -w "$1" ]]; then
         tell_error 3 "$1 is not what this version of the project needs, and cannot be written" \
             "Make it writable, or set HARNESS_VENV."
     elif [[ -n "$(ls -A "$1")" && ! -e "$2" ]]; then
@@ -209,6 +214,10 @@ _environment_build_once() {
 # Makes or finds the environment, then puts it first on PATH.
 prepare_environment() {
     local platform base stamp venv=${HARNESS_VENV:-$_environment_root/.venv}
+    [[ "$(uname -s)" == Linux ]] ||
+        tell_error 2 "LoadGen, vLLM and this harness run on Linux; this is $(uname -s)" \
+            "Work in Docker or in a virtual machine with Linux; a server elsewhere can be the engine (docs/servers.md)." ||
+        return
     platform=$(host_platform) || return
     base=$(host_python) || return
     mkdir -p "$venv" 2>/dev/null || {

@@ -233,6 +233,11 @@ class Checkpoint:
 
     def _how_to_get(self) -> str:
         """What to do about a folder that is not there; a name of the hub is no folder, but can be fetched."""
+        if str(self.path).startswith(("http:/", "https:/")):
+            return (
+                "A server that runs is an engine: write engine: {kind: openai, base_urls: [URL]}, and its "
+                "tokenizer's folder as llm_config.model; `harness-llm init --server URL` writes both."
+            )
         if _HUB_NAME.fullmatch(str(self.path)):
             return (
                 f"Get it with `harness-llm fetch --model {self.path}`, and write the folder that it prints "

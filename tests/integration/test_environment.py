@@ -228,6 +228,29 @@ def test_a_folder_of_the_users_is_not_touched(project: Project) -> None:
     assert (own / "precious").read_text() == "x"
 
 
+def test_a_mac_is_told_what_to_do_instead(project: Project) -> None:
+    (project.root / "bin").mkdir()
+    uname = project.root / "bin" / "uname"
+    uname.write_text("#!/bin/sh\necho Darwin\n")
+    uname.chmod(0o755)
+    status, _, err = project.run(PATH=f"{uname.parent}:{os.environ['PATH']}")
+    assert status == 2
+    assert err.splitlines()[0] == "error: LoadGen, vLLM and this harness run on Linux; this is Darwin"
+    assert "Docker" in err and not project.venv.exists()
+
+
+def test_the_environment_of_another_checkout_is_not_touched(project: Project) -> None:
+    site = project.venv / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True)
+    (project.venv / "setup.log").write_text("older\n")
+    other = project.root / "other"
+    (other / "code").mkdir(parents=True)
+    (site / "harness_llm.pth").write_text(f"{other}/code\n")
+    status, _, err = project.run()
+    assert status == 2 and f"is the environment of another checkout, {other}" in err
+    assert (site / "harness_llm.pth").exists()
+
+
 def test_a_folder_that_may_not_be_written_is_noticed_before_anything_is_deleted(project: Project) -> None:
     """A venv of an older version, on a disk mounted read-only: for root too, whom no mode keeps out."""
     namespace = ("unshare", "--mount", "--map-root-user")

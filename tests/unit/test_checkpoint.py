@@ -29,6 +29,32 @@ def test_what_the_configuration_says(tmp_path: Path) -> None:
     assert not found.is_quantized
 
 
+def test_what_mistrals_own_format_says(tmp_path: Path) -> None:
+    found = _checkpoint(tmp_path, params={"vocab_size": 32768, "max_seq_len": 8192})
+    assert (found.vocabulary_size, found.max_positions) == (32768, 8192)
+    found.require(weights=False)
+
+
+def test_a_model_that_sees_images_is_known_by_its_language_part(tmp_path: Path) -> None:
+    text = {"vocab_size": 151936, "max_position_embeddings": 4096, "eos_token_id": 7}
+    found = _checkpoint(tmp_path, config={"model_type": "vision", "vocab_size": 5, "text_config": text})
+    assert (found.vocabulary_size, found.max_positions, found.end_tokens) == (151936, 4096, {7})
+
+
+def test_a_gguf_file_is_refused_with_what_to_use_instead(tmp_path: Path) -> None:
+    file = tmp_path / "model.Q4_K_M.gguf"
+    file.write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match="a GGUF file, which vLLM does not load any more") as caught:
+        Checkpoint(file).require(weights=True)
+    assert "config.json and *.safetensors" in caught.value.remedy
+
+
+def test_the_address_of_a_server_is_no_folder_and_says_where_it_goes() -> None:
+    with pytest.raises(ModelError, match="no such checkpoint folder") as caught:
+        Checkpoint(Path("http://127.0.0.1:8000/v1")).require(weights=False)
+    assert "kind: openai" in caught.value.remedy and "init --server" in caught.value.remedy
+
+
 def test_a_quantized_checkpoint_says_so(tmp_path: Path) -> None:
     assert _checkpoint(tmp_path, config={"quantization_config": {}}).is_quantized
 

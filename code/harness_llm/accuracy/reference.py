@@ -147,6 +147,7 @@ def make_reference(
         batch: Samples at once.
 
     Raises:
+        ConfigError: A score is 0.
         DatasetError: The samples cannot be scored.
         ModelError: The checkpoint cannot be loaded.
     """
@@ -154,6 +155,11 @@ def make_reference(
     tokenizer, digest = Tokenizer(model_path), weights_digest(model_path)
     outputs = generate(model_path, table, dtype=dtype, batch=batch)
     result: AccuracyResult = score_outputs(outputs, table, tokenizer, metric, None)
+    if zero := [name for name, score in result.scores.items() if score <= 0]:
+        raise ConfigError(
+            f"{', '.join(zero)} of the reference is 0: no answer could be worse, so none can be judged by it",
+            "Raise harness_config.max_tokens, or choose another harness_config.metric.",
+        )
     import torch
     import transformers
 

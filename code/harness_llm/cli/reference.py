@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
 from enum import StrEnum
@@ -38,6 +39,7 @@ def reference_verb(
     batch: Annotated[int, typer.Option(min=1, help="Samples at once.")] = 8,
 ) -> None:
     """Score plain transformers on a benchmark of your own: the reference that its runs are judged by."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch reads it when it is imported
     from harness_llm.run.reference_run import make_reference_of
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s", force=True)

@@ -101,7 +101,10 @@ def answers_to(given: Given) -> Answers:
     served, root, problem = _ask_server(given.servers[0]) if given.servers else (None, None, "")
     model = _folder(given.model or root, is_served=bool(given.servers))
     if given.servers and given.data is not None and model is None:
-        raise UsageError("--server: prompts of text need its tokenizer here", "Pass its folder with --model.")
+        said = problem and f" ({problem.removeprefix('note: ')})"
+        raise UsageError(
+            f"--server: prompts of text need its tokenizer here{said}", "Pass its folder with --model."
+        )
     benchmark = resolve(given.benchmark or _own_name(given.model or served or "my-server"))
     if model is None and not given.servers and benchmark.facts is None:
         raise UsageError(f"--benchmark {benchmark.name}: no official one, so it needs --model or --server")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from pydantic import BaseModel, ValidationError
@@ -55,8 +55,19 @@ def _unknown(dotted: str, name: str, above: Sequence[str | int], model: type[Bas
     if others:
         return f"{dotted} does nothing here: it is a key of {' and '.join(others)}"
     near = get_close_matches(name, known, n=1)
+    if not near and tuple(above) == ("harness_config",):
+        near = list(_inside(name))[:1]
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
     return f"unknown key {dotted}; {hint}"
+
+
+def _inside(name: str) -> Iterator[str]:
+    """Keys of engines and data sets that may be meant, as they are written below harness_config."""
+    for part, kinds in _KINDS.items():
+        for kind, keys in kinds.items():
+            yield from (
+                f"{part}: {{kind: {kind}, {near}: …}}" for near in get_close_matches(name, keys.model_fields)
+            )
 
 
 def _model_at(root: Node, location: Sequence[str | int]) -> type[BaseModel] | None:

@@ -115,7 +115,8 @@ class HarnessConfig(_Strict):
         early_end: End a run as soon as it cannot be VALID any more, e.g. because more samples are over a
             latency limit than early stopping lets pass; `--no-early-end` sets it to false.
         measured_rate: Server and Interactive of your own benchmark: ask at this share of the rate that the
-            engine holds, measured right before, instead of user.conf's target_qps; None asks at that.
+            engine holds, measured right before, instead of user.conf's target_qps, and at less where that was
+            too much; None asks at user.conf's.
         offline_backlog: Samples queued at one replica beyond those it works on (Offline); None means as
             many again as it works on at once.
     """

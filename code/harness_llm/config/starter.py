@@ -15,6 +15,7 @@ from harness_llm.config.asked import Answers
 from harness_llm.core import Mode, Scenario
 from harness_llm.files import read_regular
 from harness_llm.logs.early_stopping import min_queries
+from harness_llm.system.detect import computes_bfloat16
 
 _COLUMN = 44  # where comments begin
 _ALLOWED_OVER = 2  # samples that a first run forgives over a limit
@@ -130,7 +131,10 @@ def _engine(answers: Answers) -> Iterator[_Line]:
         yield _Line("max_num_seqs", 256, "samples that a replica works on at once")
     else:
         yield _Line("enforce_eager", True, "a host without GPU need not have a C++ compiler")
+        if not computes_bfloat16():
+            yield _Line("dtype", "float32", "this CPU is slow in bfloat16; float32 takes twice the memory")
         yield _Line("max_num_seqs", 64, "samples that a replica works on at once")
+        yield _Line("max_num_batched_tokens", 256, "of one step: on a CPU, its time is that of its tokens")
 
 
 def _about_model(model: str) -> str:

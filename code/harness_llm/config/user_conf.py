@@ -30,6 +30,8 @@ LOADGEN_QPS = 1.0
 """LoadGen's target_qps where user.conf sets none (mlperf.conf lines 195-199, @b66003e1)."""
 
 _HINT = re.compile(r"Write `(?P<name>[^`]+)`\.")
+_ANY_MODEL = "<model>"  # in a line that is to be written, where nobody has said which
+_OR_FIND_IT = "; where you do not know it, `harness-llm tune` finds the highest that is VALID"
 _HARMLESS = "The line changes nothing"
 _TYPO = 0.9  # so alike, a key is one of LoadGen's, mistyped
 _SAME_MODEL = 0.85
@@ -142,7 +144,7 @@ def _key_problem(model: str, scenario: str, key: str) -> str:
 
 def _scenario_problem(model: str, scenario: str, key: str, known: ConfKey) -> str:
     if scenario.lower() == "interactive":
-        name = "<model>" if model == "*" else model.removesuffix("-interactive")
+        name = _ANY_MODEL if model == "*" else model.removesuffix("-interactive")
         if known.scenarios and "Server" not in known.scenarios:
             return f"Interactive is LoadGen's Server, where it does not read {key}. {_HARMLESS}; remove it."
         return (
@@ -204,8 +206,12 @@ class UserConf:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> UserConf:
+    def read(cls, path: Path, model: str = _ANY_MODEL) -> UserConf:
         """Read a user.conf.
+
+        Args:
+            path: The file.
+            model: LoadGen's name of the benchmark, for lines that are to be written instead of wrong ones.
 
         Raises:
             ConfigError: The file cannot be read, or lines are malformed, have an unknown key or scenario, a
@@ -213,11 +219,17 @@ class UserConf:
         """
         try:
             text = read_text(path, _LARGEST_BYTES)  # line ends as they are
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: no such file",
+                "Name LoadGen's user.conf in harness_config.user_conf; `harness-llm init` writes one.",
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: cannot read user.conf: {error}", "Give a readable UTF-8 text file."
             ) from error
         entries, problems = parse_conf(text)
+        problems = [problem.replace(_ANY_MODEL, model) for problem in problems]
         _raise_for(path, [problem for problem in problems if not is_ignored_line(problem)])
         notes = tuple(f"{path}:{problem}" for problem in problems if is_ignored_line(problem))
         return cls(path, tuple(entries), text, notes)
@@ -272,7 +284,7 @@ class UserConf:
         if "target_qps" not in found and not is_counted:
             problems.append(
                 f"no target_qps for {scenario}: LoadGen would run at 1 query/s. "
-                f"Add `{place}.target_qps = <samples per second>`."
+                f"Add `{place}.target_qps = <samples per second>`{_OR_FIND_IT * scenario.is_timed_per_token}."
             )
         elif found.get("target_qps", LOADGEN_QPS) <= 0:
             problems.append(f"{place}.target_qps is 0. Give the samples per second to aim for.")

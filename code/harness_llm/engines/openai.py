@@ -129,7 +129,10 @@ class OpenAI(EngineKind):
     one_each, secrets, knows_reuse = "base_urls", ("api_key_env",), False
 
     kind: Literal["openai"] = "openai"
-    base_urls: Annotated[list[Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")]], Field(min_length=1)]
+    base_urls: Annotated[
+        list[Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")]],
+        Field(min_length=1, examples=["[http://127.0.0.1:8000]"]),
+    ]
     model: str | None = None
     api_key_env: str | None = None
     concurrent: PositiveInt = 256

@@ -9,6 +9,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from harness_llm.core import NANOSECONDS_PER_MS, NANOSECONDS_PER_SECOND
 from harness_llm.logs.detail import DetailLog
@@ -19,6 +23,7 @@ from harness_llm.results.events import sound_events
 from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.results.recompute import LimitCount, ServerLatencies, server_latencies
 from harness_llm.results.records import TestRecord
+from harness_llm.results.run_folder import TestFolder
 
 _KEPT_UP = 0.95
 """Share of the target rate from which on it counts as held: the last answers take their time."""
@@ -43,8 +48,19 @@ def advice(folder: Path, record: TestRecord) -> tuple[str, ...]:
     log = DetailLog.read(folder / DETAIL_LOG)
     if record.state == "complete" and (log.is_valid is not False or log.problems):
         return ()
-    test = _Test.of(folder, record, log)
+    events, _ = sound_events(folder / EVENTS_NPY)
+    test = _Test.of(record, log, events)
     return tuple(dict.fromkeys([*_stopped_early(test), *_too_short(test), *_too_slow(test)]))
+
+
+def is_hopeless(folder: Path) -> bool:
+    """Whether a performance test, ended or given up, is too slow at any rate, by its answers."""
+    record, log = TestFolder(folder).record(), DetailLog.read(folder / DETAIL_LOG)
+    events, _ = sound_events(folder / EVENTS_NPY)
+    if events is not None:
+        done = events["finished_ns"] > 0
+        events = events if done.all() else events[: int(np.argmin(done))]
+    return _no_rate_helps(dict(_over(_Test.of(record, log, events))))
 
 
 @dataclass(frozen=True)
@@ -68,8 +84,7 @@ class _Test:
     latencies: ServerLatencies | None
 
     @classmethod
-    def of(cls, folder: Path, record: TestRecord, log: DetailLog) -> _Test:
-        events, _ = sound_events(folder / EVENTS_NPY)
+    def of(cls, record: TestRecord, log: DetailLog, events: npt.NDArray[Any] | None) -> _Test:
         held = log.number("result_completed_samples_per_sec") or log.samples_per_second
         latencies = None
         if events is not None and len(events) > 1:
@@ -174,9 +189,8 @@ def _over(test: _Test) -> Iterator[tuple[str, tuple[LimitCount, int]]]:
 
 
 def _slower(test: _Test, over: dict[str, tuple[LimitCount, int]]) -> Iterator[str]:
-    ttft = over.get("TTFT")
-    if ttft is not None and ttft[0].least_ns > ttft[1]:  # the first query waits for no other
-        fastest = ttft[0].least_ns / NANOSECONDS_PER_MS
+    if _no_rate_helps(over):
+        fastest = over["TTFT"][0].least_ns / NANOSECONDS_PER_MS
         yield (
             f"even the fastest sample took {fastest:,.0f} ms, so no rate helps: use a faster engine, or, "
             "for a benchmark of your own, a higher ttft_latency"
@@ -184,6 +198,11 @@ def _slower(test: _Test, over: dict[str, tuple[LimitCount, int]]) -> Iterator[st
     elif test.held:
         of = "" if test.kept_up else f" of the {test.target:g} that came"
         yield f"held {test.held:,.1f} samples/s{of}: {_rate_line(test, over)}"
+
+
+def _no_rate_helps(over: dict[str, tuple[LimitCount, int]]) -> bool:
+    """Whether even the fastest sample is over the limit of TTFT: the first query waits for no other."""
+    return "TTFT" in over and over["TTFT"][0].least_ns > over["TTFT"][1]
 
 
 def _rate_line(test: _Test, over: dict[str, tuple[LimitCount, int]]) -> str:

@@ -35,6 +35,8 @@ class RateRecord(Record, frozen=True, kw_only=True):
         held_tokens_per_s: The same in output tokens.
         samples: Samples of the loop.
         seconds: From its first question to its last answer.
+        tries: At how many rates the performance test was asked, with this one.
+        others: What others held of the host meanwhile, as a sentence; empty where it does not matter.
     """
 
     target_qps: float
@@ -43,6 +45,8 @@ class RateRecord(Record, frozen=True, kw_only=True):
     held_tokens_per_s: float
     samples: int
     seconds: float
+    tries: int = 1
+    others: str = ""
 
     @classmethod
     def blank(cls) -> Self:
@@ -54,7 +58,8 @@ class RateRecord(Record, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return (
             f"this machine held {self.held_samples_per_s:.3g} samples/s, {self.held_tokens_per_s:.3g} "
-            f"tokens/s, in a closed loop of {self.samples} samples; target_qps = {self.target_qps:g} is "
+            f"tokens/s, in a closed loop of {self.samples} samples"
+            f"{', while ' * bool(self.others)}{self.others}; target_qps = {self.target_qps:g} is "
             f"{self.share:.0%} of it"
         )
 

@@ -18,7 +18,7 @@ from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import replica_environments
 from harness_llm.results.run_folder import RunFolder
 from harness_llm.run.identity import EngineFactsBefore
-from harness_llm.run.rate import at_measured_rate
+from harness_llm.run.rate import HeldRate
 from harness_llm.transport.spec import LoadgenTest
 
 Measure = Callable[[Fleet, LoadgenTest, Path], TestResult]
@@ -116,10 +116,7 @@ def measure_groups(
             for test in group.tests:
                 files = folder.test(test.name)
                 if not files.is_complete:
-                    asked = test.with_samples(folder.path / test.samples)
-                    if share := group.rate_shares.get(test.scenario):
-                        asked = at_measured_rate(fleet, folder, asked, share, watch.view.say)
-                    result = measure(fleet, asked, files.path)
+                    result = measure_test(fleet, folder, group, test, watch.view.say, measure)
                     if result.state == "abandoned":
                         return f"{test.name}: {result.reason}"
                 if test is group.tests[-1]:  # what follows needs no engine, and must not fail with one
@@ -129,6 +126,34 @@ def measure_groups(
                     watch.beside(lambda path=files.path: after_test(path), stage)  # type: ignore[misc]
                     files.followed_up()
     return ""
+
+
+def measure_test(
+    fleet: Fleet,
+    folder: RunFolder,
+    group: TestGroup,
+    test: LoadgenTest,
+    say: Callable[[str], None],
+    measure: Measure = measure_once,
+) -> TestResult:
+    """Measure one test of a group, at the rate that its engines hold where the group says so.
+
+    Args:
+        fleet: The group's engines, loaded.
+        folder: The run's folder, held; the test's samples lie there.
+        group: What the test is of.
+        test: As it was planned.
+        say: Tells people what rate was found.
+        measure: Measures it.
+
+    Raises:
+        RunBroken: A child died, fell silent or gave up; the test says so in its test.json.
+    """
+    asked, path = test.with_samples(folder.path / test.samples), folder.test(test.name).path
+    share = group.rate_shares.get(test.scenario)
+    if share is None:
+        return measure(fleet, asked, path)
+    return HeldRate(fleet, folder, share, say).measure(asked, path, measure)
 
 
 def describe_follow_up(test: LoadgenTest) -> str:

@@ -57,6 +57,8 @@ def notes_on(
                 f"{config.harness_config.scenario}: target_qps is not user.conf's but "
                 f"{config.harness_config.measured_rate:.0%} of what the machine holds right before"
             )
+        if "performance" in tests and benchmark.rules is None:
+            notes += _not_of_performance(config, user_conf, benchmark)
         if unset := _unset_limits(config, user_conf, benchmark):
             notes.append(
                 f"{config.harness_config.scenario}: user.conf sets no {' and no '.join(unset)}: LoadGen "
@@ -108,6 +110,19 @@ def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[s
     for name in ("metric", "reference"):
         if benchmark.is_official and getattr(harness, name) is not None:
             yield name, "for an official benchmark, which is judged by its rules"
+
+
+def _not_of_performance(config: RunConfig, user_conf: UserConf, benchmark: Benchmark) -> Iterator[str]:
+    """Settings of an own benchmark that make a test another one than a performance test."""
+    scenario = config.harness_config.scenario
+    found = user_conf.settings_for(benchmark.loadgen_model(scenario), scenario)
+    for key in rules.NOT_OF_PERFORMANCE:
+        if found.get(key):
+            yield (
+                f"{scenario}: user.conf sets {key} = {found[key]:g}, for a compliance or a trial run"
+                f"{': one sample is asked again and again' * (key == 'performance_issue_same')}; "
+                "`check` refuses the result"
+            )
 
 
 def _unset_limits(config: RunConfig, user_conf: UserConf, benchmark: Benchmark) -> list[str]:

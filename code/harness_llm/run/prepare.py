@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 from harness_llm import rules
 from harness_llm.benchmark import Benchmark, loadgen_names, resolve
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
+from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import ConfigError, UsageError
 from harness_llm.run.groups import TestGroup, plan_fleet
 from harness_llm.run.identity import digest, identity
 from harness_llm.run.inputs import (
@@ -24,7 +27,7 @@ from harness_llm.run.inputs import (
 from harness_llm.run.memory import memory_notes
 from harness_llm.run.notes import notes_on
 from harness_llm.run.plan import TESTS, plan_test
-from harness_llm.run.samples import load_tables, samples_file
+from harness_llm.run.samples import load_tables, samples_file, shared_table
 from harness_llm.transport.spec import LoadgenTest
 
 
@@ -97,12 +100,12 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     check_same_benchmark(configs)
     benchmark = resolve(configs[0].harness_config.benchmark)
     configs = [_named(config, benchmark.name) for config in configs]
+    _find_files(configs, benchmark)
     user_conf = UserConf.read(configs[0].harness_config.user_conf)
     scenarios = [config.harness_config.scenario for config in configs]
     said = user_conf.validate(benchmark, scenarios, models=loadgen_names())
     user_conf = replace(user_conf, notes=(*user_conf.notes, *said))
     for config in configs:
-        check_model(config)
         check_decoding(config, benchmark)
         check_tests(config, benchmark)
         check_rate(config, benchmark)
@@ -136,6 +139,31 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     tables = {test: own.get(test, table) for test in ("performance", *asked)}
     notes = (*notes_on(configs, asked, tables, user_conf, benchmark), *memory_notes(configs))
     return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
+
+
+def _find_files(configs: Sequence[RunConfig], benchmark: Benchmark) -> None:
+    """Read what may not be there, so that whoever has nothing yet is told of all of it at once.
+
+    Raises:
+        UsageError: user.conf, a model or the data set cannot be used; names each.
+    """
+    first = configs[0].harness_config
+    model = benchmark.loadgen_model(Scenario.OFFLINE)
+    checks: list[Callable[[], object]] = [partial(UserConf.read, first.user_conf, model)]
+    checks += [partial(check_model, config) for config in configs]
+    path = getattr(first.dataset, "path", None)
+    if isinstance(path, Path) and not path.exists():
+        checks.append(partial(shared_table, configs[0], benchmark))
+    problems: dict[str, UsageError] = {}
+    for check in checks:
+        try:
+            check()
+        except UsageError as error:
+            problems.setdefault(str(error), error)
+    if len(problems) == 1:
+        raise next(iter(problems.values()))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _named(config: RunConfig, benchmark: str) -> RunConfig:

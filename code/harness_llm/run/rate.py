@@ -1,11 +1,12 @@
 """Finds the rate at which a test is asked, by what this machine holds right before it.
 
-Only for an unofficial benchmark that is to run on machines of any speed.
+Only for an unofficial benchmark that is to run on machines of any speed, beside whatever else they do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -14,10 +15,14 @@ from harness_llm.core import Mode, Scenario
 from harness_llm.errors import EngineError
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
+from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.early_stopping import min_queries
+from harness_llm.logs.source import DETAIL_LOG
+from harness_llm.results.advice import is_hopeless
 from harness_llm.results.events import read_events
 from harness_llm.results.observed import RateRecord
 from harness_llm.results.paths import EVENTS_NPY
-from harness_llm.results.run_folder import RunFolder
+from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.plan import expected_queries
 from harness_llm.transport.spec import LoadgenTest
 
@@ -25,6 +30,9 @@ LOOP = "rate"
 """Folder of the closed loop, beside the tests of its scenario."""
 
 _SAMPLES = 64
+_TRIES = 3
+_LESS = 0.7
+"""Of the share before, what a further try gets: others may take more than while the loop ran."""
 _LOOP_CONF = """\
 # A closed loop: as many samples at once as the engine takes.
 {model}.Offline.target_qps = 1
@@ -33,40 +41,78 @@ _LOOP_CONF = """\
 """
 
 
-def at_measured_rate(
-    fleet: Fleet, folder: RunFolder, test: LoadgenTest, share: float, say: Callable[[str], None]
-) -> LoadgenTest:
-    """The test at a share of the rate that the loaded engines hold.
+class HeldRate:
+    """Measures the tests of a scenario at a share of the rate that the loaded engines hold.
 
-    The rate is measured once for a scenario, and kept in run.json: all its tests have the same, and so have
-    those of a run that is continued.
+    The rate is kept in run.json: all tests of the scenario have the same, and so have those of a run that is
+    continued. A performance test that was too fast for what the machine held meanwhile is kept aside, and
+    asked again at less, with room for one more sample over a limit.
 
     Args:
         fleet: The engines, loaded.
         folder: The run's folder.
-        test: A test; its samples must be a file.
         share: Of the rate that a closed loop holds.
         say: Tells people what was found.
-
-    Raises:
-        RunBroken: The closed loop broke.
     """
-    scenario = str(test.scenario)
-    found = folder.rates.get(scenario)
-    if found is None:
-        loop = fleet.measure(_closed_loop(test), folder.path / scenario / LOOP)
-        found = _rate(loop, share)
-        folder.measured_rate(scenario, found)
-        say(f"{scenario}: {found} (unofficial)")
-    asked = test.with_qps(found.target_qps)
-    note = f"# unofficial: {found}\n"
-    asked = msgspec.structs.replace(asked, user_conf=asked.user_conf + note)
+
+    def __init__(self, fleet: Fleet, folder: RunFolder, share: float, say: Callable[[str], None]) -> None:
+        self._fleet, self._folder, self._share, self._say = fleet, folder, share, say
+
+    def measure(
+        self, test: LoadgenTest, path: Path, measure: Callable[[Fleet, LoadgenTest, Path], TestResult]
+    ) -> TestResult:
+        """Measure a test, whose samples must be a file, with `measure`.
+
+        Raises:
+            RunBroken: The closed loop or the test broke.
+        """
+        while True:
+            rate = self._folder.rates.get(str(test.scenario)) or self._measured(test, 1)
+            result = measure(self._fleet, _asked_at(test, rate), path)
+            why = _too_fast(result)
+            if not why or rate.tries >= _TRIES:
+                return result
+            self._say(f"{test.name}: {why}; asked again at less, try {rate.tries + 1} of {_TRIES}")
+            self._measured(test, rate.tries + 1)
+
+    def _measured(self, test: LoadgenTest, tries: int) -> RateRecord:
+        scenario = str(test.scenario)
+        loop = self._fleet.measure(_closed_loop(test), self._folder.path / scenario / LOOP)
+        found = _rate(loop, self._share * _LESS ** (tries - 1), tries)
+        self._folder.measured_rate(scenario, found)
+        self._say(f"{scenario}: {found} (unofficial)")
+        return found
+
+
+def _asked_at(test: LoadgenTest, rate: RateRecord) -> LoadgenTest:
+    asked = test.with_qps(rate.target_qps)
     if test.mode is Mode.ACCURACY:
-        return msgspec.structs.replace(asked, expected=test.expected)
-    settings = UserConf(folder.path, tuple(parse_conf(asked.user_conf)[0])).settings_for(
-        test.loadgen_model, test.scenario
-    )
-    return msgspec.structs.replace(asked, expected=expected_queries(asked, settings))
+        return msgspec.structs.replace(_noted(asked, rate), expected=test.expected)
+    settings = _settings(asked)
+    if rate.tries > 1:
+        least = max(int(settings.get("min_query_count", 0)), min_queries(rate.tries - 1))
+        asked = asked.with_setting("min_query_count", least)
+        settings = _settings(asked)
+    return msgspec.structs.replace(_noted(asked, rate), expected=expected_queries(asked, settings))
+
+
+def _settings(test: LoadgenTest) -> dict[str, int | float]:
+    conf = UserConf(Path("user.conf"), tuple(parse_conf(test.user_conf)[0]))
+    return conf.settings_for(test.loadgen_model, test.scenario)
+
+
+def _noted(test: LoadgenTest, rate: RateRecord) -> LoadgenTest:
+    return msgspec.structs.replace(test, user_conf=f"{test.user_conf}# unofficial: {rate}\n")
+
+
+def _too_fast(result: TestResult) -> str:
+    """Why a performance test is asked again at less; empty where it is VALID, or where that cannot help."""
+    if result.test.mode is not Mode.PERFORMANCE or is_hopeless(result.folder):
+        return ""
+    if result.state == "abandoned":
+        return result.reason
+    is_invalid = DetailLog.read(result.folder / DETAIL_LOG).is_valid is False
+    return "LoadGen says INVALID" if is_invalid else ""
 
 
 def _closed_loop(test: LoadgenTest) -> LoadgenTest:
@@ -84,13 +130,14 @@ def _closed_loop(test: LoadgenTest) -> LoadgenTest:
     )
 
 
-def _rate(loop: TestResult, share: float) -> RateRecord:
-    """What the loop held, from its first question to its last answer."""
+def _rate(loop: TestResult, share: float, tries: int) -> RateRecord:
+    """What the loop held, from its first question to its last answer, and what others held meanwhile."""
     events = read_events(loop.folder / EVENTS_NPY)
     seconds = (int(events["finished_ns"].max()) - int(events["issued_ns"].min())) / 1e9
     if seconds <= 0:
         raise EngineError(f"{loop.test.name}: {len(events)} samples took no time")
     held = len(events) / seconds
+    others = TestFolder(loop.folder).record().others
     return RateRecord(
         target_qps=float(f"{share * held:.3g}"),
         share=share,
@@ -98,4 +145,6 @@ def _rate(loop: TestResult, share: float) -> RateRecord:
         held_tokens_per_s=int(events["tokens"].sum()) / seconds,
         samples=len(events),
         seconds=seconds,
+        tries=tries,
+        others=others.told if others is not None else "",
     )

@@ -82,6 +82,12 @@ def _cpuinfo_mhz(cpuinfo: str) -> int | None:
     return round(max(found)) if found else None
 
 
+def computes_bfloat16(root: Path = Path("/")) -> bool:
+    """Whether the CPU multiplies bfloat16 numbers itself; where it does not, float32 is many times faster."""
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", _text(root / "proc/cpuinfo") or "", re.MULTILINE)
+    return flags is not None and bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags[1].split()))
+
+
 def _caches(folder: Path) -> dict[str, str] | None:
     suffixes = {"Data": "d", "Instruction": "i"}
     caches = {}

@@ -57,6 +57,11 @@ BAD = {
         "max_tokens: 8\n  engine: {kind: vllm, first_token_ms: 1}",
         [":8:24: harness_config.engine.first_token_ms does nothing here: it is a key of simulated"],
     ),
+    "key of an engine beside it": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  base_url: http://127.0.0.1:8000",
+        [":8:3: unknown key harness_config.base_url", "did you mean 'engine: {kind: openai, base_urls: …}'?"],
+    ),
     "unknown engine": (
         "max_tokens: 8",
         "max_tokens: 8\n  engine: vlm",

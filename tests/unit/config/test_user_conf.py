@@ -180,8 +180,9 @@ def test_official_models_need_no_switch_for_token_latencies(tmp_path: Path) -> N
 
 
 def test_unreadable_files_are_configuration_errors(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match=r"absent.conf: no such file") as caught:
         UserConf.read(tmp_path / "absent.conf")
+    assert "`harness-llm init` writes one" in caught.value.remedy
     with pytest.raises(ConfigError, match="cannot read"):
         UserConf.read(tmp_path)
     (tmp_path / "bad.conf").write_bytes(b"\xff\xfe\x00")

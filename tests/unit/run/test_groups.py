@@ -21,6 +21,7 @@ from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
 from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups
 from harness_llm.run.prepare import prepare
+from harness_llm.testing import RecordingView
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.transport.wire import Progress
 from harness_llm.views.progress import TestProgress
@@ -60,6 +61,7 @@ class _Fleet:
 
 class _Watch:
     def __init__(self) -> None:
+        self.view = RecordingView()
         self.done: list[str] = []
         self.folders: set[Path] = set()
 

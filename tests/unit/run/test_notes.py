@@ -31,6 +31,13 @@ def test_a_setting_that_does_nothing_is_said(setup: Setup) -> None:
     assert "llm_config (all but the model and its tokenizer) does nothing with the simulated engine" in said
 
 
+def test_one_sample_asked_again_and_again_is_said_before_the_start(setup: Setup) -> None:
+    setup.conf.write_text(CONF + "mine.Offline.performance_issue_same = 1\n")
+    (said,) = _notes(setup.config("Offline"))
+    assert "performance_issue_same = 1" in said and "one sample is asked again and again" in said
+    assert _notes(setup.config("Offline"), ["accuracy"]) == ()
+
+
 def test_settings_that_do_something_are_not_spoken_of(setup: Setup) -> None:
     engine = {"kind": "simulated", "first_token_ms": 1}
     given = {"offline_backlog": 3, "engine": engine, "dataset": synthetic(seed=5), "replicas": 2}

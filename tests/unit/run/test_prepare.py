@@ -87,3 +87,19 @@ def test_what_is_unknown_of_an_engine_stands_beside_every_number(setup: Setup) -
     marker = setup.prepared(engine=server).marker
     assert marker == f"{OpenAI.marker}; unofficial"
     assert setup.prepared().marker == rules.SIMULATED
+
+
+def test_everything_that_is_not_there_is_named_at_once(setup: Setup) -> None:
+    setup.conf.unlink()
+    missing = {"kind": "prompts", "path": str(setup.folder / "absent.jsonl")}
+    with pytest.raises(ConfigError) as caught:
+        prepare([setup.config("Offline", dataset=missing)], ["performance"])
+    said = str(caught.value)
+    assert f"{setup.conf}: no such file" in said and "`harness-llm init` writes one" in said
+    assert "absent.jsonl" in said
+
+
+def test_a_line_to_write_instead_bears_the_name_of_this_benchmark(setup: Setup) -> None:
+    setup.conf.write_text("*.Interactive.target_qps = 2\n")
+    with pytest.raises(ConfigError, match=r"Write `mine-interactive\.Server\.target_qps`"):
+        prepare([setup.config("Interactive")], ["performance"])

@@ -7,7 +7,7 @@ import pytest
 
 from harness_llm.errors import FolderError
 from harness_llm.system import HostFacts, accelerators, memory_modules, provenance
-from harness_llm.system.detect import detect
+from harness_llm.system.detect import computes_bfloat16, detect
 from harness_llm.system.facts import Accelerator
 
 
@@ -241,3 +241,17 @@ def test_no_checkout_is_unknown_not_clean(tmp_path: Path) -> None:
 def test_packages_have_versions() -> None:
     found = provenance.packages()
     assert found["python"] and found["numpy"] and "nonsense" not in found
+
+
+@pytest.mark.parametrize(
+    ("line", "computes"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16", True),
+        ("Features\t: fp asimd bf16", True),
+        ("flags\t\t: fpu avx2 f16c", False),
+        ("model name\t: bf16", False),
+    ],
+)
+def test_bfloat16_is_what_the_cpu_says(tmp_path: Path, line: str, computes: bool) -> None:
+    put(tmp_path, "proc/cpuinfo", f"processor\t: 0\n{line}\n")
+    assert computes_bfloat16(tmp_path) is computes
