@@ -33,6 +33,7 @@ from harness_llm.datasets.kinds import dataset_of
 from harness_llm.datasets.pandas_pickle import read_columns
 from harness_llm.datasets.rowfile import read_rows
 from harness_llm.datasets.table import SampleTable
+from harness_llm.datasets.textfile import read_objects
 from harness_llm.errors import HarnessError, ProtocolError
 from harness_llm.logs.accuracy_log import AccuracyLog, read_answers
 from harness_llm.logs.detail import DetailLog
@@ -318,3 +319,10 @@ def test_damaged_arrays_are_refused(tmp_path: Path, arrays: dict[str, bytes], da
         SampleTable.load(path)
     except HarnessError as error:
         assert str(path) in str(error)
+
+
+def test_half_a_character_in_a_prompt_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_text('{"prompt": "\\u00e9"}\n{"prompt": "a\\ud800"}\n')
+    with pytest.raises(HarnessError, match="line 2: .*surrogates not allowed"):
+        list(read_objects(path))

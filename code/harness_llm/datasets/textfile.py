@@ -64,6 +64,8 @@ def _parse(path: Path, number: int, raw: bytes) -> dict[str, Any]:
         raise DatasetError(f"{where}: not UTF-8: {error}", "Save the file as UTF-8.") from error
     try:
         found = json.loads(line)
+        if "\\u" in line:
+            json.dumps(found, ensure_ascii=False).encode()  # refuses half a character, as tokenizers do
     except (ValueError, RecursionError) as error:
         raise not_json(where, error, "Write one JSON object on each line.", line) from error
     if not isinstance(found, dict):

@@ -190,8 +190,10 @@ class _Test:
         """Why the test is better ended now; empty where it is not."""
         if not self._spec.test.early_end:
             return ""
+        late = sut.lost()
+        self._clocks.compare()  # after that: a step of the clock makes samples late, and is what to name
         steps = self._clocks.steps_s if self._spec.test.mode is Mode.PERFORMANCE else []
-        return told_steps(steps) or sut.lost()
+        return told_steps(steps) or late
 
     def _report_progress(self, sut: Sut, ledger: Ledger) -> Callable[[], None]:
         stopped = threading.Event()
