@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 _LEAST_S = 0.2
 _LEAST_WITH_PROMPTS_S = 1.0
-"""Prompts take long by themselves: a step near one that was asked must be longer to be a pause."""
+"""Prompts take long by themselves: a step near one must be longer to be a pause, where few are asked."""
+_NEAR_S, _OFTEN = 0.5, 8  # before a step; in the time before it with which it is compared
 _FACTOR = 4.0
-_BEFORE, _AFTER = 32, 4
-_RANK = 4
-"""A pause is so many times as long as the step of this rank, the longest first, among those around it."""
-_KEPT = 16
+_SUCH = 4
+"""A pause has fewer steps around it that are a quarter as long, or longer, than this many."""
+_BEFORE_S, _AFTER_S = 20.0, 2.0
+_COUNTED_S = _LEAST_S / _FACTOR  # a shorter step is compared with nothing, like tokens that come together
+_KEPT, _KEPT_STEPS = 16, 64
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,17 @@ class Vitals:
     pauses: tuple[Pause, ...] = ()
 
 
-class StepClock:
-    """Counts the tokens of an engine's steps, and notices a step that took far longer than others.
+@dataclass(frozen=True)
+class _Step:
+    seconds: float
+    ended_s: float
 
-    A step is judged once a few more have followed it, so that a test whose steps are all longer than those
-    before it has no pause.
+
+class StepClock:
+    """Counts what an engine generates, and notices a step that took far longer than those around it.
+
+    A step is judged once some have followed it, so that a test whose steps are all longer than those before
+    it has no pause.
 
     Args:
         clock: Monotonic seconds.
@@ -64,8 +72,9 @@ class StepClock:
         self.tokens = 0
         self._clock = clock
         self._last_s = clock()
-        self._was_asked = False
-        self._steps: deque[tuple[float, float, bool]] = deque(maxlen=_BEFORE + 1 + _AFTER)
+        self._asked_s: deque[float] = deque(maxlen=_OFTEN)
+        self._steps: deque[_Step] = deque(maxlen=_KEPT_STEPS)
+        self._doubtful: deque[_Step] = deque()
         self._pauses: deque[Pause] = deque(maxlen=_KEPT)
         self._count = 0
 
@@ -80,26 +89,36 @@ class StepClock:
         Args:
             was_idle: Whether it had nothing to do before: its step begins now.
         """
-        self._was_asked = True
+        self._asked_s.append(self._clock())
         if was_idle:
-            self._last_s = self._clock()
+            self._last_s = self._asked_s[-1]
 
     def step(self, tokens: int) -> None:
-        """A step gave so many tokens."""
+        """So many tokens came together."""
         now = self._clock()
+        seconds, self._last_s = now - self._last_s, now
         self.tokens += tokens
-        self._steps.append((now - self._last_s, now, self._was_asked))
-        self._last_s, self._was_asked = now, False
-        if len(self._steps) > _AFTER and self._steps[-1 - _AFTER][0] >= _LEAST_S:
-            self._judge()
+        if seconds >= _COUNTED_S:
+            step = _Step(seconds, now)
+            self._steps.append(step)
+            if seconds >= (_LEAST_WITH_PROMPTS_S if self._has_rare_prompts(step) else _LEAST_S):
+                self._doubtful.append(step)
+        if self._doubtful:
+            self._judge(now)
 
-    def _judge(self) -> None:
-        place = len(self._steps) - 1 - _AFTER
-        seconds, ended_s, had_prompts = self._steps[place]
-        had_prompts = had_prompts or (place > 0 and self._steps[place - 1][2])
-        around = sorted((it[0] for at, it in enumerate(self._steps) if at != place), reverse=True)
-        if len(around) < _RANK + _AFTER or seconds < _FACTOR * around[_RANK - 1]:
-            return
-        if seconds >= (_LEAST_WITH_PROMPTS_S if had_prompts else _LEAST_S):
-            self._pauses.append(Pause(self._count, ended_s, seconds))
+    def _has_rare_prompts(self, step: _Step) -> bool:
+        """Whether it was asked near a step, and is asked too seldom to compare that with others."""
+        asked_s = self._asked_s
+        is_near = bool(asked_s) and asked_s[-1] >= step.ended_s - step.seconds - _NEAR_S
+        return is_near and (len(asked_s) < _OFTEN or step.ended_s - asked_s[0] > _BEFORE_S)
+
+    def _judge(self, now: float) -> None:
+        step = self._doubtful[0]
+        near = [it for it in self._steps if step.ended_s - _BEFORE_S <= it.ended_s and it is not step]
+        such = sum(it.seconds >= step.seconds / _FACTOR for it in near)
+        if such >= _SUCH:
+            self._doubtful.popleft()
+        elif now - step.ended_s >= _AFTER_S:
+            self._doubtful.popleft()
+            self._pauses.append(Pause(self._count, step.ended_s, step.seconds))
             self._count += 1

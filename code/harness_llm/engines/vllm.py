@@ -137,15 +137,9 @@ class VllmEngine(TaskEngine):
             return
         process = processor.process_outputs
         self._counts = True
-        step: tuple[Any, ...] | None = None
 
         def counted(outputs: Sized, *arguments: Any, **options: Any) -> Any:
-            nonlocal step
-            if arguments[:1] == step:  # a large step comes in parts, of one time
-                self.clock.tokens += len(outputs)
-            else:
-                self.clock.step(len(outputs))
-                step = arguments[:1]
+            self.clock.step(len(outputs))
             return process(outputs, *arguments[:1], *([None] if arguments[1:] else []), **options)
 
         processor.process_outputs = counted

@@ -23,6 +23,7 @@ class Warned:
         longest_s: The longest of them; None where none says how long it took.
         longest_at_s: When that one began.
         total_s: Their length together.
+        is_open: Whether one of them had not ended when the stream did.
     """
 
     kind: WarningKind
@@ -33,6 +34,12 @@ class Warned:
     longest_s: float | None
     longest_at_s: float
     total_s: float
+    is_open: bool
+
+    @property
+    def unended(self) -> str:
+        """Said of one of which nobody told the end."""
+        return "; one had not ended when the run did" if self.is_open else ""
 
 
 def warned(records: Sequence[LiveRecord], origin_s: float, end_s: float) -> list[Warned]:
@@ -65,6 +72,7 @@ def _together(kind: WarningKind, who: str, each: Sequence[LiveWarning], origin_s
         longest_s=longest.seconds,
         longest_at_s=max(0.0, longest.at_s - origin_s),
         total_s=sum(warning.seconds or 0.0 for warning in each),
+        is_open=any(warning.seconds is None for warning in each),
     )
 
 
@@ -86,7 +94,7 @@ def told_of(found: Sequence[Warned], clock: Callable[[float], str]) -> Iterator[
         elif each.kind == "pause" and each.longest_s is not None:
             yield (
                 f"{each.who} paused {times}, {each.total_s:.1f} s in all; the longest pause took "
-                f"{each.longest_s:.2f} s, from {clock(each.longest_at_s)}."
+                f"{each.longest_s:.2f} s, from {clock(each.longest_at_s)}{each.unended}."
             )
         else:
             often = f", {times}" if each.count > 1 else ""

@@ -32,7 +32,7 @@ def _steps(*seconds: float, asked: tuple[int, ...] = ()) -> list[float]:
     return [round(pause.seconds, 3) for pause in clock.pauses]
 
 
-USUAL = [0.04] * 40
+USUAL = [0.04] * 60
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,10 @@ USUAL = [0.04] * 40
     [
         ([*USUAL, 0.25, *USUAL], (), [0.25]),
         ([*USUAL, 0.19, *USUAL], (), []),
-        ([*USUAL, 0.25, *USUAL], (40,), []),  # a prompt came with it
-        ([*USUAL, 1.5, *USUAL], (40,), [1.5]),
+        ([*USUAL, 0.25, *USUAL], (60,), []),  # a prompt came with it
+        ([*USUAL, 1.5, *USUAL], (60,), [1.5]),
+        (([0.0002] * 300 + [0.25]) * 40, (), []),  # a server's tokens come together, at each of its steps
+        ([*([0.0002] * 300 + [0.25]) * 40, 1.4, *([0.0002] * 300 + [0.25]) * 20], (), [1.4]),
         ([*USUAL, 0.5, *USUAL, 2.0, *USUAL], (), [0.5, 2.0]),
         ([*USUAL, *[0.25] * 40], (), []),  # a fuller batch is no pause
         ([0.25] * 60, (), []),
@@ -57,7 +59,7 @@ def test_a_pause_is_a_step_far_longer_than_those_around_it(
 def test_a_long_step_among_many_such_is_no_pause() -> None:
     series = ([0.04] * 4 + [0.4]) * 20
     found = _steps(*USUAL, *series, *USUAL)
-    assert 1 <= len(found) <= 4, "the first ones, before anybody could know that it is a series"
+    assert found == []
 
 
 def test_time_without_work_is_no_pause_and_a_first_step_counts_from_what_was_asked() -> None:
@@ -75,11 +77,11 @@ def test_time_without_work_is_no_pause_and_a_first_step_counts_from_what_was_ask
     time.now += 1.2
     clock.step(1)
     assert clock.pauses == ()
-    for _ in range(4):
+    for _ in range(60):
         time.now += 0.04
         clock.step(1)
     (pause,) = clock.pauses
-    assert pause.seconds == pytest.approx(1.2) and pause.ended_s == pytest.approx(time.now - 0.16)
+    assert pause.seconds == pytest.approx(1.2) and pause.ended_s == pytest.approx(time.now - 2.4)
 
 
 class _Processor:
@@ -99,7 +101,7 @@ def test_vllms_steps_are_counted_once_and_no_statistics_are_made_of_tokens() -> 
     for stamp, outputs in ((1.0, [1, 2]), (1.0, [3]), (2.0, [1])):
         said = processor.process_outputs(outputs, stamp, "statistics", weight_version=None)  # type: ignore[arg-type]
         assert said == "processed"
-    assert engine.generated() == 4 and len(engine.clock._steps) == 2
+    assert engine.generated() == 4
     assert processor.seen[0] == ([1, 2], 1.0, None, {"weight_version": None})
 
 
