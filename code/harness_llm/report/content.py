@@ -25,7 +25,7 @@ from harness_llm.report.phases import Phase
 from harness_llm.report.warned import told_of, warned
 from harness_llm.report.words import clock, findings
 from harness_llm.results.live_file import read_live
-from harness_llm.results.paths import RUN_JSON, config_file
+from harness_llm.results.paths import RUN_JSON, TEST_JSON, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
 from harness_llm.views.run_summary import RunSummary, summarize
@@ -122,12 +122,13 @@ def read_content(run: Path) -> RunContent:
 
 
 def _test(run: Path, scenario: str) -> TestContent:
+    folder = run / scenario / Mode.PERFORMANCE.folder
     try:
-        measured = Measured.read(run / scenario / Mode.PERFORMANCE.folder)
+        measured = Measured.read(folder)
     except FolderError as error:
         return TestContent(
             scenario,
-            problem=error.message,
+            problem=error.message if (folder / TEST_JSON).exists() else "The test had not begun.",
             findings=tuple(_heard(run)),
             configuration=_configuration(run, scenario),
         )
