@@ -19,6 +19,7 @@ import zmq
 
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
+from harness_llm.engines.vitals import Vitals
 from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
 from harness_llm.results.live_records import LiveRecord
@@ -100,6 +101,10 @@ class HeldEngine:
     def generated(self) -> int | None:
         """What the test says."""
         return self.tokens
+
+    def vitals(self) -> Vitals:
+        """Nothing is known."""
+        return Vitals()
 
     async def stop(self) -> None:
         """Nothing to free."""

@@ -25,7 +25,7 @@ PROMISED = {
     "list": {"--json"},
     "report": {"--output", "-o", "--charts", "--json"},
     "compare": {"--pairs", "--paired", "--set", "--output", "--force", "--json"},
-    "export": {"--parquet", "--json"},
+    "export": {"--parquet", "--mlflow", "--json"},
     "check": {"--round", "--division", "--failures", "--all", "--score-again", "--json"},
     "package": {
         "--company", "--system-name", "--division", "--round", "--output", "--system-yaml", "--documentation",

@@ -13,15 +13,42 @@ from harness_llm.cli.output import print_json, print_text
 
 def export_verb(
     run_folder: RunDirectory,
-    parquet: Annotated[Path, typer.Option(help="The Parquet file to write.", show_default=False)],
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            help="The Parquet file to write: every sample of every test, a row each.", show_default=False
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            help="Tracking URI of MLflow to write the run to, its numbers, configuration and records; an "
+            'empty one ("") leaves it to MLFLOW_TRACKING_URI.',
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write every sample of every test of a run as one Parquet table, a row a sample."""
-    require_extra("parquet", "pyarrow")
-    from harness_llm.results.parquet_export import write_parquet
+    """Write a run for other tools: its samples as one Parquet table, the run itself to MLflow, or both."""
+    from harness_llm.errors import UsageError
 
-    rows = write_parquet(run_folder, parquet)
+    if parquet is None and mlflow is None:
+        raise UsageError("nothing to write", "Pass --parquet, --mlflow, or both.")
+    written: dict[str, object] = {}
+    if parquet is not None:
+        require_extra("parquet", "pyarrow")
+        from harness_llm.results.parquet_export import write_parquet
+
+        written |= {"file": str(parquet), "rows": write_parquet(run_folder, parquet)}
+    if mlflow is not None:
+        require_extra("", "mlflow")
+        from harness_llm.views.mlflow_export import write_mlflow
+
+        written["mlflow_run"] = write_mlflow(run_folder, mlflow)
     if as_json:
-        print_json({"file": str(parquet), "rows": rows})
-    else:
-        print_text(f"{parquet}: {rows:,} samples")
+        print_json(written)
+        return
+    if parquet is not None:
+        print_text(f"{parquet}: {written['rows']:,} samples")
+    if mlflow is not None:
+        print_text(f"MLflow: run {written['mlflow_run']}")

@@ -98,7 +98,7 @@ def existing(folder: Path) -> Path:
     return folder
 
 
-_PACKAGES = {"vl_convert": "vl-convert-python"}
+_PACKAGES = {"vl_convert": "vl-convert-python", "mlflow": "mlflow-skinny"}
 """Packages whose name is not that of their module."""
 
 
@@ -106,7 +106,7 @@ def require_extra(extra: str, *modules: str) -> None:
     """Refuse to begin without what an optional extra installs.
 
     Args:
-        extra: Its name in pyproject.toml.
+        extra: Its name in pyproject.toml; empty for a package that no extra has.
         modules: What must be importable.
 
     Raises:
@@ -114,8 +114,8 @@ def require_extra(extra: str, *modules: str) -> None:
     """
     missing = [_PACKAGES.get(name, name) for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        names = " ".join(missing)
+        names, of = " ".join(missing), f", of the optional extra {extra!r}" if extra else ""
         raise ConfigError(
-            f"not installed: {', '.join(missing)}, of the optional extra {extra!r}",
+            f"not installed: {', '.join(missing)}{of}",
             f"Install it: {sys.executable} -m pip install {names}",
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from harness_llm.core import Request
+from harness_llm.engines.vitals import StepClock, Vitals
 from harness_llm.errors import EngineError
 
 _WARM_UP_PROMPTS = (16, 64, 256)  # tokens
@@ -90,6 +91,9 @@ class Engine(Protocol):
         It tells a hung engine from a busy one. None: the engine cannot say before an answer is whole.
         """
 
+    def vitals(self) -> Vitals:
+        """What it says of itself while it works; from any thread, about once a second."""
+
     async def stop(self) -> None:
         """Free the devices and end every process that the engine started."""
 
@@ -124,6 +128,7 @@ class TaskEngine:
         name: For messages.
         let_go_s: Longest time for `abort`, seconds.
         streams: Whether `generate` yields tokens as they come, and not whole answers.
+        clock: Told of each step by whoever sees them: of what `generate` yields, where it streams.
     """
 
     name: ClassVar[str]
@@ -131,7 +136,7 @@ class TaskEngine:
     streams: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self._yields = 0
+        self.clock = StepClock()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._death: EngineError | None = None
         self._sink: Sink
@@ -174,7 +179,11 @@ class TaskEngine:
 
     def generated(self) -> int | None:
         """How often `generate` has yielded, where it streams."""
-        return self._yields if self.streams else None
+        return self.clock.tokens if self.streams else None
+
+    def vitals(self) -> Vitals:
+        """The pauses between what was told to `clock`."""
+        return Vitals(pauses=self.clock.pauses)
 
     async def start(self, sink: Sink) -> EngineFacts:
         """Load and answer a few made-up prompts, then return; results go to `sink` from then on.
@@ -205,6 +214,7 @@ class TaskEngine:
 
     def submit(self, requests: Sequence[Request]) -> None:
         """Start a task for each request."""
+        self.clock.asked(was_idle=not self._tasks)
         for request in requests:
             self._tasks[request.id] = asyncio.create_task(self._answer(request))
 
@@ -238,7 +248,8 @@ class TaskEngine:
         tokens = array("i")
         try:
             async for new in self.generate(request):
-                self._yields += 1
+                if self.streams:
+                    self.clock.step(1)
                 is_first = not tokens
                 tokens.extend(new)
                 if is_first and tokens and request.wants_first_token:

@@ -21,6 +21,7 @@ from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.simulated_steps import Batching, Steps
+from harness_llm.engines.vitals import StepClock, Vitals
 
 _LAG_S = 0.5  # a host that was held up for longer does not hurry afterwards
 _VOCABULARY = 30_000
@@ -67,6 +68,7 @@ class SimulatedEngine:
         self._steps = Steps(Batching.model_validate(given), self._concurrent) if given else None
         self._asked: dict[int, tuple[Request, bytes]] = {}
         self._stepping: asyncio.Task[None] | None = None
+        self._clock = StepClock()
 
     async def start(self, sink: Sink) -> EngineFacts:
         """Ready at once."""
@@ -84,6 +86,7 @@ class SimulatedEngine:
     def submit(self, requests: Sequence[Request]) -> None:
         """Queue requests and begin as many as may run at once."""
         if self._steps is not None:
+            self._clock.asked(was_idle=not self._steps)
             for request in requests:
                 answer = simulated_answer(request.prompt, request.min_tokens, request.max_tokens)
                 tokens = self._steps.add(request.id, len(request.prompt) // 4, len(answer) // 4)
@@ -123,6 +126,10 @@ class SimulatedEngine:
                     due += max(1, len(answer) // 4 - math.ceil(max(0.0, end - now) / self._token_s))
         return self._generated + due
 
+    def vitals(self) -> Vitals:
+        """The pauses between steps, where it batches."""
+        return Vitals(pauses=self._clock.pauses)
+
     async def stop(self) -> None:
         """Forget everything."""
         if self._timer is not None:
@@ -145,6 +152,7 @@ class SimulatedEngine:
                         request_id, struct.unpack_from("<i", self._asked[request_id][1])[0]
                     )
             self._generated += steps.made
+            self._clock.step(steps.made)
             for request_id in last:
                 if request_id in self._asked:
                     self._sink.finished(request_id, self._asked.pop(request_id)[1])

@@ -17,7 +17,9 @@ from typing import Any, ClassVar
 
 from harness_llm.core import Request
 from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
+from harness_llm.engines.vitals import Vitals
 from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems
+from harness_llm.engines.vllm_stats import SchedulerEar
 from harness_llm.errors import EngineError
 from harness_llm.kernels.switch import KERNELS_VARIABLE, RANDOM, asked_for
 
@@ -42,7 +44,8 @@ class VllmEngine(TaskEngine):
         self._given = dict(arguments)
         self._llm: Any = None
         self._parameters: dict[tuple[int, int, bool], Any] = {}
-        self._steps: int | None = None
+        self._counts = False
+        self._ear = SchedulerEar()
 
     async def load(self) -> EngineFacts:
         """Load the model.
@@ -60,7 +63,9 @@ class VllmEngine(TaskEngine):
             raise EngineError("\n".join(problems.values()), REMEDY)
         is_changed = bool(asked_for()) or self._given.get("load_format") == RANDOM
         tells = {"worker_extension_cls": _TELLS} if is_changed else {}
-        self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS, **tells}))
+        engine_arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS, **tells})
+        self._llm = AsyncLLM.from_engine_args(engine_arguments, stat_loggers=[self._ear.factory])
+        self._ear.hear_alone(self._llm)
         self._count_steps()
         config = self._llm.vllm_config
         replaced = {"kernels": await self._replaced()} if is_changed else {}
@@ -115,22 +120,27 @@ class VllmEngine(TaskEngine):
 
     def generated(self) -> int | None:
         """Tokens that the engine core has sent, one for each sequence and step; None where nobody counts."""
-        return self._steps
+        return self.clock.tokens if self._counts else None
+
+    def vitals(self) -> Vitals:
+        """What vLLM's scheduler says, and the pauses between steps."""
+        return Vitals(self._ear.kv_cache, self._ear.metrics, self.clock.pauses)
 
     def _count_steps(self) -> None:
         """Count what the engine core sends: each step's tokens come, though vLLM reports twice a request.
 
-        AsyncLLM's output handler calls this method with them (vllm/v1/engine/async_llm.py, 0.25 to 0.32).
+        AsyncLLM's output handler calls this method with them, their time, and what takes statistics of each
+        token, which is left out: nobody reads it here (vllm/v1/engine/async_llm.py, 0.25 to 0.32).
         """
         processor: Any = getattr(self._llm, "output_processor", None)
         if not hasattr(processor, "process_outputs"):
             return
         process = processor.process_outputs
-        self._steps = 0
+        self._counts = True
 
         def counted(outputs: Sized, *arguments: Any, **options: Any) -> Any:
-            self._steps = (self._steps or 0) + len(outputs)
-            return process(outputs, *arguments, **options)
+            self.clock.step(len(outputs))
+            return process(outputs, *arguments[:1], *([None] if arguments[1:] else []), **options)
 
         processor.process_outputs = counted
 

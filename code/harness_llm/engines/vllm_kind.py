@@ -59,6 +59,10 @@ class Vllm(EngineKind):
     packages: ClassVar[tuple[str, ...]] = vllm_arguments.DISTRIBUTIONS
     trial: ClassVar[str] = "harness_llm.engines.vllm_trial"
     environment: ClassVar[Mapping[str, str]] = {"VLLM_NO_USAGE_STATS": "1"}
+    slow_lines: ClassVar[str] = (
+        r"(?i)during inference: |jit.?compil|recompil|compiling a graph|compile range .* takes|autotun"
+        r"|bytecode transform time|captur\w* .*graph|graph captur"
+    )
 
     kind: Literal["vllm"] = "vllm"
     resolved_keys: ClassVar[tuple[str, ...]] = tuple(

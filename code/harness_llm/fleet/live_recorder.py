@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
 
 from harness_llm.fleet.measurement import Measurement
+from harness_llm.fleet.slowing import Episodes, LogEye, PauseEar, slowing
 from harness_llm.launch.child import Child, Loss
 from harness_llm.launch.placement import VISIBLE
 from harness_llm.results.live_records import (
@@ -21,7 +21,6 @@ from harness_llm.results.live_records import (
     LiveRecord,
     LiveWarning,
     ReplicaState,
-    WarningKind,
 )
 from harness_llm.system.others import Others
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:  # a watch has a recorder, and fleets
     from harness_llm.fleet.fleet import Fleet
 
 _INTERVAL_S = 1.0
-_PAUSE_S = 3.0
-"""From when on a replica that has work and generates nothing is worth a warning."""
 
 
 class LiveRecorder:
@@ -40,7 +37,7 @@ class LiveRecorder:
         self._sampler: Child | None = None
         self._began_s = time.monotonic()
         self._made_s, self._stage = 0.0, ""
-        self._episodes = _Episodes()
+        self._episodes, self._pauses, self._logs = Episodes(), PauseEar(), LogEye()
         self._losses: list[LiveWarning] = []
 
     def is_due(self, stage: str) -> bool:
@@ -73,7 +70,13 @@ class LiveRecorder:
         replicas = tuple(
             _replica(fleet, number, child) for fleet in fleets for number, child in enumerate(fleet.replicas)
         )
-        warnings = [*self._losses, *self._episodes.look(now, _slowing(replicas, others, devices))]
+        warnings = [*self._losses, *self._episodes.look(now, slowing(replicas, others, devices))]
+        for fleet in fleets:
+            began_s = None if fleet.running is None else fleet.running.progress.started
+            for number, child in enumerate(fleet.replicas):
+                known_s = self._episodes.pauses.get(child.name)
+                warnings += self._pauses.hear(child.name, child.heartbeat.pauses, now, began_s, known_s)
+                warnings += self._logs.look(child, fleet.plan.replicas[number].engine, now, began_s)
         self._losses.clear()
         return LiveRecord(
             at_s=now,
@@ -101,6 +104,8 @@ def _replica(fleet: Fleet, number: int, child: Child) -> ReplicaState:
         generated=heartbeat.generated,
         still_s=0.0 if fleet.running is None or child.is_lost else round(fleet.running.still_s(number), 1),
         devices=tuple(int(part) for part in visible.split(",") if part.strip().isdecimal()),
+        kv_cache=None if heartbeat.kv_cache is None else round(heartbeat.kv_cache, 4),
+        metrics=heartbeat.metrics,
     )
 
 
@@ -125,57 +130,3 @@ def _host(running: Sequence[Measurement], others: Others | None) -> HostState:
         memory_free_bytes=memory.available,
         disk_free_bytes=free,
     )
-
-
-def _slowing(
-    replicas: Sequence[ReplicaState], others: Others | None, devices: Sequence[DeviceState]
-) -> dict[str, _Episode]:
-    """What slows the run now, by who it is about."""
-    found = {
-        it.name: _Episode("pause", "has generated nothing though it has work", it.still_s)
-        for it in replicas
-        if it.still_s >= _PAUSE_S
-    }
-    if others is not None and others.now is not None and others.is_noticeable:
-        found["host"] = _Episode("host", f"others use {others.now:.1f} of {others.cores} cores")
-    for device in devices:
-        if device.throttled:
-            what = f"throttled by {' and '.join(device.throttled)}"
-            found[f"device {device.index}"] = _Episode("throttle", what)
-    return found
-
-
-@dataclass
-class _Episode:
-    """Something that lasts: its kind, what it is, and how long it had lasted when it was noticed."""
-
-    kind: WarningKind
-    what: str
-    lasted_s: float = 0.0
-    began_s: float = field(default=0.0)
-
-
-class _Episodes:
-    """Says of what lasts when it begins, and when it is over."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, _Episode] = {}
-
-    def look(self, now_s: float, found: Mapping[str, _Episode]) -> list[LiveWarning]:
-        """What began or was over since the last look."""
-        warnings = []
-        for who in [who for who in self._open if who not in found]:
-            over = self._open.pop(who)
-            warnings.append(_warning(who, over, now_s - over.began_s))
-        for who, episode in found.items():
-            if who not in self._open:
-                episode.began_s = now_s - episode.lasted_s
-                self._open[who] = episode
-                warnings.append(_warning(who, episode, None))
-        return warnings
-
-
-def _warning(who: str, episode: _Episode, seconds: float | None) -> LiveWarning:
-    lasted = "" if seconds is None else f", for {seconds:.0f} s"
-    text = f"{who}: {episode.what}{lasted}"
-    return LiveWarning(kind=episode.kind, at_s=episode.began_s, text=text, seconds=seconds)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import zmq
 
+from harness_llm.engines.vitals import Vitals
 from harness_llm.errors import ProtocolError
 from harness_llm.replica.session import Session
 from harness_llm.transport.wire import (
@@ -67,7 +69,8 @@ class Server:
 
     def heartbeat(self) -> Heartbeat:
         """How far the engine has come, over all sessions; from any thread."""
-        tokens = self._answer_bytes // _TOKEN_BYTES
+        tokens, now = self._answer_bytes // _TOKEN_BYTES, time.monotonic()
+        vitals = self._engine.vitals() if self._max_concurrent else Vitals()
         return Heartbeat(
             self.in_flight,
             self._first_tokens,
@@ -77,6 +80,9 @@ class Server:
             self._next_id,
             self._prompt_bytes // _TOKEN_BYTES,
             self._longest_prompt // _TOKEN_BYTES,
+            vitals.kv_cache,
+            dict(vitals.metrics),
+            [(it.number, now - it.ended_s, it.seconds) for it in vitals.pauses],
         )
 
     def serve(self, max_concurrent: int) -> None:

@@ -34,7 +34,7 @@ _CELLS = (60, 30)  # of a histogram in two dimensions
 _BARS = 50
 _BESIDE = 5  # tokens
 _LEAST_SPREAD = 2  # tokens between the shortest and the longest answer, for a chart by their lengths
-_MEAN_S = 10.0
+_MEAN_S, _MEANS = 10.0, 12  # of tokens/s, and how many there are at least in a test
 _WIDE = 8.0  # times the median: a latency that reaches so far gets a logarithmic axis
 
 
@@ -90,7 +90,8 @@ def _time(measured: Measured) -> Spec:
 
 def _rate(measured: Measured, x: Spec) -> Spec:
     curve = measured.rate
-    values = rows(t=_middles(curve), rate=curve.values, mean=curve.rolling(_MEAN_S))
+    over_s = min(_MEAN_S, float(f"{measured.seconds / _MEANS:.1g}"))
+    values = rows(t=_middles(curve), rate=curve.values, mean=curve.rolling(over_s))
     told = tips(t="s", rate="tokens/s")
     fine = {"type": "line", "interpolate": "step", "color": GREY, "strokeWidth": 1}
     layers = [
@@ -98,7 +99,7 @@ def _rate(measured: Measured, x: Spec) -> Spec:
         layer({"type": "line", "color": BLUE, "strokeWidth": 2}, x=x, y=axis_y("mean")),
         *stall_bars(measured.stalls, x),
     ]
-    note = f"grey: per {curve.edges_s[1]:.3g} s; blue: mean over {_MEAN_S:g} s"
+    note = f"grey: by {curve.edges_s[1]:.2g} s; blue: mean over {over_s:g} s"
     return chart("Tokens/s (drag to choose a stretch)", 110, layers, note=note, values=values)
 
 

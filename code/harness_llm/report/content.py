@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,10 @@ from harness_llm.report.episodes import Room, rooms
 from harness_llm.report.marks import Spec
 from harness_llm.report.measured import Measured
 from harness_llm.report.phases import Phase
-from harness_llm.report.words import findings
-from harness_llm.results.paths import RUN_JSON, config_file
+from harness_llm.report.warned import told_of, warned
+from harness_llm.report.words import clock, findings
+from harness_llm.results.live_file import read_live
+from harness_llm.results.paths import RUN_JSON, TEST_JSON, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
 from harness_llm.views.run_summary import RunSummary, summarize
@@ -98,10 +103,10 @@ class RunContent:
     check: Report
     tests: tuple[TestContent, ...]
 
-    def to_do(self, scenario: str) -> list[str]:
-        """What would mend what the checks of a scenario found, each once."""
+    def to_do(self, scenario: str) -> dict[str, str]:
+        """What would mend what the checks of a scenario found, each once, with the name of the first such."""
         own = [check for check in self.check.failures if check.result in ("", scenario)]
-        return list(dict.fromkeys(check.remedy for check in own if check.remedy))
+        return {check.remedy: check.name for check in reversed(own) if check.remedy}
 
 
 def read_content(run: Path) -> RunContent:
@@ -117,10 +122,16 @@ def read_content(run: Path) -> RunContent:
 
 
 def _test(run: Path, scenario: str) -> TestContent:
+    folder = run / scenario / Mode.PERFORMANCE.folder
     try:
-        measured = Measured.read(run / scenario / Mode.PERFORMANCE.folder)
+        measured = Measured.read(folder)
     except FolderError as error:
-        return TestContent(scenario, problem=error.message, configuration=_configuration(run, scenario))
+        return TestContent(
+            scenario,
+            problem=error.message if (folder / TEST_JSON).exists() else "The test had not begun.",
+            findings=tuple(_heard(run)),
+            configuration=_configuration(run, scenario),
+        )
     return TestContent(
         scenario=scenario,
         findings=tuple(findings(measured)),
@@ -132,6 +143,13 @@ def _test(run: Path, scenario: str) -> TestContent:
         changed=tuple(_changed(measured.engine.changed)),
         configuration=_configuration(run, scenario),
     )
+
+
+def _heard(run: Path) -> Iterator[str]:
+    """What the stream of a run warned of since its last command began, where no test has anything to show."""
+    with contextlib.suppress(FolderError):
+        if records := read_live(run):
+            yield from told_of(warned(records, records[-1].began_at_s, math.inf), clock)
 
 
 def _configuration(run: Path, scenario: str) -> str:

@@ -104,7 +104,7 @@ def whole(made: Spec) -> Spec:
         "title": {"anchor": "start", "fontSize": 13, "fontWeight": 600, "subtitleFontSize": 11,
                   "subtitleColor": "#555", "limit": 2000},
         "axis": {**quiet, "gridColor": "#eceff2", "domainColor": "#b8c0c8", "tickColor": "#b8c0c8",
-                 "labelOverlap": True},
+                 "labelOverlap": "greedy", "labelSeparation": 6},
         "legend": {**quiet, "orient": "top"},
     }  # fmt: skip
     return {"$schema": _SCHEMA, "background": "white", "padding": 4, "config": config, **made}

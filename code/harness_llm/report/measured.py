@@ -14,10 +14,12 @@ from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.report import curves
 from harness_llm.report.curves import Curve
 from harness_llm.report.phases import Phase, Stall, phases, stalls
+from harness_llm.report.warned import Warned, warned
 from harness_llm.results.energy import energy
 from harness_llm.results.events import sound_events
 from harness_llm.results.finished import engine_record
 from harness_llm.results.live_file import read_live
+from harness_llm.results.live_records import LiveRecord
 from harness_llm.results.paths import EVENTS_NPY, TEST_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import EngineRecord, TestRecord
@@ -96,13 +98,29 @@ class Measured:
         """Ramp, steady part and tail."""
         return phases(self.rate)
 
+    @cached_property
+    def live(self) -> list[LiveRecord]:
+        """The records of the run's live.jsonl; none where there is no such file."""
+        return read_live(self.folder.parent.parent)
+
+    @cached_property
+    def origin_s(self) -> float | None:
+        """The monotonic time, as live.jsonl has it, at which the times of `rows` are 0."""
+        events, _ = sound_events(self.folder / EVENTS_NPY)
+        if events is None:
+            return None
+        return int(events["issued_ns"][0]) / NANOSECONDS_PER_SECOND - float(self.rows.issued_s[0])
+
+    @cached_property
+    def warned(self) -> list[Warned]:
+        """What live.jsonl warned of while it was measured."""
+        return [] if self.origin_s is None else warned(self.live, self.origin_s, self.seconds)
+
     def joules_per_token(self, phase: Phase) -> dict[str, float]:
         """J/token of a part, by the devices' counters and by their power over time; empty where not known."""
-        records, (events, _) = read_live(self.folder.parent.parent), sound_events(self.folder / EVENTS_NPY)
-        if not records or events is None:
+        if not self.live or self.origin_s is None:
             return {}
-        origin_s = int(events["issued_ns"][0]) / NANOSECONDS_PER_SECOND - float(self.rows.issued_s[0])
-        found = energy(records, origin_s + phase.start_s, origin_s + phase.end_s)
+        found = energy(self.live, self.origin_s + phase.start_s, self.origin_s + phase.end_s)
         tokens = phase.tokens_per_s * (phase.end_s - phase.start_s)
         return {} if found is None else found.per_token(tokens)
 

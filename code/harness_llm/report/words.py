@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from harness_llm.report.episodes import Episode, Room, episodes
 from harness_llm.report.measured import Measured
 from harness_llm.report.phases import Phase, Stall
+from harness_llm.report.warned import told_of
 from harness_llm.results.energy import told
 
 _MUCH = 0.03  # of the tokens: a part that costs so much is worth a word on what to do
@@ -32,6 +33,7 @@ def findings(measured: Measured) -> list[str]:
     """What a reader should know of where the time went, most telling first."""
     return [
         *_stalls(measured),
+        *told_of(measured.warned, clock),
         *_behind(measured),
         *map(_episode, episodes(measured)),
         *_costs(measured.phases),

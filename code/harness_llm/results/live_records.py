@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from harness_llm.results.record_base import Record
 
-WarningKind = Literal["pause", "host", "throttle", "loss"]
+WarningKind = Literal["pause", "compile", "host", "throttle", "loss"]
 
 LIVE_VERSION = 1
 """Of live.jsonl: it grows where a key changes its meaning or goes, not where one comes."""
@@ -74,6 +74,8 @@ class ReplicaState(Record, frozen=True, kw_only=True, omit_defaults=True):
         generated: What its engine says of its progress; None where it cannot say. See `Heartbeat`.
         still_s: For how long it has generated nothing though it has work, seconds.
         devices: Indices of the devices that it alone uses, as `DeviceState` has them; empty where unknown.
+        kv_cache: Share of its KV cache in use, 0..1; None where its engine does not say.
+        metrics: Its engine's own metrics, by their own names.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ReplicaState(Record, frozen=True, kw_only=True, omit_defaults=True):
     generated: int | None = None
     still_s: float = 0.0
     devices: tuple[int, ...] = ()
+    kv_cache: float | None = None
+    metrics: dict[str, float] = {}
 
 
 class HostState(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -122,6 +122,9 @@ class Heartbeat(_Message, frozen=True):
         requests: Requests that it has taken so far.
         prompt_tokens: Tokens of their prompts.
         longest_prompt: The longest of these prompts, tokens.
+        kv_cache: Share of its KV cache in use, 0..1; None where it does not say.
+        metrics: The engine's own metrics, by its own names.
+        pauses: Its last pauses: number from 0, seconds since its end, and how long it took, seconds.
     """
 
     in_flight: int = 0
@@ -132,6 +135,9 @@ class Heartbeat(_Message, frozen=True):
     requests: int = 0
     prompt_tokens: int = 0
     longest_prompt: int = 0
+    kv_cache: float | None = None
+    metrics: dict[str, float] = {}
+    pauses: list[tuple[int, float, float]] = []
 
 
 class Progress(_Message, frozen=True):

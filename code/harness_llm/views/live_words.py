@@ -50,8 +50,11 @@ def latencies(test: TestSoFar) -> list[str]:
 
 
 def rates(test: TestSoFar) -> str:
-    """Tokens a second."""
-    return f"{test.tokens_per_s_now:,.1f} now, {test.tokens_per_s:,.1f} mean"
+    """Tokens a second, and how likely the limits hold where any is judged."""
+    said = f"{test.tokens_per_s_now:,.1f} now, {test.tokens_per_s:,.1f} mean"
+    if test.p_valid is None or not test.is_running:
+        return said
+    return f"{said}, P(VALID) {test.p_valid:.2f}"
 
 
 def counts(test: TestSoFar) -> str:

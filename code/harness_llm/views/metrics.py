@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness_llm.results.live_records import LiveRecord
 from harness_llm.views.so_far import RunSoFar
 
 _ADDRESS = "127.0.0.1"
+_NOT_A_NAME = re.compile(r"^(?=\d)|[^a-zA-Z0-9_:]")
 _EDGES_S = tuple(float(f"{digit}e{power}") for power in range(-3, 3) for digit in (1, 2, 5))
 
 
@@ -65,6 +67,7 @@ class MetricsServer:
             "ttft_over_limit": ("Samples over the limit of TTFT", lambda test: test.state.ttft_over),
             "tpot_over_limit": ("Samples over the limit of TPOT", lambda test: test.state.tpot_over),
             "over_limit_allowed": ("Samples that may be over a limit", lambda test: test.state.allowed),
+            "p_valid": ("Probability that the limits hold to the end", lambda test: test.p_valid),
         })  # fmt: skip
         yield _histogram("ttft_seconds", "Time to first token", [(name, test.ttft) for name, test in tests])
         yield _histogram("tpot_seconds", "Time for each further token", [(n, test.tpot) for n, test in tests])
@@ -73,7 +76,9 @@ class MetricsServer:
             "replica_in_flight": ("Requests unfinished", lambda state: state.in_flight),
             "replica_answers": ("Answers since its start", lambda state: state.answers),
             "replica_tokens": ("Output tokens of them", lambda state: state.tokens),
+            "replica_kv_cache": ("Share of the KV cache in use", lambda state: state.kv_cache),
         })  # fmt: skip
+        yield from _engines(replicas)
         devices = [(str(device.index), device) for device in self._run.last.devices]
         yield from _gauges("device", devices, {
             "device_watts": ("Power, mean of the last second", lambda device: device.watts),
@@ -102,6 +107,16 @@ def _gauges(label: str, owners: list[tuple[str, Any]], wanted: dict[str, Any]) -
         for owner, state in owners:
             if (value := value_of(state)) is not None:
                 family.add_metric([owner] if label else [], value)
+        yield family
+
+
+def _engines(replicas: list[tuple[str, Any]]) -> Iterator[Metric]:
+    """The engines' own metrics under their own names, so that what reads an engine's server reads these."""
+    for name in dict.fromkeys(name for _, state in replicas for name in state.metrics):
+        family = GaugeMetricFamily(_NOT_A_NAME.sub("_", name), "By the engine.", labels=["replica"])
+        for replica, state in replicas:
+            if name in state.metrics:
+                family.add_metric([replica], state.metrics[name])
         yield family
 
 

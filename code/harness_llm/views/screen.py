@@ -112,8 +112,9 @@ def _replicas(replicas: Sequence[ReplicaSoFar], devices: Sequence[DeviceState]) 
         waiting = 0 if state.capacity is None else max(0, state.in_flight - state.capacity)
         parts = [
             f"{sparkline(replica.answers.course, _REPLICA_COURSE):<{_REPLICA_COURSE}}",
-            f"{replica.answers.now or 0.0:,.1f} samples/s",
+            f"{replica.answers.now or 0.0:,.1f}/s",
             f"{state.in_flight - waiting:,} at work" + (f", {waiting:,} wait" if waiting else ""),
+            "" if state.kv_cache is None else f"KV {100 * state.kv_cache:.0f} %",
             *(_device(by_index[index]) for index in state.devices if index in by_index),
         ]
         yield _labelled(label, Text("  ".join(filter(None, parts))))

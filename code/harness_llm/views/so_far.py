@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from harness_llm.results.latency_bins import Percentiles
 from harness_llm.results.live_records import LiveRecord, LiveWarning, ReplicaState, TestState
+from harness_llm.views.odds import Odds
 
 _NOW_S = 10.0
 _COURSE = 60  # rates kept, a record each
@@ -58,6 +59,8 @@ class TestSoFar:
     tpot: Percentiles = field(default_factory=Percentiles)
     tokens: _Rate = field(default_factory=_Rate)
     is_running: bool = True
+    _ttft_odds: Odds = field(default_factory=Odds)
+    _tpot_odds: Odds = field(default_factory=Odds)
 
     def take(self, state: TestState, at_s: float) -> None:
         """Take in its next record."""
@@ -65,6 +68,8 @@ class TestSoFar:
         self.ttft.add(state.ttft)
         self.tpot.add(state.tpot)
         self.tokens.take(at_s, state.tokens)
+        self._ttft_odds.take(at_s, state.done, state.ttft_over)
+        self._tpot_odds.take(at_s, state.done, state.tpot_over)
 
     @property
     def elapsed_s(self) -> float:
@@ -101,6 +106,26 @@ class TestSoFar:
         if not state.done or not self.total:
             return None
         return (self.total - state.done) * self.elapsed_s / state.done
+
+    @property
+    def p_valid(self) -> float | None:
+        """Probability that no limit is broken in the end, see `odds`; None where none is known.
+
+        Both limits are broken by the same busy times: that of the worse one stands for both.
+        """
+        state = self.state
+        if state.lost:
+            return 0.0
+        judged = [
+            odds.within(self.total, state.allowed)
+            for odds, limit in (
+                (self._ttft_odds, state.ttft_limit_ms),
+                (self._tpot_odds, state.tpot_limit_ms),
+            )
+            if limit is not None
+        ]
+        known = [chance for chance in judged if chance is not None]
+        return min(known) if judged and len(known) == len(judged) else None
 
     def on_course(self, over: int) -> int:
         """How many samples are over a limit in the end, if the rest does as those did that are done."""

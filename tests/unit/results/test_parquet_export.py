@@ -47,19 +47,6 @@ def test_every_sample_is_there_with_the_columns_that_are_promised(table: Path) -
     assert set(read["status"].to_pylist()) == {"FINISHED"}
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars", "duckdb"])
-def test_other_readers_open_it(table: Path, library: str) -> None:
-    module = pytest.importorskip(library, reason=f"{library} is not installed")
-    if library == "duckdb":
-        found = module.sql(f"select count(*), avg(tpot_ms) from '{table}'").fetchall()[0]
-    else:
-        frame = module.read_parquet(table)
-        found = (len(frame), frame["tpot_ms"].mean())
-    ours = parquet.read_table(table)
-    assert found[0] == len(ours)
-    assert found[1] == pytest.approx(np.nanmean(ours["tpot_ms"].to_numpy()))
-
-
 def test_the_columns_are_documented() -> None:
     listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
     assert dict(listed) == COLUMNS

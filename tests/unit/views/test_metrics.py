@@ -30,7 +30,12 @@ def test_what_is_served_is_what_the_records_say() -> None:
         server.take(
             LiveRecord(
                 at_s=9.0, began_at_s=0.0, tests=(test,), host=HostState(other_cores=1.4),
-                replicas=(ReplicaState(name="Server/replica-0", in_flight=2),),
+                replicas=(
+                    ReplicaState(
+                        name="Server/replica-0", in_flight=2, kv_cache=0.61,
+                        metrics={"vllm:num_requests_waiting": 3.0, "of its own": 1.0},
+                    ),
+                ),
                 devices=(DeviceState(index=0, watts=698.0),),
             )
         )  # fmt: skip
@@ -44,5 +49,8 @@ def test_what_is_served_is_what_the_records_say() -> None:
     assert found["ttft_seconds_count", "Server/performance"] == 10
     assert found["ttft_seconds_sum", "Server/performance"] == pytest.approx(9 * 0.1541 + 1.127, rel=0.01)
     assert found["replica_in_flight", "Server/replica-0"] == 2
+    assert found["replica_kv_cache", "Server/replica-0"] == 0.61
+    assert found["vllm:num_requests_waiting", "Server/replica-0"] == 3
+    assert found["of_its_own", "Server/replica-0"] == 1
     assert found["device_watts", "0"] == 698 and found["host_other_cores",] == 1.4
     assert ("device_celsius", "0") not in found and ("host_own_cores",) not in found

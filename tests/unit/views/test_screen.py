@@ -27,7 +27,7 @@ def _run(replicas: int = 2) -> RunSoFar:
         states = tuple(
             ReplicaState(
                 name=f"Server/replica-{number}", stage="ready", in_flight=35, capacity=32,
-                answers=5 * second, devices=(number,),
+                answers=5 * second, devices=(number,), kv_cache=0.614,
             )
             for number in range(replicas)
         )  # fmt: skip
@@ -47,11 +47,11 @@ def test_a_screen_of_80_by_24_says_what_matters() -> None:
     text = screen(_run(), "unofficial").plain
     for part in (
         "Server/performance  [unofficial]  elapsed 0:19",
-        "2,000.0 now, 2,000.0 mean  ███",
+        "2,000.0 now, 2,000.0 mean, P(VALID) 0.00  ███",
         "228 issued, 190 of 24,576 done",
         "TTFT       p50 154  p99 253 of 2,000 ms, 0 over, 209 allowed █",
         "19 over, 209 allowed, on course for 2,458 ",
-        "replica 0  ████████  5.0 samples/s  32 at work, 3 wait  698 W 1,755 MHz 61 °C",
+        "replica 0  ████████  5.0/s  32 at work, 3 wait  KV 61 %  698 W 1,755 MHz 61 °C",
         "others use 1.6 of 16 cores; memory 128.0 of 256.0 GiB",
         "! 0:07 host: others use 1.6 of 16 cores",
     ):

@@ -1,0 +1,75 @@
+"""How likely a test ends with no more samples over a limit than may be, if it continues as it went so far.
+
+The samples left are draws from a share that is known as well as the samples done tell it (beta-binomial, with
+Jeffreys' prior). Samples over a limit come in bursts, so that counts of 10 s vary more than draws do; by how
+much more is measured, and so many fewer independent samples count (quasi-binomial). Bursts of which none was
+seen yet are not foreseen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+_BLOCK_S = 10.0
+_LEAST_BLOCKS = 4
+_LEAST_DONE = 50
+_PRIOR = 0.5
+
+
+class Odds:
+    """Of one limit."""
+
+    def __init__(self) -> None:
+        self._done = self._over = 0
+        self._block = (-math.inf, 0, 0)  # begin, and what was done and over then
+        self._blocks: list[tuple[int, int]] = []
+
+    def take(self, at_s: float, done: int, over: int) -> None:
+        """Take in totals: samples complete, and samples over the limit.
+
+        Args:
+            at_s: When, monotonic seconds; they come in the order of time.
+            done: Samples complete.
+            over: Samples over the limit.
+        """
+        self._done, self._over = done, min(over, done)
+        began_s, done_then, over_then = self._block
+        if at_s - began_s >= _BLOCK_S:
+            if done > done_then and math.isfinite(began_s):
+                self._blocks.append((done - done_then, over - over_then))
+            self._block = (at_s, done, over)
+
+    @property
+    def bursts(self) -> float:
+        """How many times more the counts of 10 s vary than single draws would; at least 1."""
+        if len(self._blocks) < _LEAST_BLOCKS:
+            return 1.0
+        done, over = np.array(self._blocks, float).T
+        share = (over.sum() + _PRIOR) / (done.sum() + 2 * _PRIOR)
+        apart = (over - share * done) ** 2 / (done * share * (1 - share))
+        return max(1.0, float(apart.sum()) / (len(done) - 1))
+
+    def within(self, total: int, allowed: int) -> float | None:
+        """Probability that no more than `allowed` of `total` samples are over; None at first."""
+        if self._over > allowed:
+            return 0.0
+        if self._done >= total > 0:
+            return 1.0
+        if self._done < _LEAST_DONE:
+            return None
+        bursts = self.bursts
+        left, room = round((total - self._done) / bursts), int((allowed - self._over) / bursts)
+        over, good = self._over / bursts + _PRIOR, (self._done - self._over) / bursts + _PRIOR
+        return _at_most(room, left, over, good)
+
+
+def _at_most(room: int, left: int, over: float, good: float) -> float:
+    """The beta-binomial distribution function."""
+    from scipy.special import betaln, gammaln  # loaded where somebody watches a test with limits
+
+    count = np.arange(min(room, left) + 1)
+    ways = gammaln(left + 1) - gammaln(count + 1) - gammaln(left - count + 1)
+    chances = np.exp(ways + betaln(over + count, good + left - count) - betaln(over, good))
+    return min(1.0, float(chances.sum()))
