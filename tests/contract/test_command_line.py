@@ -45,6 +45,9 @@ PROMISED = {
         "--config", "-c", "--set", "--confidence", "--budget", "--from", "--dry-run", "--output", "--view",
         "--json",
     },
+    "study": {
+        "--config", "-c", "--set", "--output", "--report", "--objective", "--set-caps", "--view", "--json",
+    },
     "simulate": {"--replicas", "--qps", "--max", "--set", "--speeds", "--check", "--json"},
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
 }  # fmt: skip

@@ -27,10 +27,11 @@ LAYERS = (
     {"config"},
     {"launch", "results"},
     {"accuracy", "compliance", "loadgen", "replica", "telemetry", "views"},
-    {"check", "compare", "fleet", "quantize"},
+    {"check", "compare", "driver", "fleet", "quantize"},
     {"package", "report"},
     {"run"},
-    {"tune"},
+    {"study", "tune"},
+    {"power"},
     {"cli", "testing"},
     {"__main__"},
 )
@@ -111,13 +112,17 @@ def test_no_system_under_test_knows_what_will_be_asked(path: Path) -> None:
 
 def test_the_loadgen_process_imports_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "vllm", "rich", "pydantic", "rouge_score"}
-    for path in (SOURCE / PACKAGE / "loadgen").glob("*.py"):
+    rooms = [SOURCE / PACKAGE / room for room in ("loadgen", "driver")]
+    for path in (file for room in rooms for file in room.glob("*.py")):
         assert not {module.split(".")[0] for module in _imports(path)} & heavy, path
 
 
-def test_the_loadgen_process_loads_nothing_heavy_through_others() -> None:
+@pytest.mark.parametrize("room", ["loadgen", "driver"])
+def test_the_loadgen_process_loads_nothing_heavy_through_others(room: str) -> None:
     """What its modules import, and what those import in turn; a fresh interpreter is asked."""
-    code = "import sys, harness_llm.loadgen.process; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = (
+        f"import sys, harness_llm.{room}.process; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    )
     command = [sys.executable, "-c", code]
     loaded = subprocess.run(
         command, capture_output=True, check=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCE)}

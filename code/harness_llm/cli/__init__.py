@@ -34,6 +34,7 @@ from harness_llm.cli.run import run_verb
 from harness_llm.cli.score import score_verb
 from harness_llm.cli.show import show_verb
 from harness_llm.cli.simulate import simulate_verb
+from harness_llm.cli.study import study_verb
 from harness_llm.cli.submit import submit_verb
 from harness_llm.cli.system import system_verb
 from harness_llm.cli.tune import tune_verb
@@ -83,6 +84,9 @@ app.command("package", short_help="Write results into a submission tree.")(packa
 app.command("quantize", short_help="Make an FP8 checkpoint that vLLM serves.")(quantize_verb)
 app.command("reference", short_help="Score plain transformers, to judge a benchmark of your own.")(
     reference_verb
+)
+app.command("study", short_help="Measure settings again and again, such as power caps, and compare them.")(
+    study_verb
 )
 app.command("submit", short_help="Measure, score, check and package one benchmark.")(submit_verb)
 app.command("tune", short_help="Find the highest rate whose run is VALID.")(tune_verb)

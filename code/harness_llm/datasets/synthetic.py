@@ -24,10 +24,14 @@ _SHORTEST_ANSWER = 2
 @b66003e1)."""
 
 _SHAPE = re.compile(r"([0-9]{1,10}):([0-9]{1,10})(?:-([0-9]{1,10}))?:([0-9]{1,10})(?:-([0-9]{1,10}))?")
+_FIXED = re.compile(r"fixed([0-9]{1,10}):([0-9]{1,10})(?::([0-9]{1,10}))?")
 _MOST_TOKENS = 1 << 31
 """Of all prompts together: 8 GiB as they are held."""
 
-_REMEDY = "Write count:input:output, e.g. 1000:128:64 or 1000:100-400:2-200 (inclusive), or {names}."
+_REMEDY = (
+    "Write count:input:output, e.g. 1000:128:64 or 1000:100-400:2-200 (inclusive); fixedN:input:variation, "
+    "e.g. fixed1000:128:16; or {names}."
+)
 
 
 def draw_lengths(spread: Spread, count: int, random: np.random.Generator) -> npt.NDArray[np.int32]:
@@ -55,8 +59,9 @@ class Synthetic(DatasetKind):
     """Samples that are made up, with forced answer lengths; made from a seed, so the same each time.
 
     Attributes:
-        shape: `count:input:output` in tokens, e.g. 1000:128:64 or 1000:100-400:2-200; or the folder of a
-            benchmark that has a shape, such as `llama2-70b`.
+        shape: `count:input:output` in tokens, e.g. 1000:128:64 or 1000:100-400:2-200;
+            `fixedN:input:variation`, N prompts of nearly one length with answers of max_tokens; or the
+            folder of a benchmark that has a shape, such as `llama2-70b`.
         seed: Seed of everything drawn at random.
     """
 
@@ -74,8 +79,10 @@ def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_siz
 
     Args:
         shape: `count:input:output`, each of the last two one number or an inclusive range `low-high` that is
-            drawn from uniformly; or the name of a folder of models/ whose benchmark.yaml has a shape, such as
-            `llama2-70b`: as many samples as the official data set, with lengths that resemble its own.
+            drawn from uniformly; `fixedN:input:variation`, which is `N:(input - variation)-(input +
+            variation):max_tokens`, the variation 0 where it is left out; or the name of a folder of models/
+            whose benchmark.yaml has a shape, such as `llama2-70b`: as many samples as the official data set,
+            with lengths that resemble its own.
         limits: An answer that is longer than `max_tokens` is a contradiction; `min_tokens` is not used.
         seed: The same shape, seed and vocabulary always give the same table.
         vocab_size: Token ids are uniform in 3..vocab_size - 1.
@@ -86,7 +93,7 @@ def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_siz
     if vocab_size <= _FIRST_PLAIN_TOKEN:
         raise DatasetError(f"synthetic: vocab_size is {vocab_size}, the least is {_FIRST_PLAIN_TOKEN + 1}")
     random = np.random.default_rng(seed)
-    inputs, outputs = _draw(shape, random)
+    inputs, outputs = _draw(_spelled_out(shape, limits), random)
     if int(outputs.max()) > limits.max_tokens:
         raise DatasetError(
             f"synthetic shape {shape!r}: answers of up to {int(outputs.max())} tokens, "
@@ -103,6 +110,19 @@ def load_synthetic(shape: str, limits: GenerationLimits, *, seed: int, vocab_siz
         min_tokens=outputs.copy(),
         source=f"synthetic {shape}, seed {seed}, vocabulary {vocab_size}",
     )
+
+
+def _spelled_out(shape: str, limits: GenerationLimits) -> str:
+    """A shape in its long form."""
+    fixed = _FIXED.fullmatch(shape)
+    if fixed is None:
+        return shape
+    middle, variation = int(fixed[2]), int(fixed[3] or 0)
+    if variation >= middle:
+        raise DatasetError(
+            f"synthetic shape {shape!r}: prompts of {middle} tokens cannot vary by {variation}", _remedy()
+        )
+    return f"{fixed[1]}:{middle - variation}-{middle + variation}:{limits.max_tokens}"
 
 
 def _draw(shape: str, random: np.random.Generator) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:

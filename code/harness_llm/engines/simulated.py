@@ -11,6 +11,7 @@ import math
 import struct
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -62,6 +63,7 @@ class SimulatedEngine:
         self._taken = 0
         self._timer: asyncio.TimerHandle | None = None
         self._hang_after = arguments.get("hang_after")
+        self._speed_file = arguments.get("speed_file")
         self._hung_at: float | None = None
         self._generated = 0
         given = arguments.get("batching")
@@ -96,6 +98,10 @@ class SimulatedEngine:
             if self._stepping is None or self._stepping.done():
                 self._stepping = self._loop.create_task(self._step(self._steps))
             return
+        if self._speed_file is not None:
+            slower = 1 / float(Path(self._speed_file).read_text(encoding="ascii"))
+            self._first_s = float(self._arguments.get("first_token_ms", 0.0)) / 1000 * slower
+            self._token_s = float(self._arguments.get("per_token_ms", 0.0)) / 1000 * slower
         self._waiting.extend(requests)
         self._begin()
 
@@ -230,6 +236,8 @@ class Simulated(EngineKind):
         fail_every: Fail each n-th request (for tests of failure handling); None never fails.
         hang_after: Generate nothing any more from the next request on (likewise); None never hangs.
         hang_replica: The only replica that hangs; None: all do.
+        speed_file: File with its speed, over 0 to 1, read with each request: for a card whose power is
+            capped.
         batching: Steps of an engine that batches continuously, instead of `first_token_ms` and
             `per_token_ms`; None: each request takes its own time.
     """
@@ -246,6 +254,7 @@ class Simulated(EngineKind):
     fail_every: PositiveInt | None = None
     hang_after: NonNegativeInt | None = None
     hang_replica: NonNegativeInt | None = None
+    speed_file: str | None = None
     batching: Batching | None = None
 
     def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:

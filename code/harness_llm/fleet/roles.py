@@ -10,4 +10,5 @@ REPLICA = Role("replica", "harness_llm.replica.process", lost=ReplicaLost, remed
 TELEMETRY = Role(
     "telemetry", "harness_llm.telemetry.process", started="word", silence_s=30.0, essential=False
 )
+DRIVER = Role("driver", "harness_llm.driver.process", started="word", lost=LoadgenLost)
 LOADGEN = Role("loadgen", "harness_llm.loadgen.process", started="word", lost=LoadgenLost, ends_by="kill")

@@ -11,9 +11,11 @@ from harness_llm.launch.launcher import Handle
 from harness_llm.launch.role import Role
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
+    Armed,
     ControlMessage,
     Done,
     Heartbeat,
+    PartMeasured,
     Progress,
     Ready,
     ReplicaFailed,
@@ -51,6 +53,8 @@ class Child:
         ready: Its Ready, once it came.
         heartbeat: Its last one.
         sampled: What it last sampled; None before that, and of a child that samples nothing.
+        is_armed: Whether it waits for Go, or has had it.
+        is_measured: Whether the measured part of its work is over.
         report: What it knows of its work, once it is done; its exit is no loss from then on.
         log_from: Where in its log, bytes, begins what may explain its end: its start, then its Ready.
         is_lost: Whether it was lost and the others go on without it.
@@ -66,6 +70,8 @@ class Child:
     ready: Ready | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     sampled: Sampled | None = None
+    is_armed: bool = False
+    is_measured: bool = False
     report: Mapping[str, Any] | None = None
     log_from: int = 0
     is_lost: bool = False
@@ -101,6 +107,10 @@ class Child:
                 self.hear(message)
             case Sampled():
                 self.sampled = message
+            case Armed():
+                self.is_armed = True
+            case PartMeasured():
+                self.is_measured = True
             case Done():
                 self.report = message.report
             case Ready():

@@ -22,7 +22,7 @@ from harness_llm.transport.control import ControlServer
 from harness_llm.transport.keys import admitting, make_keys
 from harness_llm.transport.leftovers import note_segments, socket_folder
 from harness_llm.transport.listening import ListeningClock
-from harness_llm.transport.wire import Failed, Progress, Ready, ReplicaFailed, ReplicaGone, Shutdown
+from harness_llm.transport.wire import Failed, Progress, Ready, ReplicaFailed, Shutdown, ToChild
 
 _POLL_MS = 200
 _LAST_WORDS_S, _LAST_WORDS_MS = 0.5, 50
@@ -142,7 +142,7 @@ class Children:
         self._children[name] = child
         return child
 
-    def tell(self, child: Child, message: ReplicaGone) -> None:
+    def tell(self, child: Child, message: ToChild) -> None:
         """Tell a child that has spoken something."""
         assert child.has_spoken and self._control is not None
         self._control.tell(child.name, message)

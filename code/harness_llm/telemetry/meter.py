@@ -43,6 +43,7 @@ class Meter:
             counter_j=None if counted is None else round(counted, 3),
             mhz=_mean(reading.mhz for reading in readings),
             busy=_mean(reading.busy for reading in readings),
+            memory_busy=_mean(reading.memory_busy for reading in readings),
             memory_used_bytes=last.memory_used_bytes,
             celsius=max(
                 (reading.celsius for reading in readings if reading.celsius is not None), default=None

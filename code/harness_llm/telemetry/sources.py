@@ -24,6 +24,7 @@ class DeviceReading(msgspec.Struct, frozen=True, omit_defaults=True):
         counter_j: Its energy counter, joules since the driver was loaded.
         mhz: Clock of its processors.
         busy: Share of the last driver's interval in which it worked on anything, 0..1.
+        memory_busy: Share of that interval in which its memory was read or written, 0..1.
         memory_used_bytes: Memory in use.
         celsius: Temperature.
         throttled: What slows it now: `power`, `heat`, `hardware`.
@@ -36,6 +37,7 @@ class DeviceReading(msgspec.Struct, frozen=True, omit_defaults=True):
     counter_j: float | None = None
     mhz: float | None = None
     busy: float | None = None
+    memory_busy: float | None = None
     memory_used_bytes: int | None = None
     celsius: float | None = None
     throttled: tuple[str, ...] = ()
@@ -49,9 +51,9 @@ class Source(Protocol):
 
 
 def open_source(recording: Path | None = None) -> Source | None:
-    """The recording, or the first library that knows an accelerator; None where there is none."""
+    """The recording or simulated card, or the first library that knows an accelerator; None without any."""
     if recording is not None:
-        return Recording(recording)
+        return SimulatedCard(recording) if recording.suffix == ".card" else Recording(recording)
     return nvml() or amd_smi()
 
 
@@ -77,6 +79,53 @@ class Recording:
         return [
             msgspec.structs.replace(reading, at_s=reading.at_s + (self._moved_s or 0.0)) for reading in moment
         ]
+
+
+class CardState(msgspec.Struct, frozen=True):
+    """What a simulated card is told: its cap, watts, and how busy it is, 0..1."""
+
+    cap_w: float = 700.0
+    busy: float = 0.0
+
+
+class SimulatedCard:
+    """A card that is made up, for analyses and tests without one; its numbers are no results.
+
+    Its power is `IDLE_W + busy * (BASE_W + CUBE_W * f**3)` at the share f of its highest clock, and a cap
+    lowers f to what it allows: work per joule is best at a clock in between.
+
+    Args:
+        path: File with its `CardState`, which may change at any time.
+    """
+
+    IDLE_W, BASE_W, CUBE_W, CLOCK_MHZ = 70.0, 130.0, 500.0, 2000.0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._state = CardState()
+        self._last_s, self._joules = time.monotonic(), 0.0
+
+    @classmethod
+    def speed(cls, cap_w: float) -> float:
+        """The share of its highest clock at which it works under a cap."""
+        room = max(0.0, cap_w - cls.IDLE_W - cls.BASE_W) / cls.CUBE_W
+        return max(0.1, min(1.0, float(room ** (1 / 3))))
+
+    def read(self) -> list[DeviceReading]:
+        """It, now."""
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            self._state = msgspec.json.decode(self._path.read_bytes(), type=CardState)
+        now, speed, busy = time.monotonic(), self.speed(self._state.cap_w), self._state.busy
+        watts = self.IDLE_W + busy * (self.BASE_W + self.CUBE_W * speed**3)
+        self._joules += watts * (now - self._last_s)
+        self._last_s = now
+        return [
+            DeviceReading(
+                0, now, "simulated card", watts=watts, counter_j=self._joules, mhz=self.CLOCK_MHZ * speed,
+                busy=busy, memory_busy=busy / 2, memory_used_bytes=0, celsius=30 + watts / 12,
+                throttled=("power",) if busy and speed < 1 else (),
+            )
+        ]  # fmt: skip
 
 
 def nvml() -> Source | None:
@@ -132,6 +181,7 @@ class Nvml:
             counter_j=None if millijoules is None else millijoules / 1000,
             mhz=self._ask("nvmlDeviceGetClockInfo", handle, self._nvml.NVML_CLOCK_SM),
             busy=None if used is None else used.gpu / 100,
+            memory_busy=None if used is None else used.memory / 100,
             memory_used_bytes=None if memory is None else memory.used,
             celsius=self._ask("nvmlDeviceGetTemperature", handle, self._nvml.NVML_TEMPERATURE_GPU),
             throttled=tuple(name for name, mask in self._reasons.items() if reasons & mask),

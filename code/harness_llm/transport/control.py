@@ -14,13 +14,13 @@ import zmq
 from harness_llm.errors import HarnessError, HostError
 from harness_llm.transport.keys import secure_client, secure_server
 from harness_llm.transport.leftovers import kill_group
-from harness_llm.transport.wire import Failed, ReplicaGone, Shutdown, decode_control, encode
+from harness_llm.transport.wire import Failed, Finish, Go, ReplicaGone, Shutdown, decode_control, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
     from harness_llm.transport.keys import Keys
-    from harness_llm.transport.wire import ControlMessage, Heartbeat
+    from harness_llm.transport.wire import ControlMessage, Heartbeat, ToChild
 
 
 PARENT_VARIABLE = "HARNESS_LLM_PARENT"
@@ -144,7 +144,7 @@ class ControlServer:
             if (name := peer.decode(errors="replace")) in known:
                 yield name, decode_control(b"".join(frames))
 
-    def tell(self, name: str, message: Shutdown | ReplicaGone) -> None:
+    def tell(self, name: str, message: ToChild) -> None:
         """Tell a child something; one that is gone or has not spoken yet does not hear, which is no error."""
         self._socket.send_multipart([name.encode(), encode(message)])
 
@@ -166,6 +166,8 @@ class ControlClient:
         on_shutdown: Called, from that thread, when the supervisor says stop.
         on_replica_gone: Called, from that thread, when the supervisor says that a replica has ended.
         keys: What it shows the supervisor; None on a Unix socket.
+        on_gate: Called, from that thread, with Go and with Finish.
+        read_s: How often it looks for what the supervisor says, seconds.
     """
 
     def __init__(
@@ -177,6 +179,8 @@ class ControlClient:
         on_shutdown: Callable[[], object],
         on_replica_gone: Callable[[ReplicaGone], object] = lambda _: None,
         keys: Keys | None = None,
+        on_gate: Callable[[Go | Finish], object] = lambda _: None,
+        read_s: float = _HEARTBEAT_S,
     ) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
@@ -187,6 +191,8 @@ class ControlClient:
         self._heartbeat = heartbeat
         self._on_shutdown = on_shutdown
         self._on_replica_gone = on_replica_gone
+        self._on_gate = on_gate
+        self._read_s = read_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -214,8 +220,11 @@ class ControlClient:
             self.send(Failed("RunBroken", f"{type(error).__name__}: {error}", ""))
 
     def _beat(self) -> None:
-        while not self._stopped.wait(_HEARTBEAT_S):
-            self.send(self._heartbeat())
+        beat_s = time.monotonic()
+        while not self._stopped.wait(self._read_s):
+            if time.monotonic() - beat_s >= _HEARTBEAT_S - self._read_s / 2:
+                beat_s = time.monotonic()
+                self.send(self._heartbeat())
             self._read()
 
     def _read(self) -> None:
@@ -232,3 +241,5 @@ class ControlClient:
                     self._on_shutdown()
                 case ReplicaGone() as gone:
                     self._on_replica_gone(gone)
+                case Go() | Finish() as message:
+                    self._on_gate(message)

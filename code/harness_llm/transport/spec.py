@@ -141,10 +141,61 @@ class TelemetrySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Keys | None = None
 
 
-_Spec = TypeVar("_Spec", LoadgenSpec, ReplicaSpec, TelemetrySpec)
+class DriverTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A load that no LoadGen makes: what is asked, when, and for how long.
+
+    Attributes:
+        name: Its folder, and its name for people.
+        samples: The sample table's file.
+        schedule: File of the rows to ask, in order; see `driver.issuers.Schedule`.
+        rule: When a row is issued: at its time (`timed`), as soon as fewer than `width` are open (`slots`),
+            or `width` together when those before are answered (`groups`).
+        width: See `rule`.
+        warm_up: Rows that are asked, and answered, before the start.
+        think_ns: `slots`: how long a slot rests between an answer and the next row, nanoseconds.
+        limit_ns: No measured row is issued later after the start, nanoseconds; None issues all.
+        tail: Whether it goes on unmeasured, over the same rows, until Finish.
+        silence_timeout_s: A process that is silent for longer is lost, seconds.
+        stall_timeout_s: A replica that has work and generates nothing for longer is lost; None: derived.
+    """
+
+    name: str
+    samples: str
+    schedule: str
+    rule: Literal["timed", "slots", "groups"]
+    width: int = 1
+    warm_up: int = 0
+    think_ns: int = 0
+    limit_ns: int | None = None
+    tail: bool = True
+    silence_timeout_s: float = 8.0
+    stall_timeout_s: float | None = None
 
 
-def write_spec(spec: LoadgenSpec | ReplicaSpec | TelemetrySpec, path: Path) -> dict[str, str]:
+class DriverSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One driver process; as `LoadgenSpec`.
+
+    Attributes:
+        name: Its name on the control plane.
+        control: Where the supervisor listens.
+        replicas: Data endpoints, by replica number.
+        folder: Where the events file goes.
+        test: What it asks.
+        keys: What it shows whom it connects to; None on Unix sockets.
+    """
+
+    name: str
+    control: str
+    replicas: list[str]
+    folder: str
+    test: DriverTest
+    keys: Keys | None = None
+
+
+_Spec = TypeVar("_Spec", bound=msgspec.Struct)
+
+
+def write_spec(spec: msgspec.Struct, path: Path) -> dict[str, str]:
     """Write a spec as readable JSON, for its owner alone.
 
     Returns:
@@ -170,7 +221,8 @@ def read_spec(kind: type[_Spec], path: Path) -> _Spec:
         spec = msgspec.json.decode(path.read_bytes(), type=kind)
         if isinstance(spec, ReplicaSpec):
             secrets = json.loads(os.environ.get(SECRETS_VARIABLE, "{}"))
-            spec = msgspec.structs.replace(spec, engine_arguments=revealed(spec.engine_arguments, secrets))
+            arguments = revealed(spec.engine_arguments, secrets)
+            spec = msgspec.structs.replace(spec, engine_arguments=arguments)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a {kind.__name__}: {error}") from error
     return spec

@@ -14,7 +14,7 @@ import msgspec
 from harness_llm.core import Request  # noqa: TC001 - msgspec reads the annotations at run time
 from harness_llm.errors import ProtocolError
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
@@ -189,6 +189,14 @@ class Done(_Message, frozen=True):
     report: dict[str, Any]
 
 
+class Armed(_Message, frozen=True):
+    """A child of a study has all that it needs: its work begins within a millisecond of Go."""
+
+
+class PartMeasured(_Message, frozen=True):
+    """The measured part of a child's work is over; it goes on unmeasured until Finish."""
+
+
 # ------------------------------------------------------------------ control plane: supervisor -> child
 
 
@@ -203,8 +211,31 @@ class ReplicaGone(_Message, frozen=True):
     reason: str
 
 
+class Go(_Message, frozen=True):
+    """Begin at one moment with all others, nanoseconds of the monotonic clock; 0 is at once."""
+
+    at_ns: int
+
+
+class Finish(_Message, frozen=True):
+    """Begin nothing more, end what is begun, and say Done."""
+
+
+ToChild = Shutdown | ReplicaGone | Go | Finish
+"""What a supervisor says."""
+
 ControlMessage = (
-    Stage | Ready | Heartbeat | Progress | Sampled | ReplicaFailed | Failed | Done | Shutdown | ReplicaGone
+    Stage
+    | Ready
+    | Heartbeat
+    | Progress
+    | Sampled
+    | ReplicaFailed
+    | Failed
+    | Done
+    | Armed
+    | PartMeasured
+    | ToChild
 )
 
 _NO_MESSAGE = (msgspec.DecodeError, UnicodeDecodeError)  # the latter where a tag is no UTF-8

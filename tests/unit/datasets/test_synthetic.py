@@ -88,3 +88,12 @@ def test_answers_beyond_max_tokens_are_a_contradiction() -> None:
 def test_vocabulary_of_special_tokens_only_is_refused() -> None:
     with pytest.raises(DatasetError, match="vocab_size is 3"):
         _make("10:5:6", vocab_size=3)
+
+
+def test_prompts_of_nearly_one_length_lie_within_their_variation() -> None:
+    table = _make("fixed400:128:16", max_tokens=32)
+    assert len(table) == 400 and set(table.max_tokens.tolist()) == {32}
+    assert (table.prompt_lengths.min(), table.prompt_lengths.max()) == (112, 144)
+    assert set(_make("fixed5:128").prompt_lengths.tolist()) == {128}
+    with pytest.raises(DatasetError, match="cannot vary by 128"):
+        _make("fixed5:128:128")

@@ -1,0 +1,95 @@
+"""`harness-llm study`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness_llm import terminal
+from harness_llm.cli.options import AsJson, ViewStyle, require_extra
+from harness_llm.cli.output import EXIT_BROKEN, print_json, print_text
+
+
+class StudyKind(StrEnum):
+    """The kinds of study."""
+
+    POWER = "power"
+
+
+class ObjectiveName(StrEnum):
+    """What a power study recommends the least of."""
+
+    ENERGY = "energy"
+    EDP = "edp"
+    COST = "cost"
+    SLOWDOWN = "slowdown"
+    SLO = "slo"
+
+
+def study_verb(
+    kind: Annotated[StudyKind, typer.Argument(help="What to study.", show_default=False)],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The study's YAML file.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a key of it, e.g. --set trials=1; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Study folder, new or to continue. By default results/study_<kind>_<time>.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing; make the report of this study folder again.", show_default=False),
+    ] = None,
+    objective: Annotated[
+        ObjectiveName, typer.Option(help="What to recommend the least of.")
+    ] = ObjectiveName.ENERGY,
+    set_caps: Annotated[
+        bool,
+        typer.Option("--set-caps", help="Set the cards' power caps, as knob: cap asks; never without this."),
+    ] = False,
+    view: Annotated[ViewStyle, typer.Option(help="What to show meanwhile.")] = ViewStyle.AUTO,
+    as_json: AsJson = False,
+) -> None:
+    """Measure settings several times over the same loaded engines, and report what they cost and give."""
+    require_extra("report", "jinja2", "vl_convert")
+    from harness_llm.errors import ConfigError
+    from harness_llm.power.power_report import write_power_report
+    from harness_llm.power.stats_files import write_stats
+    from harness_llm.power.sweep import PowerConfig, PowerStudy
+    from harness_llm.study.runner import run_study
+    from harness_llm.study.study_file import read_study
+    from harness_llm.views.live import make_view
+
+    if (config is None) == (report is None):
+        raise ConfigError(
+            "study needs one of --config and --report", "Name the study's YAML file, or a study folder."
+        )
+    folder = report or output or Path("results") / f"study_{kind}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    if config is not None:
+        study = PowerStudy(read_study(config, PowerConfig, overrides or ()), folder, set_caps=set_caps)
+        shown = make_view(study.marker, quiet=as_json, style=view)
+        try:
+            run_study(study, folder, shown)
+        except KeyboardInterrupt:
+            terminal.say(f"stopped; what was measured is kept in {folder}, --output {folder} continues it")
+            raise typer.Exit(EXIT_BROKEN) from None
+        finally:
+            shown.close()
+    lines = write_stats(folder, folder)
+    lines += write_power_report(folder, objective.value)
+    if as_json:
+        print_json({"study": str(folder), "found": lines})
+        return
+    for line in lines:
+        print_text(line)
+    print_text(f"study folder: {folder}\nreport: {folder / 'report.html'}")

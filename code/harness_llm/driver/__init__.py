@@ -1,0 +1,1 @@
+"""The driver process: asks replicas as a schedule says, through the same ways as LoadGen's process."""

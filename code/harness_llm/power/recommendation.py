@@ -1,0 +1,306 @@
+"""Which setting to recommend, from training_stats.csv and inference_stats.csv, also those of other tools."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from harness_llm.errors import FolderError
+from harness_llm.power.stats_files import SCHEMA
+from harness_llm.results.sample_rows import Floats
+from harness_llm.study.estimates import Estimate, mean_of, outliers, pareto, tells_apart, tied_with_least
+
+Objective = Literal["energy", "edp", "cost", "slowdown", "slo"]
+_BINDS = 0.01
+_MOST_THERMAL = 0.01
+_OWN = ("window_tokens", "window_seconds")
+_FATAL = (
+    "thermal",
+    "counter_reset",
+    "device_missing",
+    "sampling_gap",
+    "window_not_bracketed",
+    "energy_disagrees",
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting of a scenario, over its trials.
+
+    Attributes:
+        value: The cap, watts, or the load.
+        is_cap: Whether it is a cap.
+        energy: J/token of each trial; empty where no power was measured.
+        rate: Tokens/s of each trial.
+        minutes: Mean length of a trial.
+        watt_minutes: Mean energy of a trial.
+        means: Means of the columns of its rows.
+        dropped: Rows that were left out as outliers, of `rows`.
+        rows: Its rows.
+        binding: Share of the time in which the cap bound; None where that is not known.
+        verdicts: LoadGen's, of each trial that has one.
+        reasons: What speaks against its trials.
+    """
+
+    value: float
+    is_cap: bool
+    energy: tuple[float, ...]
+    rate: tuple[float, ...]
+    minutes: float
+    watt_minutes: float | None
+    means: dict[str, float | None] = field(default_factory=dict)
+    dropped: int = 0
+    rows: int = 0
+    binding: float | None = None
+    verdicts: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.value:g} W" if self.is_cap else f"{self.value:g} open" if self.value else "as it is"
+
+    @property
+    def joules(self) -> Estimate | None:
+        """J/token."""
+        return mean_of(self.energy) if self.energy else None
+
+    @property
+    def tokens_per_s(self) -> Estimate:
+        """Tokens/s."""
+        return mean_of(self.rate)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its energy may be compared."""
+        return bool(self.energy) and not set(self.reasons) & set(_FATAL)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is recommended: None, and why, or a setting and what it costs."""
+
+    choice: Choice | None
+    words: str
+    tied: tuple[Choice, ...] = ()
+    front: tuple[Choice, ...] = ()
+
+
+def read_stats(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file.
+
+    Raises:
+        FolderError: It is missing, or of a newer version.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FolderError(
+            f"{path}: cannot be read: {error}", "Run process_experiment_data.py first."
+        ) from error
+    if rows and int(rows[0].get("schema") or 0) > SCHEMA:
+        raise FolderError(f"{path}: was written by a newer version of this harness")
+    return rows
+
+
+def choices_of(rows: Sequence[dict[str, str]]) -> list[Choice]:
+    """The settings in a file, ascending; outliers among the rows of a trial are left out of means."""
+    groups: dict[float, list[dict[str, str]]] = {}
+    for row in rows:
+        value = _number(row, "max_watt")
+        value = _number(row, "knob_value") if value is None else value
+        groups.setdefault(value or 0.0, []).append(row)
+    return [_choice(value, own) for value, own in sorted(groups.items())]
+
+
+def _choice(value: float, rows: Sequence[dict[str, str]]) -> Choice:
+    trials: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        trials.setdefault(row.get("trial") or "1", []).append(row)
+    kept = [row for own in trials.values() for row in _without_outliers(own)]
+    figures = [_figures(own) for own in trials.values()]
+    energies = tuple(joules / tokens for tokens, _, joules in figures if joules is not None and tokens)
+    known = [joules for _, _, joules in figures if joules is not None]
+    columns = (
+        "tokens_per_sec",
+        "power_draw",
+        "temperature",
+        "gpu_utilization",
+        "memory_utilization",
+        "sm_mhz",
+        "loss",
+    )
+    return Choice(
+        value=value,
+        is_cap=_number(rows[0], "max_watt") is not None,
+        energy=energies if len(energies) == len(figures) else (),
+        rate=tuple(tokens / seconds for tokens, seconds, _ in figures if seconds),
+        minutes=float(np.mean([seconds for _, seconds, _ in figures])) / 60,
+        watt_minutes=float(np.mean(known)) / 60 if len(known) == len(figures) else None,
+        means={name: _mean(kept, name) for name in columns},
+        dropped=len(rows) - len(kept),
+        rows=len(rows),
+        binding=_mean(rows, "cap_binding"),
+        verdicts=tuple(own[0]["verdict"] for own in trials.values() if own[0].get("verdict")),
+        reasons=tuple(sorted({why for row in rows for why in (row.get("reasons") or "").split()})),
+    )
+
+
+def _without_outliers(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    values = np.array([_number(row, "tokens_per_sec") or 0.0 for row in rows])
+    return [row for row, is_out in zip(rows, outliers(values), strict=True) if not is_out]
+
+
+def _figures(rows: Sequence[dict[str, str]]) -> tuple[float, float, float | None]:
+    """Tokens, seconds and joules of a trial; of another tool's rows by mean rate, span and mean power."""
+    tokens, seconds = (_number(rows[0], name) for name in _OWN)
+    if tokens is not None and seconds is not None:
+        return tokens, seconds, _number(rows[0], "window_energy_j")
+    seconds = _span_s(rows)
+    watts = _mean(rows, "total_power_draw") or _mean(rows, "power_draw")
+    rate = _mean(rows, "tokens_per_sec") or 0.0
+    return rate * seconds, seconds, None if watts is None else watts * seconds
+
+
+def _span_s(rows: Sequence[dict[str, str]]) -> float:
+    try:
+        times = [datetime.fromisoformat(row["timestamp"]).timestamp() for row in rows if row.get("timestamp")]
+    except ValueError:
+        times = [float(row["timestamp"]) for row in rows if row.get("timestamp")]
+    return max(times) - min(times) if len(times) > 1 else 0.0
+
+
+def _number(row: dict[str, str], name: str) -> float | None:
+    try:
+        found = float(row.get(name) or "nan")
+    except ValueError:
+        return None
+    return found if np.isfinite(found) else None
+
+
+def _mean(rows: Sequence[dict[str, str]], name: str) -> float | None:
+    known = [value for row in rows if (value := _number(row, name)) is not None]
+    return float(np.mean(known)) if known else None
+
+
+def recommend(
+    choices: Sequence[Choice], objective: Objective = "energy", *, slowdown: float = 0.05, eta: float = 0.5
+) -> Advice:
+    """The setting with the least of what is asked for; of those that cannot be told from it, the fastest.
+
+    Args:
+        choices: All settings of a scenario.
+        objective: `energy`: J/token; `edp`: energy times delay; `cost`: `eta` of energy and the rest of the
+            highest power times time, as Zeus weighs them; `slowdown`: least energy among those not slower
+            than the fastest by more than `slowdown`; `slo`: least energy among those that LoadGen found
+            VALID each time.
+        slowdown: A share.
+        eta: A share.
+    """
+    sound = [choice for choice in choices if choice.is_sound]
+    front = _front(sound)
+    able = [choice for choice in sound if _is_able(choice, sound, objective, slowdown)]
+    if len(choices) < 2:
+        what = "one setting" if choices else "nothing"
+        return Advice(None, f"nothing is recommended: {what} was measured", front=front)
+    if not able:
+        return Advice(None, f"nothing is recommended: {_why_none(choices, objective)}", front=front)
+    highest_w = max(float(np.mean(_power(choice))) for choice in able)
+    values = [_objective(choice, objective, eta, highest_w) for choice in able]
+    places = tied_with_least(values)
+    if places is None:
+        least = able[int(np.argmin([np.mean(own) for own in values]))]
+        if len(able) == 1:
+            return Advice(least, f"{least.name}: the only setting that is possible", (least,), front)
+        return Advice(
+            least, _told(least, choices) + "; of one trial each, so that chance may have chosen it", (), front
+        )
+    tied = [able[place] for place in places]
+    chosen = max(tied, key=lambda choice: choice.tokens_per_s.value)
+    words = _told(chosen, choices)
+    if len(tied) > 1:
+        words += f"; not told apart from it: {', '.join(it.name for it in tied if it is not chosen)}"
+    return Advice(chosen, words, tuple(tied), front)
+
+
+def _front(choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    places = pareto([it.tokens_per_s.value for it in choices], [float(np.mean(it.energy)) for it in choices])
+    return tuple(choices[place] for place in places)
+
+
+def _power(choice: Choice) -> Floats:
+    found: Floats = np.asarray(choice.energy) * np.asarray(choice.rate)
+    return found
+
+
+def _objective(choice: Choice, objective: Objective, eta: float, highest_w: float) -> list[float]:
+    energy, rate = np.asarray(choice.energy), np.asarray(choice.rate)
+    if objective == "edp":
+        return list(energy / rate)
+    if objective == "cost":
+        return list(eta * energy + (1 - eta) * highest_w / rate)
+    return list(energy)
+
+
+def _is_able(choice: Choice, choices: Sequence[Choice], objective: Objective, slowdown: float) -> bool:
+    if objective == "slowdown":
+        fastest = max(it.tokens_per_s.value for it in choices)
+        return choice.tokens_per_s.value >= (1 - slowdown) * fastest
+    if objective == "slo":
+        return bool(choice.verdicts) and set(choice.verdicts) == {"VALID"}
+    return True
+
+
+def _why_none(choices: Sequence[Choice], objective: Objective) -> str:
+    if not any(choice.energy for choice in choices):
+        return "no power was measured"
+    if reasons := sorted({why for choice in choices for why in choice.reasons if why in _FATAL}):
+        return f"the energy of no setting is sound ({', '.join(reasons)})"
+    return "no setting was VALID in each trial" if objective == "slo" else "no setting is left"
+
+
+def _told(choice: Choice, choices: Sequence[Choice]) -> str:
+    """The setting, its energy, and both against the fastest."""
+    fastest = max((it for it in choices if it.energy), key=lambda it: it.tokens_per_s.value)
+    said = f"{choice.name}: {choice.joules} J/token"
+    if fastest is choice:
+        return f"{said}, the fastest"
+    slower = 1 - choice.tokens_per_s.value / fastest.tokens_per_s.value
+    less = 1 - float(np.mean(choice.energy)) / float(np.mean(fastest.energy))
+    return f"{said}, {slower:.1%} slower than {fastest.name}, {less:.1%} less energy"
+
+
+def notes_on(choices: Sequence[Choice]) -> list[str]:
+    """What people must know of the settings, a sentence each."""
+    notes = [f"{it.name}: does not bind: the cards drew less anyway" for it in choices if it.is_cap
+             and it.binding is not None and it.binding < _BINDS]  # fmt: skip
+    notes += [f"{it.name}: {', '.join(it.reasons)}" for it in choices if it.reasons]
+    notes += [
+        f"{it.name}: {it.dropped} of {it.rows} rows are outliers and left out of means"
+        for it in choices
+        if it.dropped
+    ]
+    first, last = (choices[0], choices[-1]) if len(choices) > 1 else (None, None)
+    if first and last and first.energy and tells_apart(first.energy, last.energy) is False:
+        notes.append("the lowest and the highest setting cannot be told apart by energy")
+    return notes
+
+
+def seed_recommendation(rows: Sequence[dict[str, str]]) -> float | None:
+    """The cap that the published scripts recommend: least mean power times span of time."""
+    groups: dict[float, list[dict[str, str]]] = {}
+    for row in rows:
+        if (cap := _number(row, "max_watt")) is not None:
+            groups.setdefault(cap, []).append(row)
+    energies = {
+        cap: power * _span_s(own) / 60 for cap, own in groups.items() if (power := _mean(own, "power_draw"))
+    }
+    return min(energies, key=energies.__getitem__) if energies else None

@@ -1,0 +1,292 @@
+"""The power study: inference and training at several caps, or inference at several loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from harness_llm import rules
+from harness_llm.config.load import load_with_places
+from harness_llm.errors import ConfigError
+from harness_llm.files import write_atomically
+from harness_llm.fleet.fleet import Fleet, FleetPlan
+from harness_llm.fleet.loads import ChildWork, Load
+from harness_llm.fleet.watch import Watch
+from harness_llm.power import guard, trainer
+from harness_llm.power.caps import Caps, NvmlCaps, SimulatedCaps, chosen_caps, require_asked
+from harness_llm.power.stats_files import write_stats
+from harness_llm.results.paths import SHARED_SAMPLES, SPEC_JSON
+from harness_llm.results.reading import as_json
+from harness_llm.run.prepare import Prepared, prepare
+from harness_llm.study.points import Point, Setting, Study
+from harness_llm.study.study_file import Strict
+from harness_llm.study.workloads import Closed, Workload, driver_test, make_schedule
+from harness_llm.transport.spec import write_spec
+
+INFERENCE, TRAINING = "inference", "training"
+_LOADS = (8.0, 32.0, 128.0, 512.0)
+_MARKER = "caps.json"
+_SAME = "same"
+
+
+class TrainingConfig(Strict):
+    """The training; see `TrainerSpec`. The model `same` is the checkpoint of the inference."""
+
+    model: str = trainer.TINY
+    text: Path | None = None
+    steps: PositiveInt = 20
+    warm_up: PositiveInt = 2
+    batch: PositiveInt = 4
+    sequence: Annotated[int, Field(ge=2)] = 64
+    learning_rate: PositiveFloat = 5e-5
+
+
+class PowerConfig(Strict):
+    """The YAML file of a power study.
+
+    Attributes:
+        knob: What varies: `none`, one setting; `cap`, the cards' power cap; `load`, requests open at once.
+        values: Caps, watts, or loads; empty: seven caps from the lowest to the highest and the default, or
+            8, 32, 128 and 512 requests.
+        phases: What is measured; None: both, and inference alone where the load varies.
+        gpu: `auto`: the host's cards, if any; `simulated`: one that is made up.
+        inference: Harness YAML file of the engine and its data; the load knob needs only those.
+        workload: When requests are asked, by a driver; None: LoadGen asks, as the harness YAML file says.
+        training: The training.
+        trials: How often each setting is measured.
+        trial_s: Length of an inference trial, seconds.
+        settle_s: Pause after each setting, seconds.
+        idle_s: For how long the power of idle cards is measured, seconds.
+        seed: Of everything that is drawn.
+    """
+
+    knob: Literal["none", "cap", "load"] = "none"
+    values: list[PositiveFloat] = []
+    phases: list[Literal["inference", "training"]] | None = None
+    gpu: Literal["auto", "simulated"] = "auto"
+    inference: Path | None = None
+    workload: Workload | None = None
+    training: TrainingConfig = TrainingConfig()
+    trials: PositiveInt = 3
+    trial_s: PositiveFloat = 60.0
+    settle_s: NonNegativeFloat = 2.0
+    idle_s: NonNegativeFloat = 10.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class PowerStudy(Study):
+    """See the module.
+
+    Args:
+        config: What was asked for.
+        folder: The study's folder.
+        set_caps: Whether the user asked that caps be set.
+
+    Raises:
+        ConfigError: It cannot be measured as asked; nothing was set, unless its caps to what they are.
+    """
+
+    kind = "power"
+
+    def __init__(self, config: PowerConfig, folder: Path, *, set_caps: bool = False) -> None:
+        self._config, self._folder, self._set_caps = config, folder, set_caps
+        default = [INFERENCE] if config.knob == "load" else [INFERENCE, TRAINING]
+        self._phases: Sequence[str] = config.phases or default
+        self.trials, self.seed = config.trials, config.seed
+        self.settle_s, self.idle_s = config.settle_s, config.idle_s
+        if config.knob == "load" and TRAINING in self._phases:
+            raise ConfigError("knob: load varies inference alone", "Remove training from phases.")
+        if config.knob == "load" and config.workload is not None:
+            raise ConfigError(
+                "knob: load is a workload itself", "Remove workload, or choose knob: none or cap."
+            )
+        self._caps = self._open_caps()
+        self._values = self._chosen()
+        if INFERENCE in self._phases and config.inference is None:
+            raise ConfigError(
+                "inference is missing: which engine?", "Name a harness YAML file, or --set phases=[training]."
+            )
+        is_simulated = config.gpu == "simulated" or (
+            INFERENCE in self._phases and self._prepared.is_simulated
+        )
+        self.marker = rules.SIMULATED if is_simulated else "unofficial"
+
+    # ------------------------------------------------------------------ what is asked
+
+    def _open_caps(self) -> Caps | None:
+        config = self._config
+        if config.gpu == "simulated":
+            return None  # made when the folder is there
+        if config.knob != "cap":
+            return None
+        require_asked(self._set_caps)
+        try:
+            import pynvml
+
+            marker = self._folder / _MARKER
+            before = (
+                msgspec.json.decode(marker.read_bytes(), type=dict[int, int]) if marker.exists() else None
+            )
+            caps = NvmlCaps(pynvml, set_caps=self._set_caps, before=before)
+        except ImportError as error:
+            raise ConfigError(
+                "knob: cap needs nvidia-ml-py",
+                "Install the extra cuda, or --set knob=load.",
+            ) from error
+        except pynvml.NVMLError as error:
+            raise ConfigError(
+                f"knob: cap needs a card: {error}", "Use --set gpu=simulated to try it without."
+            ) from error
+        chosen_caps(caps.range(), config.values)  # refused before anything is written
+        caps.prove()
+        if before is not None:  # an earlier study's process and its guard were killed together
+            caps.restore()
+        return caps
+
+    def _chosen(self) -> list[float | None]:
+        config = self._config
+        if config.knob == "cap":
+            possible = SimulatedCaps.RANGE if self._caps is None else self._caps.range()
+            return list(chosen_caps(possible, config.values))
+        if config.knob == "load":
+            return list(config.values or _LOADS)
+        return [None]
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        assert self._config.inference is not None
+        config, _ = load_with_places(self._config.inference)
+        return prepare([config], ("performance",))
+
+    def asked(self) -> dict[str, Any]:
+        """The configuration, what it chose, and the engine's identity."""
+        asked = {**self._config.model_dump(mode="json"), "chosen": self._values, "marker": self.marker}
+        return {**asked, "engine": self._prepared.identity if INFERENCE in self._phases else None}
+
+    def points(self) -> Sequence[Point]:
+        """Each value with each phase; training loads no engine, for it needs the memory."""
+        knob, phases = self._config.knob, self._phases
+        unit = {"cap": " W", "load": " open", "none": ""}[knob]
+        return [
+            Point(
+                f"{phase}" if value is None else f"{value:g}{unit} {phase}",
+                {"phase": phase, "knob": knob, "value": value},
+                INFERENCE if phase == INFERENCE else "",
+            )
+            for value in self._values
+            for phase in phases
+        ]
+
+    # ------------------------------------------------------------------ measuring
+
+    def prepare(self, folder: Path) -> None:
+        """Samples, and the card where it is made up."""
+        if self._config.gpu == "simulated":
+            self._caps = SimulatedCaps(folder)
+        if INFERENCE in self._phases:
+            self._prepared.table.save(folder / SHARED_SAMPLES)
+
+    def fleets(self, engines: str) -> Sequence[FleetPlan]:
+        """The replicas of the harness YAML file, slowed by the card where both are made up."""
+        plan = replace(self._prepared.groups[0].fleet, name=engines)
+        if isinstance(self._caps, SimulatedCaps) and self._prepared.is_simulated:
+            added = {"speed_file": str(self._caps.speed.resolve())}
+            replicas = tuple(replace(it, arguments={**it.arguments, **added}) for it in plan.replicas)
+            plan = replace(plan, replicas=replicas)
+        return [plan]
+
+    def samples(self, folder: Path, fleet: str) -> Path:
+        """Those of the test."""
+        return folder / SHARED_SAMPLES
+
+    @contextmanager
+    def beside(self, watch: Watch, folder: Path) -> Iterator[None]:
+        """A sampler; and a guard before anything is set, which gives the caps back however this ends."""
+        caps = self._caps
+        watch.sample(folder / "telemetry", caps.state if isinstance(caps, SimulatedCaps) else None)
+        if not isinstance(caps, NvmlCaps):
+            yield
+            return
+        write_atomically(folder / _MARKER, as_json(caps.before))
+        name = watch.children.free_name(guard.ROLE.kind)
+        marker = str((folder / _MARKER).resolve())
+        keys = watch.children.keys and watch.children.keys.for_client()
+        spec = guard.GuardSpec(name, watch.children.control, caps.before, marker, keys)
+        (folder / "guard").mkdir(exist_ok=True)
+        write_spec(spec, folder / "guard" / SPEC_JSON)
+        child = watch.children.start(
+            guard.ROLE, name, folder / "guard" / SPEC_JSON, folder / "guard" / "guard.log"
+        )
+        while not child.has_spoken:
+            watch.turn("the guard starts")
+        try:
+            yield
+        finally:
+            caps.restore()
+
+    @contextmanager
+    def at(self, point: Point, fleets: Mapping[str, Fleet], folder: Path) -> Iterator[Setting]:
+        """Set the cap, if that is the knob; the caps are as before when it is over."""
+        value, caps = point.settings["value"], self._caps
+        read_back: dict[str, Any] = {}
+        try:
+            if self._config.knob == "cap":
+                assert caps is not None and isinstance(value, float)
+                read_back["cap_w"] = caps.set(value)
+            if isinstance(caps, SimulatedCaps):
+                load = value if self._config.knob == "load" else None
+                caps.work(1.0 if not isinstance(load, float) else load / (load + 64))
+            yield Setting([self._load(point, fleets, folder)], read_back)
+        finally:
+            if isinstance(caps, SimulatedCaps):
+                caps.work(0.0)
+            if caps is not None and self._config.knob == "cap":
+                caps.restore()
+
+    def _load(self, point: Point, fleets: Mapping[str, Fleet], folder: Path) -> Load:
+        if point.settings["phase"] == TRAINING:
+            return Load(
+                TRAINING,
+                folder / TRAINING,
+                ChildWork(trainer.ROLE, partial(self._training, folder / TRAINING)),
+            )
+        fleet, samples = fleets[INFERENCE], self._folder / SHARED_SAMPLES
+        value, seconds = point.settings["value"], self._config.trial_s
+        workload = self._config.workload
+        if self._config.knob == "load":
+            workload = Closed(concurrency=int(float(value or 1)), duration_s=seconds)
+        if workload is not None:
+            schedule = folder / "schedule.npy"
+            make_schedule(workload, len(self._prepared.table), self.seed).save(schedule)
+            return Load(
+                INFERENCE, folder / INFERENCE, driver_test(INFERENCE, workload, samples, schedule), fleet
+            )
+        test = (
+            self._prepared.tests[0].with_samples(samples).with_setting("min_duration", round(seconds * 1000))
+        )
+        return Load(INFERENCE, folder / INFERENCE, test, fleet)
+
+    def _training(self, folder: Path, name: str, control: str) -> trainer.TrainerSpec:
+        asked = self._config.training.model_dump(mode="json")
+        if asked["model"] == _SAME:
+            asked["model"] = str(self._prepared.configs[0].model_path)
+        speed = str(self._caps.speed.resolve()) if isinstance(self._caps, SimulatedCaps) else None
+        return trainer.TrainerSpec(
+            name=name,
+            control=control,
+            folder=str(folder.resolve()),
+            seed=self.seed,
+            speed_file=speed,
+            **asked,
+        )
+
+    def report(self, folder: Path) -> list[str]:
+        """The two CSV files; charts and recommendations are made of them."""
+        return write_stats(folder, folder)

@@ -1,0 +1,200 @@
+"""The training process: a plain PyTorch loop through the start gate; each step is a line of train.jsonl.
+
+Started as `python -m harness_llm.power.trainer SPEC`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+import harness_llm
+from harness_llm.launch.role import Role
+from harness_llm.transport.control import ControlClient, die_with_parent
+from harness_llm.transport.keys import Keys
+from harness_llm.transport.spec import read_spec
+from harness_llm.transport.wire import Armed, Done, Finish, Go, Heartbeat, PartMeasured, Stage
+
+ROLE = Role("trainer", "harness_llm.power.trainer", started="word", first_word_s=180.0, silence_s=60.0)
+TRAIN_JSONL = "train.jsonl"
+TINY = "tiny"
+"""A model of two layers over bytes with random weights: the loop at a glance, without a checkpoint."""
+
+
+class TrainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One training.
+
+    Attributes:
+        name: Its name on the control plane.
+        control: Where the supervisor listens.
+        folder: Where train.jsonl goes.
+        model: Checkpoint folder, or `tiny`.
+        text: File whose text is learned; None takes one of the package.
+        steps: Steps that are measured; the same at each setting, so that energies compare.
+        warm_up: Steps before them.
+        batch: Sequences in a step.
+        sequence: Tokens of a sequence, packed, without padding.
+        learning_rate: AdamW's.
+        seed: Of weights and of the order of sequences.
+        speed_file: Of a simulated card: each step is stretched to its speed.
+        keys: What it shows the supervisor; None on Unix sockets.
+    """
+
+    name: str
+    control: str
+    folder: str
+    model: str = TINY
+    text: str | None = None
+    steps: int = 20
+    warm_up: int = 2
+    batch: int = 4
+    sequence: int = 64
+    learning_rate: float = 5e-5
+    seed: int = 0
+    speed_file: str | None = None
+    keys: Keys | None = None
+
+
+class Training:
+    """A model, its optimizer and its sequences."""
+
+    def __init__(self, spec: TrainerSpec) -> None:
+        import torch
+
+        torch.manual_seed(spec.seed)
+        self._torch, self._spec = torch, spec
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model, tokens = _tiny(spec) if spec.model == TINY else _checkpoint(spec)
+        self._model = self._model.to(self._device).train()
+        whole = len(tokens) // spec.sequence * spec.sequence
+        self._packed = torch.tensor(tokens[:whole], device=self._device).reshape(-1, spec.sequence)
+        self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=spec.learning_rate)
+        self._random = torch.Generator().manual_seed(spec.seed)
+
+    def step(self) -> float:
+        """One step; its loss."""
+        torch, spec = self._torch, self._spec
+        chosen = torch.randint(len(self._packed), (spec.batch,), generator=self._random)
+        batch = self._packed[chosen.to(self._device)]
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._device == "cuda"):
+            logits = self._model(batch)[:, :-1]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+        loss.backward()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return float(loss.detach())  # waits for the device
+
+
+def _tiny(spec: TrainerSpec) -> tuple[Any, list[int]]:
+    """Two layers over bytes; torch alone, for transformers takes seconds to import."""
+    from torch import nn, set_num_threads
+
+    set_num_threads(1)  # more would wait for one another in layers of this size
+
+    class Tiny(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(256, 64), nn.Linear(64, 256)
+            layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, batch_first=True)
+            self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+        def forward(self, tokens: Any) -> Any:
+            mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], device=tokens.device)
+            return self.head(self.layers(self.embedding(tokens), mask=mask, is_causal=True))
+
+    return Tiny(), list(_text(spec).encode())
+
+
+def _checkpoint(spec: TrainerSpec) -> tuple[Any, list[int]]:
+    """A checkpoint of transformers, and its tokens of the text."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32)
+    tokens: list[int] = AutoTokenizer.from_pretrained(spec.model)(_text(spec))["input_ids"]
+    model.forward = _logits_of(model.forward)
+    return model, tokens
+
+
+def _logits_of(forward: Any) -> Any:
+    return lambda tokens: forward(input_ids=tokens).logits
+
+
+def _text(spec: TrainerSpec) -> str:
+    if spec.text is not None:
+        return Path(spec.text).read_text(encoding="utf-8")
+    return (files(harness_llm) / "rules" / "table.yaml").read_text(encoding="utf-8")
+
+
+def train(
+    spec: TrainerSpec, control: ControlClient, go: threading.Event, finish: threading.Event
+) -> dict[str, Any]:
+    """Warm up, wait for Go, train, wait for Finish; what is known of it."""
+    control.send(Stage("loading the model to train"))
+    training = Training(spec)
+    control.send(Stage("warming up"))
+    for _ in range(spec.warm_up):
+        training.step()
+    control.send(Armed())
+    go.wait()
+    control.send(Stage("training"))
+    tokens = spec.batch * spec.sequence
+    with (Path(spec.folder) / TRAIN_JSONL).open("w", encoding="utf-8") as file:
+        begin_ns = time.monotonic_ns()
+        for number in range(1, spec.steps + 1):
+            start_ns, loss = time.monotonic_ns(), training.step()
+            if spec.speed_file is not None:
+                speed = float(Path(spec.speed_file).read_text(encoding="ascii"))
+                time.sleep((time.monotonic_ns() - start_ns) / 1e9 * (1 / speed - 1))
+            row = {"step": number, "start_ns": start_ns, "end_ns": time.monotonic_ns(), "loss": loss}
+            file.write(json.dumps({**row, "tokens": tokens}) + "\n")
+        end_ns = time.monotonic_ns()
+    control.send(PartMeasured())
+    finish.wait()
+    return {"begin_ns": begin_ns, "end_ns": end_ns, "seconds": (end_ns - begin_ns) / 1e9,
+            "tokens": tokens * spec.steps, "steps": spec.steps}  # fmt: skip
+
+
+def main() -> None:
+    """Train what the spec file, the only argument, says."""
+    die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    spec = read_spec(TrainerSpec, Path(sys.argv[1]))
+    go, finish = threading.Event(), threading.Event()
+
+    def hear(message: Go | Finish) -> None:
+        if isinstance(message, Go):
+            time.sleep(max(0.0, (message.at_ns - time.monotonic_ns()) / 1e9))
+        (go if isinstance(message, Go) else finish).set()
+
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with ControlClient(
+        context,
+        spec.control,
+        spec.name,
+        Heartbeat,
+        lambda: os._exit(3),
+        keys=spec.keys,
+        on_gate=hear,
+        read_s=0.02,
+    ) as control:
+        try:
+            control.send(Done(train(spec, control, go, finish)))
+        except BaseException as error:
+            control.fail(error)
+            raise
+    context.term()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What accelerators did between two moments, by live.jsonl; and which part of a test is steady."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness_llm.core import NANOSECONDS_PER_SECOND
+from harness_llm.results.energy import energy
+from harness_llm.results.live_records import DeviceState, LiveRecord
+from harness_llm.results.sample_rows import Floats
+
+_LONGEST_GAP_S = 3.0
+_AROUND_S = 6.0  # of a window, readings that may bracket it
+_SHORTEST_S = 10.0
+_MOST_DISAGREEMENT = 0.05
+_MOST_THERMAL = 0.01
+_LEAST_STEADY = 0.1  # of a test
+
+
+@dataclass(frozen=True)
+class WindowFacts:
+    """One window; None: not measured. Energy is that of the boards, by their drivers, and not MLPerf Power.
+
+    Attributes:
+        seconds: Its length.
+        devices: How many accelerators were sampled.
+        energy_j: By the accelerators' own counters, joules, all of them together; the integral where they
+            have none.
+        integral_j: By their power over time.
+        watts: Mean power, all together.
+        mhz: Mean clock.
+        busy: Mean share of time with any work, 0..1.
+        memory_busy: Mean share of time in which memory was read or written, 0..1.
+        memory_used_bytes: Most memory in use, all together.
+        celsius: Temperature at its begin and at its end, of the hottest.
+        capped: Share of its seconds in which power limited the clock.
+        thermal: Share of its seconds in which heat did.
+        reasons: What speaks against its figures.
+    """
+
+    seconds: float
+    devices: int = 0
+    energy_j: float | None = None
+    integral_j: float | None = None
+    watts: float | None = None
+    mhz: float | None = None
+    busy: float | None = None
+    memory_busy: float | None = None
+    memory_used_bytes: int | None = None
+    celsius: tuple[float, float] | None = None
+    capped: float | None = None
+    thermal: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def window(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> WindowFacts:
+    """What the accelerators did between two moments of the monotonic clock."""
+    seconds = end_s - begin_s
+    first = bisect_left(records, begin_s - _AROUND_S, key=lambda record: record.at_s)
+    records = records[first : bisect_right(records, end_s + _AROUND_S, key=lambda record: record.at_s)]
+    states = _states(records, begin_s, end_s)
+    if not states:
+        return WindowFacts(seconds)
+    found = energy(records, begin_s, end_s)
+    counter, integral = (None, None) if found is None else (found.counter_j, found.integral_j)
+    inside = [[it for it in own if begin_s < it.at_s <= end_s + 1] or own[-1:] for own in states.values()]
+    every = [state for own in inside for state in own]
+    hottest = max(inside, key=lambda own: max(it.celsius or 0.0 for it in own))
+    temperatures = [it.celsius for it in hottest if it.celsius is not None]
+    thermal = float(np.mean(["heat" in it.throttled for it in every]))
+    return WindowFacts(
+        seconds=seconds,
+        devices=len(states),
+        energy_j=integral if counter is None else counter,
+        integral_j=integral,
+        watts=None if integral is None else integral / seconds,
+        mhz=_mean([it.mhz for it in every]),
+        busy=_mean([it.busy for it in every]),
+        memory_busy=_mean([it.memory_busy for it in every]),
+        memory_used_bytes=sum(max(it.memory_used_bytes or 0 for it in own) for own in inside) or None,
+        celsius=(temperatures[0], temperatures[-1]) if temperatures else None,
+        capped=float(np.mean(["power" in it.throttled for it in every])),
+        thermal=thermal,
+        reasons=tuple(_reasons(states, begin_s, end_s, counter, integral, thermal)),
+    )
+
+
+def _states(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> dict[int, list[DeviceState]]:
+    """Readings of each accelerator around a window: the last before it, and up to the first after it."""
+    found: dict[int, list[DeviceState]] = {}
+    began_s = max((it.began_at_s for it in records if it.began_at_s <= begin_s), default=begin_s)
+    for record in (it for it in records if it.began_at_s == began_s):
+        for state in record.devices:
+            own = found.setdefault(state.index, [])
+            if own and state.at_s <= own[-1].at_s:
+                continue
+            if own and (own[-1].at_s >= end_s or (state.at_s <= begin_s)):
+                if own[-1].at_s < end_s:
+                    own[:] = [state]
+                continue
+            own.append(state)
+    return {index: own for index, own in found.items() if own}
+
+
+def _reasons(
+    states: dict[int, list[DeviceState]],
+    begin_s: float,
+    end_s: float,
+    counter: float | None,
+    integral: float | None,
+    thermal: float,
+) -> list[str]:
+    times = [np.array([it.at_s for it in own]) for own in states.values()]
+    reasons = []
+    if any(at_s[0] > begin_s or at_s[-1] < end_s for at_s in times):
+        reasons.append("window_not_bracketed")
+    if any(np.diff(at_s).max(initial=0.0) > _LONGEST_GAP_S for at_s in times):
+        reasons.append("sampling_gap")
+    counters = [[it.counter_j for it in own if it.counter_j is not None] for own in states.values()]
+    if any(np.diff(own).min(initial=0.0) < 0 for own in counters):
+        reasons.append("counter_reset")
+    if counter is not None and integral and abs(counter / integral - 1) > _MOST_DISAGREEMENT:
+        reasons.append("energy_disagrees")
+    if len({len(own) for own in states.values()}) > 1:
+        reasons.append("device_missing")
+    if end_s - begin_s < _SHORTEST_S:
+        reasons.append("short_window")
+    if thermal > _MOST_THERMAL:
+        reasons.append("thermal")
+    return reasons
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def steady(events: npt.NDArray[Any], concurrent: int) -> tuple[float, float]:
+    """Begin and end, seconds, of the part of a test in which its engine is full.
+
+    From when as many samples have begun (or, where nobody asked for first tokens, ended) as the engine holds
+    until fewer are left than it holds. Where that is too short, the whole test.
+    """
+    finished = np.sort(events["finished_ns"][events["finished_ns"] > 0])
+    begin, end = int(events["issued_ns"].min()), int(finished[-1])
+    begun = np.sort(events["first_token_ns"][events["first_token_ns"] > 0])
+    full = begun[min(concurrent, len(begun)) - 1] if len(begun) else finished[0]
+    drained = finished[max(0, len(finished) - concurrent)]
+    if drained - full < _LEAST_STEADY * (end - begin):
+        full, drained = begin, end
+    return float(full) / NANOSECONDS_PER_SECOND, float(drained) / NANOSECONDS_PER_SECOND
+
+
+def tokens_between(events: npt.NDArray[Any], edges_s: Floats) -> Floats:
+    """Output tokens in each stretch between edges; those of an answer are spread evenly over its time."""
+    has_first = events["first_token_ns"] > 0
+    begin = np.where(has_first, events["first_token_ns"], events["issued_ns"]) / NANOSECONDS_PER_SECOND
+    end = np.maximum(events["finished_ns"] / NANOSECONDS_PER_SECOND, begin + 1e-9)
+    rate = events["tokens"] / (end - begin)
+    done = [float((np.clip(edge - begin, 0, end - begin) * rate).sum()) for edge in edges_s]
+    return np.diff(done)

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Removes what the scripts of this folder wrote; anything else stays, such as a CSV file of another tool.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+found=()
+for file in *_stats.csv *_summary.csv; do
+    if [[ -f $file ]] && { [[ $file == *_summary.csv ]] || head -1 "$file" | grep -q ',schema'; }; then
+        found+=("$file")
+    fi
+done
+for file in report.png report.html data/study.json; do
+    [[ -f $file ]] && found+=("${file%/study.json}")
+done
+if [[ ${#found[@]} -eq 0 ]]; then
+    echo "nothing to remove"
+    exit 0
+fi
+printf 'removing %s\n' "${found[@]}"
+rm -rf -- "${found[@]}"

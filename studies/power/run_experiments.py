@@ -1,0 +1,12 @@
+"""Measure inference and training; with `--gpu simulated` at caps of a card that is made up.
+
+`--knob load` sweeps load; `--knob cap --set-caps` sets power caps, on a card that is yours, and gives them
+back.
+"""
+
+import sys
+
+from gpu_metrics_utils import run_study
+
+if __name__ == "__main__":
+    run_study(sys.argv[1:])
