@@ -42,13 +42,13 @@ PROMISED = {
         "--shape", "--tune",
     },
     "tune": {
-        "--config", "-c", "--set", "--confidence", "--budget", "--from", "--dry-run", "--output", "--view",
-        "--json",
+        "--config", "-c", "--set", "--confidence", "--budget", "--from", "--dry-run", "--try", "--output",
+        "--view", "--json",
     },
     "study": {
         "--config", "-c", "--set", "--output", "--report", "--objective", "--set-caps", "--view", "--json",
     },
-    "simulate": {"--replicas", "--qps", "--max", "--set", "--speeds", "--check", "--json"},
+    "simulate": {"--replicas", "--qps", "--max", "--set", "--speeds", "--offline", "--check", "--json"},
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
 }  # fmt: skip
 

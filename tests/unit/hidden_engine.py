@@ -12,7 +12,7 @@ from harness_llm.logs.schedule import arrivals_ns
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.future import Future
 from harness_llm.tune.search import Tried
-from harness_llm.tune.seen_run import Integers, Observed
+from harness_llm.tune.seen_run import Floats, Integers, Observed
 
 OFFICIAL = {"schedule_rng_seed": 16159082839903944936, "qsl_rng_seed": 2085463073848966840,
             "sample_index_rng_seed": 2747215439041700203}  # fmt: skip
@@ -45,7 +45,8 @@ class Hidden:
 
     @property
     def limits(self) -> StepLimits:
-        return StepLimits(self.concurrent, self.batching.step_tokens)
+        kv, block = self.batching.kv_tokens or np.inf, 16 if self.batching.kv_tokens else 1
+        return StepLimits(self.concurrent, self.batching.step_tokens, kv, block, self.batching.graphs)
 
     def answer(self, qps: float, count: int, seed: int, until: float = np.inf) -> Observed:
         """A run of so many queries."""
@@ -124,9 +125,12 @@ class Hidden:
             good += self.future.judge(seen.ttft, seen.tpot).is_valid
         return good / runs
 
-    def even_qps(self, around: float, runs: int = 8) -> float:
-        """The rate at which half of the runs are VALID."""
-        rates = around * np.arange(0.9, 1.13, 0.02)
+    def even_qps(self, around: float, runs: int = 6) -> float:
+        """The highest rate at which half of the runs are VALID: by a coarse look, then a fine one."""
+        rough = self._even(around * np.arange(0.8, 1.6, 0.06), 2)
+        return self._even(rough * np.arange(0.94, 1.07, 0.02), runs)
+
+    def _even(self, rates: Floats, runs: int) -> float:
         share = np.array([self.share_valid(float(rate), runs) for rate in rates])
         falling = np.array([share[place:].max() for place in range(len(share))])
         return float(np.interp(-0.5, -falling, rates))

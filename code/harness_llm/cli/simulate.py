@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness_llm import terminal
 from harness_llm.cli.options import AsJson, RunDirectory  # noqa: TC001 - likewise
 from harness_llm.cli.output import print_json, print_table, print_text
-from harness_llm.errors import ConfigError
+from harness_llm.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness_llm.tune.fleet_prediction import Prediction
+    from harness_llm.tune.fleet_prediction import Prediction, Throughput
 
 
 def simulate_verb(
@@ -41,47 +42,56 @@ def simulate_verb(
             help="Speed of each replica, relative to the run's mean, e.g. 1,1,0.97.", show_default=False
         ),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Predict an Offline run by the same step times.")
+    ] = False,
     check: Annotated[
         Path | None, typer.Option(help="A real run that is predicted and compared.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict another fleet from the events of a Server or Interactive run; nothing is started."""
-    from harness_llm.tune.fleet_prediction import Prediction, Recorded, settings_of
+    from harness_llm.tune.fleet_prediction import Recorded, settings_of
 
     if qps is not None and (highest or not qps > 0):
         raise ConfigError("--qps must be above 0, and not be given with --max", "Give one of them.")
+    if offline and (highest or qps is not None or check is not None):
+        raise ConfigError("--offline has no rate", "Give it without --qps, --max and --check.")
     known = Recorded.read(run)
     each = _speeds(speeds, replicas)
     count = replicas or len(each) or known.replicas
     found: dict[str, Prediction] = {}
+    whole: dict[str, Throughput] = {}
     if check is not None:
-        real = Recorded.read(check)
-        model = known.fleet(real.replicas, each, real.model.limits)
-        if real.future.samples != known.future.samples:
-            raise ConfigError(f"{check}: has another data set than {run}", "Give runs of one data set.")
-        found["predicted"] = Prediction.of(model.run(*real.future.asked(real.qps)), real.future, real.qps)
-        found["measured"] = Prediction.of(real.seen, real.future, real.qps)
+        found = dict(zip(("predicted", "measured"), known.beside(Recorded.read(check), each), strict=True))
     else:
-        for name, limits in settings_of(settings or (), known.model.limits):
-            model = known.fleet(count, each, limits)
-            rate = (
-                model.best(known.future, 0.9, known.qps * count / known.replicas)
-                if highest
-                else qps or known.qps
-            )
-            found[name] = known.predict(model, rate)
-        found = dict(sorted(found.items(), key=lambda pair: -pair[1].tokens_per_s)) if highest else found
+        fleets = {
+            name: known.fleet(count, each, limits)
+            for name, limits in settings_of(settings or (), known.model.limits)
+        }
+        if offline:
+            whole = {name: known.offline(fleet) for name, fleet in fleets.items()}
+        for name, fleet in fleets.items() if not offline else ():
+            try:
+                rate = known.highest(fleet, count) if highest else qps or known.qps
+            except EngineError as error:
+                if len(fleets) == 1:
+                    raise
+                terminal.say(f"{name}: {error.message}")
+                continue
+            found[name] = known.predict(fleet, rate)
+        if highest or offline:
+            found = dict(sorted(found.items(), key=lambda pair: -pair[1].tokens_per_s))
+            whole = dict(sorted(whole.items(), key=lambda pair: -pair[1].tokens_per_s))
     if as_json:
-        print_json(
-            {"run": run, "replicas": count, "predictions": {name: _json(one) for name, one in found.items()}}
-        )
+        predictions = {name: _json(one) for name, one in (whole or found).items()}
+        print_json({"run": run, "replicas": count, "predictions": predictions})
         return
-    _print(found)
+    _print_offline(whole) if offline else _print(found)
     print_text(f"step times fitted to {known.model.unexplained:.1%} of {known.seen.done.sum():,} answers")
 
 
-def _json(prediction: Prediction) -> object:
+def _json(prediction: Prediction | Throughput) -> object:
     import msgspec
 
     return msgspec.to_builtins(prediction)
@@ -110,6 +120,16 @@ def _print(found: Mapping[str, Prediction]) -> None:
         table.add_row(
             name, f"{one.qps:.4g}", f"{one.tokens_per_s:,.1f}", *times, over, str(one.allowed), p_valid
         )
+    print_table(table)
+
+
+def _print_offline(found: Mapping[str, Throughput]) -> None:
+    from rich.table import Table
+
+    table = Table("", "samples/s", "tokens/s", "samples", "seconds", "of the steady rate")
+    for name, one in found.items():
+        figures = (f"{one.samples_per_s:.4g}", f"{one.tokens_per_s:,.1f}", f"{one.samples:,}")
+        table.add_row(name, *figures, f"{one.seconds:,.1f}", f"{one.steady_share:.1%}")
     print_table(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,14 +13,15 @@ import typer
 
 from harness_llm import terminal
 from harness_llm.cli.options import AsJson, Overrides, ViewStyle, read_configs
-from harness_llm.cli.output import EXIT_BROKEN, EXIT_INVALID, print_json, print_text
+from harness_llm.cli.output import EXIT_BROKEN, EXIT_INVALID, print_json, print_table, print_text
 from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness_llm.config.harness import RunConfig
-    from harness_llm.tune.study import Tuning
+    from harness_llm.tune.arguments import Compared
+    from harness_llm.tune.tuning import Tuning
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -45,6 +46,13 @@ def tune_verb(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Predict the rate by a ramp or by --from, and run nothing.")
     ] = False,
+    tried: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            help="Engine argument with values, e.g. max_num_seqs=64,128; repeatable. The best is tuned.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -55,24 +63,61 @@ def tune_verb(
     as_json: AsJson = False,
 ) -> None:
     """Find the highest rate whose run is VALID, with one load of the engines; the last run is the result."""
-    from harness_llm.tune.study import Tuning, Wish
+    from harness_llm.tune.arguments import ArgumentSearch
+    from harness_llm.tune.tries import TRIES
+    from harness_llm.tune.tuning import Tuning, Wish
     from harness_llm.views.live import make_view
 
-    (read,) = read_configs([config], overrides)
     wish = Wish(confidence, _seconds(budget), tuple(known or ()), dry_run)
+    (read,) = read_configs([config], overrides)
     folder = output or Path("results") / f"tune_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     shown = make_view("", quiet=as_json, style=view)
-    tuning = Tuning(read, folder, wish, shown)
+    compared: list[Compared] = []
     try:
+        if tried:
+            comparison = ArgumentSearch(
+                lambda more: read_configs([config], [*(overrides or ()), *more])[0], folder, wish, shown
+            )
+            compared = comparison.run(tried)
+            read = comparison.configured(compared[0].choice)
+            wish = replace(wish, tries=(compared[0].folder / TRIES,))
+            if not as_json:
+                _print_compared(compared)
+        tuning = Tuning(read, folder, wish, shown)
         rate = tuning.tune()
     except KeyboardInterrupt:
         terminal.say(f"stopped; what was tried is kept in {folder}, --output {folder} continues it")
         raise typer.Exit(EXIT_BROKEN) from None
     finally:
         shown.close()
-    _print(tuning, rate, as_json=as_json)
+    _print(tuning, rate, as_json=as_json, compared=compared)
     if rate is None and not dry_run:
         raise typer.Exit(EXIT_INVALID)
+
+
+def _print_compared(compared: Sequence[Compared]) -> None:
+    from rich.table import Table
+
+    table = Table("", "simulated, queries/s", "by its own events", "TTFT", "TPOT")
+    for one in compared:
+        rates = (one.choice.simulated_qps, one.choice.qps)
+        ratios = (one.ttft, one.tpot)
+        table.add_row(
+            one.choice.label + (f" ({one.choice.problem})" if one.choice.problem else ""),
+            *("" if rate is None else f"{rate:.4g}" for rate in rates),
+            *("" if ratio is None else f"{ratio - 1:+.1%}" for ratio in ratios),
+        )
+    print_table(table)
+    print_text("TTFT and TPOT: means of the same queries at the same times, against what is configured")
+    best, second = compared[0].choice, next((one.choice for one in compared[1:] if one.choice.qps), None)
+    if second is not None and best.qps and second.qps:
+        lead, noise = best.qps / second.qps - 1, math.hypot(best.spread, second.spread)
+        sure = (
+            ""
+            if lead > 2 * noise
+            else f"; the difference to {second.label} is within its spread of {noise:.1%}"
+        )
+        print_text(f"chosen: {best.label}{sure}")
 
 
 def tune_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -82,7 +127,7 @@ def tune_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
         HarnessError: A setting is wrong, or a run broke.
         typer.Exit: With 1, if no run of a scenario was VALID.
     """
-    from harness_llm.tune.study import Tuning, Wish
+    from harness_llm.tune.tuning import Tuning, Wish
     from harness_llm.views.live import make_view
 
     tuned = list(configs)
@@ -107,13 +152,30 @@ def _asked_by(config: RunConfig, user_conf: Path) -> RunConfig:
     return config.model_copy(update={"harness_config": harness})
 
 
-def _print(tuning: Tuning, rate: float | None, *, as_json: bool) -> None:
-    from harness_llm.tune.study import describe
+def _print(tuning: Tuning, rate: float | None, *, as_json: bool, compared: Sequence[Compared] = ()) -> None:
+    from harness_llm.tune.tuned_words import describe
 
     found = tuning.found
     if as_json:
+        import msgspec
+
+        arguments = [
+            {
+                "label": one.choice.label,
+                **msgspec.structs.asdict(one.choice),
+                "ttft": one.ttft,
+                "tpot": one.tpot,
+            }
+            for one in compared
+        ]
         print_json(
-            {"target_qps": rate, "found": found and asdict(found), "study": tuning.folder, "run": tuning.run}
+            {
+                "target_qps": rate,
+                "found": found and asdict(found),
+                "arguments": arguments,
+                "study": tuning.folder,
+                "run": tuning.run,
+            }
         )
         return
     if found is not None:

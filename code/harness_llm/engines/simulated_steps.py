@@ -30,6 +30,9 @@ class Batching(BaseModel):
         pauses_per_s: How often a step takes `pause_ms` longer.
         pause_ms: By how much, mean, ms.
         changed_answers: Share of answers whose length differs by a tenth from run to run.
+        kv_tokens: Tokens that the KV cache holds, in blocks; where it is full, the youngest request gives way
+            and is computed again. None: it is ample.
+        graphs: Tokens to which smaller steps are padded, ascending; empty pads none.
         seed: Of all that is drawn.
     """
 
@@ -46,9 +49,12 @@ class Batching(BaseModel):
     pauses_per_s: NonNegativeFloat = 0.0
     pause_ms: NonNegativeFloat = 0.0
     changed_answers: NonNegativeFloat = 0.0
+    kv_tokens: PositiveInt | None = None
+    graphs: tuple[PositiveInt, ...] = ()
     seed: int = 0
 
 
+_BLOCK = 16  # tokens of the KV cache
 _LASTING = 0.97
 _WARMS_IN_S = 60.0
 
@@ -60,6 +66,11 @@ class _Sequence:
     answer: int
     computed: int = 0
     made: int = 0
+
+    @property
+    def blocks(self) -> int:
+        """Of the KV cache, with the token to come."""
+        return -(-(self.prompt + self.made + 1) // _BLOCK)
 
 
 class Steps:
@@ -102,8 +113,7 @@ class Steps:
         costs, left = self._costs, self._costs.step_tokens
         context, attention, first, last = 0, 0.0, [], []
         running = self._running
-        while self._waiting and len(running) < self._concurrent:
-            running.append(self._waiting.popleft())
+        self._admit(running)
         goes_on, self.made = [], 0
         for each in running:
             take = min(left, each.prompt + each.made - each.computed)
@@ -125,8 +135,25 @@ class Steps:
         self._running = goes_on
         return self._took(tokens, count, context, attention), first, last
 
+    def _admit(self, running: list[_Sequence]) -> None:
+        """Begin waiting requests as far as requests and the KV cache reach; where it is full, let some go."""
+        room = math.inf if self._costs.kv_tokens is None else self._costs.kv_tokens // _BLOCK
+        room -= sum(each.blocks for each in running)
+        is_full = room < 0
+        while room < 0 and len(running) > 1:
+            youngest = running.pop()
+            room += youngest.blocks
+            youngest.computed = 0
+            self._waiting.appendleft(youngest)
+        while self._waiting and len(running) < self._concurrent and not is_full:
+            room -= self._waiting[0].blocks
+            if room < 0 and running:
+                return
+            running.append(self._waiting.popleft())
+
     def _took(self, tokens: int, requests: int, context: int, attention: float) -> float:
         costs = self._costs
+        tokens = next((size for size in costs.graphs if size >= tokens), tokens)
         roofline: float = ((costs.token_ms * tokens) ** 4 + costs.weights_ms**4) ** 0.25
         ms = (
             roofline

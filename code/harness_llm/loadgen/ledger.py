@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 
 _ROW = len(EVENT_FIELDS)
-_SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS = range(_ROW)
+_SAMPLE, _REPLICA, _ISSUED, _FIRST, _FINISHED, _TOKENS, _PROMPT, _STATUS, _FIRST_BATCH, _LAST_BATCH = range(
+    _ROW
+)
 _HEADER_BYTES = 512
 _NOBODY = -1
 
@@ -144,7 +146,7 @@ class Ledger:
             if self._rows[ordinal * _ROW + _STATUS] == EventStatus.FIRST_TOKEN:
                 self._repeats.add(ordinal)
 
-    def record_first_token(self, ordinal: int, replica: int, now: int) -> int | None:
+    def record_first_token(self, ordinal: int, replica: int, now: int, batch: int = 0) -> int | None:
         """Record a first token; returns nanoseconds since the query was issued.
 
         None says that the query's first token was reported, by a replica that is lost, and this is that one
@@ -162,12 +164,13 @@ class Ledger:
         if rows[base + _STATUS] != EventStatus.ISSUED:
             raise self._impossible(ordinal, replica, "first token")
         rows[base + _FIRST] = now
+        rows[base + _FIRST_BATCH] = batch
         rows[base + _REPLICA] = replica
         rows[base + _STATUS] = EventStatus.FIRST_TOKEN
         return now - rows[base + _ISSUED]
 
     def record_finish(
-        self, ordinal: int, replica: int, tokens: int, now: int, needs_first_token: bool
+        self, ordinal: int, replica: int, tokens: int, now: int, needs_first_token: bool, batch: int = 0
     ) -> float | None:
         """Record a complete answer; returns ns for each token after the first, None where not known.
 
@@ -182,6 +185,7 @@ class Ledger:
         if is_unasked or status not in (EventStatus.ISSUED, EventStatus.FIRST_TOKEN):
             raise self._impossible(ordinal, replica, "answer")
         rows[base + _FINISHED] = now
+        rows[base + _LAST_BATCH] = batch
         rows[base + _REPLICA] = replica
         rows[base + _TOKENS] = tokens
         rows[base + _STATUS] = EventStatus.FINISHED

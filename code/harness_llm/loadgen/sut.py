@@ -267,7 +267,8 @@ class Sut:
         ids, tokens = events.first_ids, events.first_tokens
         with self._lock:
             now = time.monotonic_ns()  # under the lock, as everything that `lost` sees
-            waits = [self._ledger.record_first_token(ordinal, replica, now) for ordinal in ids]
+            record, batch = self._ledger.record_first_token, events.batch_ns
+            waits = [record(ordinal, replica, now, batch) for ordinal in ids]
             if None in waits:  # a first token is reported once, whoever repeats it
                 new = [place for place, wait in enumerate(waits) if wait is not None]
                 self._compare([(i, t) for i, t, wait in zip(ids, tokens, waits, strict=True) if wait is None])
@@ -291,7 +292,7 @@ class Sut:
             now = time.monotonic_ns()
             for ordinal, answer in zip(events.finished_ids, events.finished_tokens, strict=True):
                 per_token = ledger.record_finish(
-                    ordinal, replica, len(answer) // 4, now, self._reports_first_tokens
+                    ordinal, replica, len(answer) // 4, now, self._reports_first_tokens, events.batch_ns
                 )
                 if per_token is not None:
                     self._tpot.append(per_token / 1e9)

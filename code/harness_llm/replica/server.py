@@ -127,7 +127,7 @@ class Server:
 
     def _touch(self, session: Session) -> None:
         if not session.is_dirty:
-            session.is_dirty = True
+            session.begin_message()
             self._dirty.append(session)
         if not self._flush_is_due:
             self._flush_is_due = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from harness_llm.transport.numbering import MessageCounter
 from harness_llm.transport.wire import Events
 
@@ -44,6 +46,11 @@ class Session:
         """Add a failure to the next message."""
         self._failures.append((ordinal, reason))
 
+    def begin_message(self) -> None:
+        """What is added from now on goes into one message."""
+        self.is_dirty = True
+        self._batch_ns = time.monotonic_ns()
+
     def take_events(self) -> Events:
         """The next message; possibly empty but for its numbers."""
         events = Events(
@@ -54,6 +61,7 @@ class Session:
             self._finished_ids,
             self._finished_tokens,
             self._failures,
+            self._batch_ns,
         )
         self._sent += 1
         self._clear()
@@ -65,3 +73,4 @@ class Session:
         self._finished_ids: list[int] = []
         self._finished_tokens: list[bytes] = []
         self._failures: list[tuple[int, str]] = []
+        self._batch_ns = 0

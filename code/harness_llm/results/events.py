@@ -1,7 +1,7 @@
 """The events file: one row a query of one test, in the order of issue; written by the ledger, read by all.
 
 It is a numpy structured array in `.npy` form; times are nanoseconds of one monotonic clock, 0 where nothing
-happened.
+happened. The two of a replica's batches are of the replica's own clock: equal ones are of the same step.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ EVENT_FIELDS = (
     "tokens",  # output tokens
     "prompt_tokens",  # prompt tokens
     "status",  # EventStatus
+    "first_batch_ns",  # the replica took over the engine's outputs with the first token; 0 where not known
+    "last_batch_ns",  # likewise with the last token
 )
+_FIELDS_BEFORE = EVENT_FIELDS[:8]  # of event files written before there were times of batches
 EVENT_DTYPE = np.dtype([(name, "<i8") for name in EVENT_FIELDS])
+_DTYPE_BEFORE = np.dtype([(name, "<i8") for name in _FIELDS_BEFORE])
 
 
 def read_events(path: Path) -> npt.NDArray[np.void]:
     """The rows of an events file, structured by `EVENT_FIELDS`, without unused ones.
+
+    A file without the times of batches has 0 for them.
 
     Raises:
         OSError: It cannot be read.
@@ -38,10 +44,19 @@ def read_events(path: Path) -> npt.NDArray[np.void]:
     """
     with open_regular(path) as file:  # not np.load, which would try archives and pickles too
         rows = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+    if rows.dtype == _DTYPE_BEFORE and rows.ndim == 1:
+        rows = _with_batches(rows)
     if rows.dtype != EVENT_DTYPE or rows.ndim != 1:
         raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
     used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]
     return used
+
+
+def _with_batches(rows: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    made = np.zeros(len(rows), EVENT_DTYPE)
+    for name in _FIELDS_BEFORE:
+        made[name] = rows[name]
+    return made
 
 
 def sound_events(path: Path) -> tuple[npt.NDArray[np.void] | None, LogError | None]:

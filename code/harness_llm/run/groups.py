@@ -16,6 +16,7 @@ from harness_llm.fleet.fleet import Fleet, FleetPlan, ReplicaPlan
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import replica_environments
+from harness_llm.results.events import EVENT_DTYPE
 from harness_llm.results.run_folder import RunFolder
 from harness_llm.run.identity import EngineFactsBefore
 from harness_llm.run.rate import HeldRate
@@ -24,7 +25,7 @@ from harness_llm.transport.spec import LoadgenTest
 Measure = Callable[[Fleet, LoadgenTest, Path], TestResult]
 """Measures a test on loaded engines into a folder."""
 
-_BYTES_A_SAMPLE = 64 * 3  # events of a few queries a sample
+_BYTES_A_SAMPLE = EVENT_DTYPE.itemsize * 3  # events of a few queries a sample
 _LOG_BYTES_A_TOKEN = 8  # hexadecimal int32 in LoadGen's accuracy log
 _BYTES_BESIDE = 64 << 20
 

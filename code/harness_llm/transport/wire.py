@@ -67,6 +67,8 @@ class Events(_Message, frozen=True):
         finished_ids: Requests that are complete now.
         finished_tokens: All output tokens, packed int32, one for each of `finished_ids`.
         failures: (request id, reason) of requests that cannot be answered.
+        batch_ns: When the replica took over the first of these from its engine, on the replica's monotonic
+            clock; 0 where nothing happened.
     """
 
     seq: int
@@ -76,6 +78,7 @@ class Events(_Message, frozen=True):
     finished_ids: list[int]
     finished_tokens: list[bytes]
     failures: list[tuple[int, str]]
+    batch_ns: int = 0
 
     def __post_init__(self) -> None:
         first, finished = self.first_ids, self.finished_ids

@@ -4,24 +4,28 @@ A step gives each running answer a token, and begins waiting prompts in order, a
 the requests that may run at once and the KV cache reach. All running answers advance together, so when an
 answer begins it is known in which step it will end. Where the KV cache is full, the youngest answer gives
 way, and is computed again later.
+
+Server queries are *pushed* to the replica with the fewest tokens in flight, those of Offline are *pulled*, as
+`loadgen/router.py` does both. What numba compiles is in `batching_loop`.
 """
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numba import njit
 
+from harness_llm.tune.batching_loop import ENGINE, KNOTS, QUERY, REPLICA, run
 from harness_llm.tune.seen_run import Floats, Integers
 
-KNOTS = (8.0, 16.0, 32.0, 64.0, 96.0, 128.0, 192.0, 256.0, 384.0, 512.0, 768.0, 1024.0)
-"""Tokens of a step from which on each further one may cost more."""
 TERMS = 6 + len(KNOTS)
 """Of a step's time: 1, running answers, prompt tokens, prompts, context, prompt attention, tokens by knot."""
 
-_KNOTS = np.array(KNOTS)
+
+BOUNDS = {"max_num_seqs": "requests", "max_num_batched_tokens": "step_tokens", "kv_tokens": "kv_tokens"}
+"""What can be set otherwise without a reload, by the name of it in `StepLimits`."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,28 @@ class StepLimits:
         requests: Requests that run at once, `max_num_seqs`.
         step_tokens: Tokens of a step, `max_num_batched_tokens`.
         kv_tokens: Tokens that the KV cache holds.
+        kv_block: Tokens of a block of it; the last block of a request is half empty on average.
+        graphs: Tokens to which a smaller step is padded, ascending: the sizes of the engine's CUDA graphs.
     """
 
     requests: int = 1024
     step_tokens: int = 8192
     kv_tokens: float = np.inf
+    kv_block: int = 1
+    graphs: tuple[int, ...] = ()
+
+    def bounded(self, values: Mapping[str, int]) -> StepLimits:
+        """With other bounds, by their names in `BOUNDS`."""
+        named: dict[str, Any] = {BOUNDS[key]: value for key, value in values.items()}
+        return replace(self, **named)
+
+    def padded(self, tokens: Floats) -> Floats:
+        """Tokens of steps, padded to the next graph; those above the largest stay."""
+        if not self.graphs:
+            return tokens
+        sizes = np.array([*self.graphs, np.inf])
+        found = sizes[np.searchsorted(sizes, tokens)]
+        return np.where(np.isfinite(found) & (tokens > 0), found, tokens)
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,8 @@ class Noise:
 
 def simulate(
     due: Floats, prompt: Integers, tokens: Integers, costs: Floats, speeds: Floats, limits: StepLimits,
-    noise: Noise, latency_s: float, seed: int, until: float = np.inf,
+    noise: Noise, latency_s: float, seed: int, until: float = np.inf, *,
+    load: Integers | None = None, pulled: int = 0,
 ) -> tuple[Floats, Floats, Integers]:  # fmt: skip
     """First-token time, finish time and replica of each query; inf for what comes after `until`.
 
@@ -66,146 +88,29 @@ def simulate(
         latency_s: Between a step's end and its report.
         seed: Of the noise.
         until: When to stop.
+        load: What the router takes each query for, tokens; None for what it is.
+        pulled: Queries that a replica holds, of Offline; 0 pushes each when it is due.
     """
-    first, finish, replica = _run(
-        due,
-        prompt.astype(np.int64),
-        np.maximum(tokens, 1).astype(np.int64),
-        costs,
-        speeds,
-        limits.requests,
-        limits.step_tokens,
-        float(min(limits.kv_tokens, 1e18)),
-        noise.share,
-        noise.lasting,
-        noise.pauses_per_s,
-        noise.pause_s,
-        seed,
-        float(until),
+    queries = np.zeros(due.size, QUERY)
+    queries["due"], queries["prompt"], queries["tokens"] = due, prompt, np.maximum(tokens, 1)
+    queries["load"] = prompt + tokens if load is None else load
+    queries["first"] = queries["finish"] = np.inf
+    fleet = np.zeros(speeds.size, REPLICA)
+    fleet["speed"], fleet["ready"], fleet["cut"] = speeds, np.inf, -1
+    engine = np.array(
+        [
+            (
+                limits.requests,
+                limits.step_tokens,
+                limits.kv_tokens,
+                1 + (limits.kv_block - 1) / 2,
+                noise.share,
+                noise.lasting,
+                noise.pauses_per_s,
+                noise.pause_s,
+            )
+        ],
+        ENGINE,
     )
-    return first + latency_s, finish + latency_s, replica
-
-
-@njit(cache=True, nogil=True)
-def _run(due, prompt, tokens, costs, speeds, most, budget, kv, share, lasting, pauses, pause_s, seed, until):  # type: ignore[no-untyped-def]
-    np.random.seed(seed)  # noqa: NPY002 - numba's own generator
-    count, replicas = due.size, speeds.size
-    first, finish = np.full(count, np.inf), np.full(count, np.inf)
-    replica = np.zeros(count, np.int64)
-    made = np.zeros(count, np.int64)  # tokens of an answer that was computed before it gave way
-    ends = [[(0, 0)] for _ in range(replicas)]  # of the running answers: last step and query
-    waits = [[(0, 0)] for _ in range(replicas)]  # in the order of arrival
-    begun = [[(0, 0)] for _ in range(replicas)]  # running, youngest first; with entries of those that ended
-    new = [[0] for _ in range(replicas)]  # whose prompts end in the step that runs
-    for r in range(replicas):
-        ends[r].clear()
-        waits[r].clear()
-        begun[r].clear()
-        new[r].clear()  # noqa: E702 - typed by one element
-    cut = np.full(replicas, -1, np.int64)  # the prompt that the budget cut, and how much of it is done
-    cut_done, step = np.zeros(replicas, np.int64), np.zeros(replicas, np.int64)
-    ready, context, load = np.full(replicas, np.inf), np.zeros(replicas), np.zeros(replicas)
-    drift, started = np.zeros(replicas), np.zeros(count, np.int64)
-    arrived = 0
-    while True:
-        r = int(np.argmin(ready))
-        if arrived < count and due[arrived] <= ready[r]:
-            r = int(np.argmin(load))
-            replica[arrived] = r
-            load[r] += prompt[arrived] + tokens[arrived]
-            heapq.heappush(waits[r], (arrived, arrived))
-            now = due[arrived]
-            arrived += 1
-            if ready[r] != np.inf:
-                continue
-        else:
-            if ready[r] == np.inf or ready[r] > until:
-                break
-            now = ready[r]
-            step[r] += 1
-            context[r] += len(ends[r])
-            while len(ends[r]) > 0 and ends[r][0][0] <= step[r]:
-                _, q = heapq.heappop(ends[r])
-                finish[q] = now
-                context[r] -= prompt[q] + tokens[q]
-                load[r] -= prompt[q] + tokens[q]
-            for q in new[r]:
-                first[q] = min(first[q], now)
-                made[q] += 1
-                if made[q] >= tokens[q]:
-                    finish[q] = now
-                    load[r] -= prompt[q] + tokens[q]
-                else:
-                    started[q] = step[r]
-                    heapq.heappush(ends[r], (step[r] + tokens[q] - made[q], q))
-                    heapq.heappush(begun[r], (-q, q))
-                    context[r] += prompt[q] + made[q]
-            new[r].clear()
-            while context[r] + len(ends[r]) > kv and len(ends[r]) > 1:
-                _, q = heapq.heappop(begun[r])
-                if finish[q] == np.inf:
-                    last = step[r]
-                    for place in range(len(ends[r])):
-                        if ends[r][place][1] == q:
-                            last = ends[r][place][0]
-                            ends[r][place] = ends[r][-1]
-                            ends[r].pop()
-                            heapq.heapify(ends[r])
-                            break
-                    made[q] = tokens[q] - (last - step[r])
-                    context[r] -= prompt[q] + made[q]
-                    heapq.heappush(waits[r], (q, q))
-        running = len(ends[r])
-        left, here, work, prompts, attention = budget - running, running, 0.0, 0.0, 0.0
-        if cut[r] >= 0:
-            q = cut[r]
-            here += 1
-            take = min(left, prompt[q] + made[q] - cut_done[r])
-            if take > 0:
-                work += take
-                attention += take * (cut_done[r] + 0.5 * take)
-                prompts += 1
-                left -= take
-                cut_done[r] += take
-                if cut_done[r] >= prompt[q] + made[q]:
-                    new[r].append(q)
-                    cut[r] = -1
-        taken = context[r] + work
-        while cut[r] < 0 and len(waits[r]) > 0 and left > 0 and here < most:
-            q = waits[r][0][1]
-            whole = prompt[q] + made[q]
-            if taken + whole + running > kv and here > 0:
-                break
-            heapq.heappop(waits[r])
-            taken += whole
-            here += 1
-            take = min(left, whole)
-            work += take
-            attention += 0.5 * take * take
-            prompts += 1
-            left -= take
-            if take >= whole:
-                new[r].append(q)
-            else:
-                cut[r], cut_done[r] = q, take
-        if running == 0 and work == 0:
-            ready[r] = np.inf
-            continue
-        seconds = (
-            costs[0]
-            + costs[1] * running
-            + costs[2] * work
-            + costs[3] * prompts
-            + costs[4] * context[r]
-            + costs[5] * attention
-        )
-        for k in range(_KNOTS.size):
-            seconds += costs[6 + k] * max(0.0, running + work - _KNOTS[k])
-        seconds *= speeds[r]
-        if share > 0:
-            drift[r] = lasting * drift[r] + np.sqrt(1 - lasting * lasting) * share * np.random.randn()  # noqa: NPY002
-            seconds *= np.exp(drift[r])
-        if pauses > 0 and np.random.rand() < pauses * seconds:  # noqa: NPY002
-            seconds += pause_s * np.random.exponential()  # noqa: NPY002
-        ready[r] = now + seconds
-    return first, finish, replica
+    run(queries, fleet, engine, costs, np.array(limits.graphs, np.int64), pulled, seed, float(until))
+    return queries["first"] + latency_s, queries["finish"] + latency_s, queries["replica"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,19 +15,20 @@ import numpy as np
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError, FolderError
-from harness_llm.files import read_text
-from harness_llm.results.paths import FACTS_JSON, RUN_JSON, SHARED_SAMPLES, group_folder
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import TestFolder
-from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.batching import BOUNDS, StepLimits
 from harness_llm.tune.future import Future
+from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
 from harness_llm.tune.seen_run import Floats, Observed
-from harness_llm.tune.tries import engine_limits
+from harness_llm.tune.tries import RecordedEngines
 
-SETTINGS = {"max_num_seqs": "requests", "max_num_batched_tokens": "step_tokens", "kv_tokens": "kv_tokens"}
-"""What may be set otherwise, by the name of it in `batching.StepLimits`."""
+_SURE = 0.9
+_SCHEDULES = (None, 1, 2, 3, 4)
+"""Seeds of schedules: of another fleet, nobody should count on the luck of one."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,27 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
             allowed=judged.ttft.allowed,
             p_valid=p_valid,
         )
+
+
+class Throughput(msgspec.Struct, frozen=True, kw_only=True):
+    """An Offline run as it is predicted.
+
+    Attributes:
+        samples: How many, in whole data sets.
+        seconds: How long it lasts.
+        tokens_per_s: Output tokens.
+        steady_share: Its rate against that between the first and the last tenth of the answers.
+    """
+
+    samples: int
+    seconds: float
+    tokens_per_s: float
+    steady_share: float
+
+    @property
+    def samples_per_s(self) -> float:
+        """LoadGen's figure."""
+        return self.samples / self.seconds
 
 
 def _percentiles(values: Floats) -> tuple[float, float]:
@@ -112,18 +135,17 @@ class Recorded:
             )
         record = TestFolder(folder).record()
         table = SampleTable.load(run / SHARED_SAMPLES)
-        replicas = sorted(group_folder(run, record.engines).glob(f"*/{FACTS_JSON}"))
-        facts = msgspec.json.decode(read_text(replicas[0])) if replicas else {}
+        engines = RecordedEngines.of(folder)
         seen = Observed.of_test(folder)
-        model = Model.learn(
+        model = learn(
             [seen],
             np.asarray(table.prompt_lengths, np.int64),
             np.asarray(table.max_tokens, np.int64),
-            engine_limits(facts),
-            max(1, len(replicas)),
+            engines.limits,
+            engines.replicas,
         )
         future = Future(record.requested_settings, len(table))
-        return cls(model, future, record.target_qps, seen, max(1, len(replicas)))
+        return cls(model, future, record.target_qps, seen, engines.replicas)
 
     def fleet(self, replicas: int, speeds: Sequence[float], limits: StepLimits) -> Model:
         """The same engines in another number.
@@ -141,7 +163,54 @@ class Recorded:
     def predict(self, model: Model, qps: float) -> Prediction:
         """A run of a fleet at a rate."""
         seen = model.run(*self.future.asked(qps))
-        return Prediction.of(seen, self.future, qps, model.p_valid(self.future, qps))
+        return Prediction.of(seen, self.future, qps, model.p_valid(self.future, qps, _SCHEDULES))
+
+    def beside(self, real: Recorded, speeds: Sequence[float] = ()) -> tuple[Prediction, Prediction]:
+        """Another run as it is predicted by this one, and as it was.
+
+        Args:
+            real: The other run.
+            speeds: Of its replicas; see `fleet`.
+
+        Raises:
+            ConfigError: They have different data sets.
+        """
+        if real.future.samples != self.future.samples:
+            raise ConfigError(
+                f"--check: {real.future.samples:,} samples, and {self.future.samples:,} in the run",
+                "Give runs of one data set.",
+            )
+        model = self.fleet(real.replicas, speeds, real.model.limits)
+        said = model.run(*real.future.asked(real.qps))
+        return Prediction.of(said, real.future, real.qps), Prediction.of(real.seen, real.future, real.qps)
+
+    def highest(self, model: Model, replicas: int) -> float:
+        """The highest rate of a fleet that is VALID with 90 %, whatever the seed of the schedule."""
+        return model.best(self.future, _SURE, self.qps * replicas / self.replicas, _SCHEDULES)
+
+    def offline(self, model: Model) -> Throughput:
+        """An Offline run of a fleet that lasts as long as the recorded test had to."""
+        held, sets, least_s = (
+            2 * model.limits.requests,
+            1,
+            int(self.future.settings["min_duration_ms"]) / 1000,
+        )
+        while True:
+            order = self.future.order(sets * self.future.samples)
+            seen = model.run(np.zeros(len(order)), order, pulled=held)
+            seconds = float(seen.finish.max())
+            if seconds >= least_s:
+                break
+            sets = max(sets + 1, math.ceil(sets * least_s / seconds))
+        ends = np.sort(seen.finish)
+        low, high = len(ends) // 10, len(ends) * 9 // 10
+        steady = (high - low) / (ends[high] - ends[low])
+        return Throughput(
+            samples=len(order),
+            seconds=seconds,
+            tokens_per_s=float(seen.tokens.sum()) / seconds,
+            steady_share=len(order) / seconds / steady,
+        )
 
 
 def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, StepLimits]]:
@@ -158,15 +227,15 @@ def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, S
     for values in itertools.product(*choices.values()):
         chosen = dict(zip(choices, values, strict=True))
         name = ", ".join(f"{key}={value}" for key, value in chosen.items()) or "as recorded"
-        yield name, replace(base, **{SETTINGS[key]: value for key, value in chosen.items()})
+        yield name, base.bounded(chosen)
 
 
 def _choice(text: str) -> tuple[str, list[int]]:
     key, _, values = text.removeprefix("llm_config.").partition("=")
-    if key not in SETTINGS:
+    if key not in BOUNDS:
         raise ConfigError(
             f"--set {text}: {key!r} cannot be simulated",
-            f"Give one of {', '.join(SETTINGS)}; what changes the time of a step must be measured.",
+            f"Give one of {', '.join(BOUNDS)}; what changes the time of a step must be measured.",
         )
     numbers = values.split(",")
     if not all(number.isdecimal() and int(number) > 0 for number in numbers):

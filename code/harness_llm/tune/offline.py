@@ -30,7 +30,7 @@ def steady_rate(events: npt.NDArray[Any]) -> float:
     """Samples/s between the 10 % and the 90 % of the answers; 0 where there are too few."""
     ends = _ends_s(events)
     low, high = len(ends) // 10, len(ends) * 9 // 10
-    return (high - low) / (ends[high] - ends[low]) if high > low and ends[high] > ends[low] else 0.0
+    return float((high - low) / (ends[high] - ends[low])) if high > low and ends[high] > ends[low] else 0.0
 
 
 def told(events: npt.NDArray[Any]) -> str:

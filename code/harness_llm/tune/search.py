@@ -12,14 +12,13 @@ import numpy as np
 from harness_llm.errors import EngineError, HostError
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.future import AgainstLimits, Future
+from harness_llm.tune.giving_up import RAMP, RUN, RampStage, RunWatch, looks_at
+from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
 from harness_llm.tune.seen_run import Integers, Observed
 
-LOOKS_S = (60.0, 150.0, 300.0)
-"""When a run is looked at, seconds after its begin; of shorter runs the same shares of 600 s."""
-RAMP, RUN = "ramp", "run"
-_WHOLE_S = 600.0
-_STAGE_S, _STAGE_QUERIES = (8.0, 20.0), 60
+PROBE = "a probe"
+"""Why a run is given up that was only to show how engines answer."""
 _STAGES = 14
 _MOST_GIVEN_UP, _MOST_UPWARD = 8, 3
 _OTHERS_REFUSED, _OTHERS_TOLD = 0.5, 0.05
@@ -31,7 +30,7 @@ class Tried:
 
     Attributes:
         qps: Its rate.
-        kind: `ramp` or `run`.
+        kind: See `giving_up`.
         seen: What was seen of it.
         gave_up: Why it was given up; empty if LoadGen ended it.
         others: Share of the host that others held meanwhile.
@@ -49,8 +48,13 @@ class Tried:
 class Engines(Protocol):
     """Loaded engines that may be asked again and again."""
 
-    replicas: int
-    limits: StepLimits
+    @property
+    def replicas(self) -> int:
+        """How many answer."""
+
+    @property
+    def limits(self) -> StepLimits:
+        """What bounds a step of one."""
 
     def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
         """Begin the legal run at a rate; `look` is shown what came of it, and may say why to give it up."""
@@ -112,7 +116,7 @@ class Search:
 
     def learn(self, runs: Sequence[Observed]) -> Model:
         """The model of these runs."""
-        return Model.learn(
+        return learn(
             runs,
             self.prompts,
             self.max_tokens,
@@ -133,14 +137,27 @@ class Search:
         if all(tried.kind == RAMP for tried in self.tried):
             self._ramp()
         self._check_others()
-        model = self.learn([tried.seen for tried in self.tried])
-        last = self.tried[-1].qps
-        qps = _written(
-            model.best(self.future, self.confidence, last / 2 if self.tried[-1].kind == RAMP else last)
-        )
+        last = self.tried[-1]
+        return self.best(last.qps)
+
+    def _next_rate(self, qps: float) -> float:
+        """The best rate after a run that was given up or INVALID; a lower one where the model knows none."""
+        try:
+            return self.model().best(self.future, self.confidence, qps)
+        except EngineError:
+            return 0.95 * qps
+
+    def model(self) -> Model:
+        """The model of all that was seen."""
+        return self.learn(self._runs())
+
+    def best(self, around: float) -> float:
+        """The highest rate that is VALID with the confidence, by all that was seen."""
+        model = self.model()
+        qps = written(model.best(self.future, self.confidence, around))
         self.say(
-            f"step times fitted to {model.unexplained:.1%}; begins at {qps:.4g} queries/s "
-            f"(spread {model.spread:.1%})"
+            f"step times fitted to {model.unexplained:.1%}, with a spread of {model.spread:.1%} by run: "
+            f"{qps:.4g} queries/s is VALID with {model.p_valid(self.future, qps):.0%}"
         )
         return qps
 
@@ -148,7 +165,15 @@ class Search:
         """Search until a run of LoadGen's own length is VALID, or the budget is spent."""
         qps, restarts, upward, whole = self.first_rate(), 0, 0, 0
         while restarts <= _MOST_GIVEN_UP and self.elapsed() < self.budget_s:
-            watch = _RunWatch(self, qps, restarts, may_go_up=upward < _MOST_UPWARD)
+            watch = RunWatch(
+                self.future,
+                self.confidence,
+                qps,
+                lambda seen: self.learn([*self._runs(), seen]),
+                self.say,
+                restarts,
+                may_go_up=upward < _MOST_UPWARD,
+            )
             tried = self.engines.ask(qps, RUN, watch.look)
             self.tried.append(tried)
             self._predicted = watch.predicted
@@ -159,19 +184,30 @@ class Search:
                     return self._told(qps, judged, whole)
                 self.say(f"{qps:.4g} queries/s: INVALID; {judged.binds} binds")
             self._check_others()
-            better = watch.better or self.learn(self._runs()).best(self.future, self.confidence, qps)
+            better = watch.better or self._next_rate(qps)
             upward += better > qps
-            qps = _written(better if better > qps else min(0.985 * qps, better))
+            qps = written(better if better > qps else min(0.985 * qps, better))
             restarts += 1
         return TunedRate(None, others=self.others, whole_runs=whole)
+
+    def probe(self, qps: float) -> Tried:
+        """The begin of the legal run at a rate, until the first look; one that was made is taken again."""
+        for tried in self.tried:
+            if tried.kind == RUN and tried.qps == qps:
+                return tried
+        until = looks_at(float(self.future.asked(qps)[0][-1]))[0]
+        self.tried.append(self.engines.ask(qps, RUN, lambda seen: PROBE if seen.until >= until else ""))
+        self._check_others()
+        return self.tried[-1]
 
     def _runs(self) -> list[Observed]:
         return [tried.seen for tried in self.tried]
 
     def _told(self, qps: float, judged: AgainstLimits, whole: int) -> TunedRate:
-        model = self.learn(self._runs())
-        even = model.best(self.future, 0.5, qps)
-        rates = np.array([model.best(self.future, 0.5, qps, seed) for seed in range(1, 5)])
+        model = self.model()
+        even = _even(model, self.future, qps)
+        rates = np.array([_even(model, self.future, qps, seed) for seed in range(1, 5)])
+        rates = rates[np.isfinite(rates)] if np.isfinite(rates).sum() > 1 else np.full(2, np.nan)
         return TunedRate(
             qps,
             judged,
@@ -201,12 +237,12 @@ class Search:
         """Raise the rate until half of the queries break a limit; each stage is the begin of a legal run."""
         qps = 0.5 * self.engines.replicas
         if self.tried:
-            qps, late = self.tried[-1].qps, _Stage(self.future.limits_s, 0).late(self.tried[-1].seen)
+            qps, late = self.tried[-1].qps, RampStage(self.future.limits_s).late(self.tried[-1].seen)
             if late > 0.5:
                 return
             qps *= 2 if late else 4
         for _ in range(_STAGES):
-            stage = _Stage(self.future.limits_s, qps)
+            stage = RampStage(self.future.limits_s)
             tried = self.engines.ask(qps, RAMP, stage.look)
             self.tried.append(tried)
             self.say(f"ramp: {qps:g} queries/s, {stage.late(tried.seen):.0%} over a limit")
@@ -220,69 +256,14 @@ class Search:
             qps *= 2 if stage.late(tried.seen) else 4
 
 
-def _written(qps: float) -> float:
+def written(qps: float) -> float:
     """A rate as people write it."""
     return float(f"{qps:.4g}")
 
 
-@dataclass
-class _Stage:
-    """One stage of the ramp."""
-
-    limits_s: tuple[float, float]
-    qps: float
-
-    def late(self, seen: Observed) -> float:
-        """Share of the queries that broke a limit, of those of which it can be told."""
-        overdue = seen.until - seen.due > self.limits_s[0]
-        told = seen.done | overdue
-        bad = (np.minimum(seen.ttft, seen.until - seen.due) > self.limits_s[0]) | (
-            seen.done & (seen.tpot > self.limits_s[1])
-        )
-        return float(bad[told].mean()) if told.any() else 0.0
-
-    def look(self, seen: Observed) -> str:
-        least, most = _STAGE_S
-        if seen.until < least or (seen.done.sum() < _STAGE_QUERIES and seen.until < most):
-            return ""
-        return RAMP
-
-
-class _RunWatch:
-    """Looks at a run a few times, and says when to give it up for a better rate."""
-
-    def __init__(self, search: Search, qps: float, restarts: int, *, may_go_up: bool) -> None:
-        self.search, self.qps, self.restarts, self.may_go_up = search, qps, restarts, may_go_up
-        self.better: float | None = None
-        self.predicted: AgainstLimits | None = None
-        length = float(search.future.asked(qps)[0][-1])
-        scale = min(1.0, length / _WHOLE_S)
-        self.looks = [(number, at * scale) for number, at in enumerate(LOOKS_S) if at * scale < 0.7 * length]
-
-    def look(self, seen: Observed) -> str:
-        """Why to give the run up; empty while it is good."""
-        if not self.looks or seen.until < self.looks[0][1]:
-            return ""
-        number, _ = self.looks.pop(0)
-        search, qps = self.search, self.qps
-        try:
-            model = search.learn([*search._runs(), seen])
-        except EngineError:
-            return ""
-        best = model.best(search.future, search.confidence, qps)
-        p = model.p_valid(search.future, qps)
-        self.predicted = model.judged(search.future, qps)
-        search.say(
-            f"{qps:.4g} queries/s, {seen.until:.0f} s: P(VALID) {p:.0%} here, "
-            f"{model.p_valid(search.future, 0.97 * qps):.0%} at {0.97 * qps:.4g}, "
-            f"{model.p_valid(search.future, 1.03 * qps):.0%} at {1.03 * qps:.4g}; best {best:.4g}"
-        )
-        up = (0.02, 0.03, 0.10)[number] * 2**self.restarts
-        low_p, low_q = ((0.05, 0.98), (0.2, 0.995), (0.05, 0.995))[number]
-        if self.may_go_up and best > qps * (1 + up):
-            self.better = best
-            return f"a rate of {best:.4g} is likely to be VALID, too"
-        if p < low_p and best < qps * low_q:
-            self.better = best
-            return f"VALID with a probability of {p:.0%}; {best:.4g} is better"
-        return ""
+def _even(model: Model, future: Future, around: float, schedule: int | None = None) -> float:
+    """The rate at which half of the runs are VALID; not a number where there is none."""
+    try:
+        return model.best(future, 0.5, around, (schedule,))
+    except EngineError:
+        return math.nan

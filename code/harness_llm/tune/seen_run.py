@@ -35,6 +35,8 @@ class Observed:
         prompt: Prompt tokens.
         tokens: Answer tokens; of unfinished queries, unknown.
         until: How long was looked, s.
+        batch: Time of the engine's outputs with the first token, ns; equal ones are of the same step. 0 where
+            that is not known.
     """
 
     due: Floats
@@ -45,6 +47,7 @@ class Observed:
     prompt: Integers
     tokens: Integers
     until: float
+    batch: Integers | None = None
 
     @classmethod
     def of_events(cls, events: npt.NDArray[Any], due_ns: Integers, until_ns: int | None = None) -> Self:
@@ -71,6 +74,7 @@ class Observed:
             events["prompt_tokens"].astype(np.int64),
             events["tokens"].astype(np.int64),
             ((until_ns or last) - start) / 1e9,
+            events["first_batch_ns"].astype(np.int64),
         )
 
     @classmethod
@@ -126,6 +130,7 @@ class Observed:
             self.prompt[kept],
             self.tokens[kept],
             until,
+            None if self.batch is None else self.batch[kept],
         )
 
     def of(self, replica: int) -> Observed:
@@ -140,6 +145,7 @@ class Observed:
             self.prompt[mine],
             self.tokens[mine],
             self.until,
+            None if self.batch is None else self.batch[mine],
         )
 
     @property

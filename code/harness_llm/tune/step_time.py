@@ -15,11 +15,15 @@ import numpy as np
 from scipy.optimize import nnls
 
 from harness_llm.errors import EngineError
-from harness_llm.tune.batching import KNOTS, TERMS
+from harness_llm.tune.batching import TERMS, StepLimits
+from harness_llm.tune.batching_loop import KNOTS
 from harness_llm.tune.seen_run import LEAST_DONE, Floats, Observed
 
 _UPDATES = 12
 _TOGETHER_S = 0.004  # first tokens that come so close to each other are of one step
+_SAME_BATCH_S = (
+    0.0005  # those of one batch of the engine's outputs may be taken over by a few turns of a loop
+)
 _RIDGE = 1e-7  # keeps terms that rise and fall together apart
 
 
@@ -54,12 +58,12 @@ class Equations:
     largest: float
 
 
-def equations(seen: Observed, step_tokens: int) -> Equations:
+def equations(seen: Observed, limits: StepLimits) -> Equations:
     """The equations of what one replica did.
 
     Args:
         seen: Of one replica.
-        step_tokens: Most tokens of a step.
+        limits: Of a step.
     """
     ok = seen.done & (seen.tokens > 1) & (seen.finish > seen.first)
     started = np.isfinite(seen.first)
@@ -92,11 +96,16 @@ def equations(seen: Observed, step_tokens: int) -> Equations:
     context = np.maximum(_held(begin, end, prompt - made_before, edges) / width + running * middle, 0.0)
 
     # Steps with prompts are known one by one: first tokens that come together end one.
-    order = np.argsort(begin)
+    batch = None if seen.batch is None else seen.batch[started]
+    is_stamped = batch is not None and bool(batch.all())
+    stamps = batch / 1e9 if batch is not None and is_stamped else begin
+    order = np.argsort(stamps, kind="stable")
     times, lengths = begin[order], prompt[order].astype(float)
-    group = np.concatenate(([0], np.cumsum(np.diff(times) > _TOGETHER_S))).astype(np.int64)
+    apart = np.diff(stamps[order]) > (_SAME_BATCH_S if is_stamped else _TOGETHER_S)
+    group = np.concatenate(([0], np.cumsum(apart))).astype(np.int64)
     when = np.zeros(group[-1] + 1)
     np.maximum.at(when, group, times)
+    when = np.maximum.accumulate(when)
     work: Floats = np.bincount(group, weights=lengths).astype(np.float64)
     prompts = np.bincount(group).astype(np.float64)
     attention: Floats = np.bincount(group, weights=0.5 * lengths * lengths).astype(np.float64)
@@ -110,17 +119,20 @@ def equations(seen: Observed, step_tokens: int) -> Equations:
             - sums[np.searchsorted(when, first + _TOGETHER_S, "right")]
         )
 
+    padded = limits.padded(running)
     did = np.zeros((len(steps), TERMS))
-    did[:, 0], did[:, 1], did[:, 4] = steps, within(running * rate), within(context * rate)
+    did[:, 0], did[:, 1], did[:, 4] = steps, within(padded * rate), within(context * rate)
     did[:, 2], did[:, 3], did[:, 5] = inside(work), inside(prompts), inside(attention)
-    room = np.maximum(step_tokens - beside, 1.0)
+    room = np.maximum(limits.step_tokens - beside, 1.0)
     chunks = np.floor(work / room)
     rest = work - chunks * room
+    decode, mixed = limits.padded(beside), limits.padded(beside + rest)
+    did[:, 1] += inside(mixed - rest - decode)
     for place, knot in enumerate(KNOTS):
-        alone = np.maximum(0.0, beside - knot)
-        last = np.where(rest > 0, np.maximum(0.0, beside + rest - knot), alone)
-        extra = chunks * max(0.0, step_tokens - knot) + last - (chunks + 1) * alone
-        did[:, 6 + place] = within(np.maximum(0.0, running - knot) * rate) + inside(extra)
+        alone = np.maximum(0.0, decode - knot)
+        last = np.where(rest > 0, np.maximum(0.0, mixed - knot), alone)
+        extra = chunks * max(0.0, limits.step_tokens - knot) + last - (chunks + 1) * alone
+        did[:, 6 + place] = within(np.maximum(0.0, padded - knot) * rate) + inside(extra)
     return Equations(did, took, finish, float(running.max()))
 
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future as Pending
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harness_llm.core import Mode, Scenario
+from harness_llm.errors import FolderError
+from harness_llm.files import read_text
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.events import sound_events
-from harness_llm.results.paths import EVENTS_NPY, TEST_JSON
+from harness_llm.results.paths import EVENTS_NPY, FACTS_JSON, RUN_JSON, TEST_JSON, config_file, group_folder
 from harness_llm.results.recompute import due_ns
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.future import Future
-from harness_llm.tune.search import RAMP, RUN, Tried
+from harness_llm.tune.giving_up import KNOWN, RAMP, RUN
+from harness_llm.tune.search import Tried
 from harness_llm.tune.seen_run import Observed
 from harness_llm.views.progress import TestProgress
 
+TRIES = "tries"
+"""Folder, in that of a tuning, of the tries that are no result."""
 _LOOK_EVERY_S = 1.0
 
 
@@ -37,11 +44,44 @@ def engine_limits(facts: dict[str, Any]) -> StepLimits:
     batching = resolved.get("batching") or {}
     budget = scheduler.get("max_num_batched_tokens") or batching.get("step_tokens") or StepLimits.step_tokens
     blocks, size = cache.get("num_gpu_blocks"), cache.get("block_size")
+    graphs = (
+        config.get("compilation_config", {}).get("cudagraph_capture_sizes") or batching.get("graphs") or ()
+    )
+    kv_tokens, kv_block = batching.get("kv_tokens") or StepLimits.kv_tokens, StepLimits.kv_block
+    if isinstance(blocks, int) and isinstance(size, int):
+        kv_tokens, kv_block = float(blocks * size), size
     return StepLimits(
         int(facts.get("max_concurrent") or StepLimits.requests),
         int(budget),
-        float(blocks * size) if isinstance(blocks, int) and isinstance(size, int) else StepLimits.kv_tokens,
+        kv_tokens,
+        kv_block,
+        tuple(sorted(graphs)),
     )
+
+
+@dataclass(frozen=True)
+class RecordedEngines:
+    """Engines as a run folder says that they were; nobody can ask them.
+
+    Attributes:
+        replicas: How many.
+        limits: Of a step.
+    """
+
+    replicas: int
+    limits: StepLimits
+
+    @classmethod
+    def of(cls, test: Path) -> RecordedEngines:
+        """By the folder of a test, `<run>/<Scenario>/<test>`."""
+        group = group_folder(test.parents[1], TestFolder(test).record().engines)
+        facts = sorted(group.glob(f"*/{FACTS_JSON}"))
+        said = msgspec.json.decode(read_text(facts[0])) if facts else {}
+        return cls(max(1, len(facts)), engine_limits(said))
+
+    def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
+        """Never."""
+        raise AssertionError(f"{kind} at {qps} queries/s of engines that are not loaded, for {look}")
 
 
 class Tries:
@@ -56,7 +96,7 @@ class Tries:
     """
 
     def __init__(self, fleet: Fleet, test: LoadgenTest, future: Future, folder: Path, kept: Path) -> None:
-        self._fleet, self._test, self._future, self._folder, self._kept = fleet, test, future, folder, kept
+        self._fleet, self._test, self.future, self._folder, self._kept = fleet, test, future, folder, kept
         self.replicas = len(fleet.replicas)
         self.limits = engine_limits(dict(fleet.facts[0]))
         self.result: TestResult | None = None
@@ -64,12 +104,12 @@ class Tries:
     def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
         """Begin the legal run; give it up when `look` says why, or when it cannot be VALID any more."""
         test = msgspec.structs.replace(
-            self._test.with_qps(qps), expected=self._future.count(qps), early_end=kind == RUN
+            self._test.with_qps(qps), expected=self.future.count(qps), early_end=kind == RUN
         )
         with ThreadPoolExecutor(1) as worker:
-            watch = _Looks(worker, self._folder, self._future, qps, look)
+            watch = _Looks(worker, self._folder, self.future, qps, look)
             self.result = self._fleet.measure(test, self._folder, watch)
-        tried = tried_of(self._folder, self._future.seed, kind)
+        tried = tried_of(self._folder, self.future.seed, kind)
         if not (tried.valid and kind == RUN):
             self.keep(self._folder)
         return tried
@@ -147,3 +187,45 @@ def earlier(kept: Path, seed: int) -> list[Tried]:
         (each for each in kept.glob("[0-9]*") if (each / TEST_JSON).exists()), key=lambda each: int(each.name)
     )
     return [tried_of(folder, seed) for folder in folders]
+
+
+def probe_of(tuning: Path) -> Observed:
+    """What the newest try in the folder of a tuning showed."""
+    folders = [each for each in (tuning / TRIES).glob("[0-9]*") if (each / TEST_JSON).exists()]
+    return Observed.of_test(max(folders, key=lambda each: int(each.name)))
+
+
+def known_tests(runs: Sequence[Path], scenario: Scenario) -> list[Path]:
+    """The tests of earlier runs that can be learned from; of each run, the one at its own rate last.
+
+    Raises:
+        FolderError: A folder is no run, or has no such test.
+    """
+    found: list[Path] = []
+    for run in runs:
+        if not (run / RUN_JSON).exists():
+            raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
+        names = (Mode.ACCURACY.folder, Mode.PERFORMANCE.folder)
+        folders = [run / scenario / name for name in names if TestFolder(run / scenario / name).is_begun]
+        if not folders:
+            raise FolderError(
+                f"{run}: has no {scenario} test ({config_file(run, scenario).name})",
+                "Give a run of the same scenario.",
+            )
+        found += folders
+    return found
+
+
+def known_runs(runs: Sequence[Path], scenario: Scenario) -> list[Tried]:
+    """What earlier runs of the same engines showed.
+
+    Raises:
+        FolderError: A folder is no run, or has no test with first tokens.
+    """
+    found = []
+    for folder in known_tests(runs, scenario):
+        seen = Observed.of_test(folder)
+        is_at_its_rate = folder.name == Mode.PERFORMANCE.folder
+        rate = TestFolder(folder).record().target_qps if is_at_its_rate else seen.done.sum() / seen.until
+        found.append(Tried(float(rate), KNOWN, seen))
+    return found

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness_llm.core import EventStatus
 from harness_llm.errors import HostError, ProtocolError
 from harness_llm.loadgen.ledger import Ledger
-from harness_llm.results.events import EVENT_FIELDS, read_events
+from harness_llm.results.events import EVENT_DTYPE, EVENT_FIELDS, read_events
 
 
 @given(
@@ -42,13 +42,17 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
             assert ledger.loadgen_ids(ordinals) == [2**40 + s for s in samples]
             assert [ledger.sample(o) for o in ordinals] == list(samples)
             assert [ledger.record_assignment(o, o % 3) for o in ordinals] == list(samples)
+        batches_seen = [[0, 0] for _ in wanted]
         for ordinal, (outcome, tokens) in zip(range(len(wanted)), outcomes, strict=False):
             row, replica = wanted[ordinal], ordinal % 3
             if outcome in ("first", "both"):
-                ledger.record_first_token(ordinal, replica, 10**6 + ordinal)
+                ledger.record_first_token(ordinal, replica, 10**6 + ordinal, 7 * ordinal)
+                batches_seen[ordinal][0] = 7 * ordinal
                 row[1], row[2], row[5] = replica, 10**6 + ordinal, EventStatus.FIRST_TOKEN
             if outcome in ("both", "last"):
-                ledger.record_finish(ordinal, replica, tokens, 10**7, needs_first_token=outcome == "both")
+                is_needed = outcome == "both"
+                ledger.record_finish(ordinal, replica, tokens, 10**7, is_needed, 9 * ordinal)
+                batches_seen[ordinal][1] = 9 * ordinal
                 row[1], row[3], row[5] = replica, tokens, EventStatus.FINISHED
             if outcome == "failed":
                 ledger.record_failure(ordinal, replica)
@@ -59,12 +63,13 @@ def test_every_row_is_read_back_as_written_whatever_the_growth(
         events = read_events(path)
         assert (live == events).all()
         assert events.dtype.names == EVENT_FIELDS
+        assert [list(row) for row in events[["first_batch_ns", "last_batch_ns"]].tolist()] == batches_seen
         columns = ["sample", "replica", "first_token_ns", "tokens", "prompt_tokens", "status"]
         assert [list(row) for row in events[columns].tolist()] == wanted
         assert (np.diff(events["issued_ns"]) >= 0).all()
         assert finished == (events["status"] == EventStatus.FINISHED).sum()
         assert tokens_done == events["tokens"].sum()
-        assert path.stat().st_size == 512 + len(wanted) * 64
+        assert path.stat().st_size == 512 + len(wanted) * EVENT_DTYPE.itemsize
 
 
 def test_latencies_are_nanoseconds_since_issue_and_a_token_after_the_first(tmp_path: Path) -> None:

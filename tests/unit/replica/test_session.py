@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness_llm.errors import ProtocolError
@@ -18,3 +20,13 @@ def test_events_are_handed_out_once_and_numbered() -> None:
     assert session.take_events() == Events(1, 2, [], [], [], [], [])
     with pytest.raises(ProtocolError):
         session.count_submit(3)
+
+
+def test_a_message_says_when_the_first_of_it_was_taken_over() -> None:
+    session = Session("s", b"peer")
+    before = time.monotonic_ns()
+    session.begin_message()
+    after = time.monotonic_ns()
+    session.add_first_token(7, 70)
+    assert before <= session.take_events().batch_ns <= after
+    assert session.take_events().batch_ns == 0, "nothing happened"

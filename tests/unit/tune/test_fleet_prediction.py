@@ -59,8 +59,11 @@ def test_the_bounds_of_a_step_are_what_the_engine_says() -> None:
     config = {
         "scheduler_config": {"max_num_batched_tokens": 2048},
         "cache_config": {"num_gpu_blocks": 100, "block_size": 16},
+        "compilation_config": {"cudagraph_capture_sizes": [8, 4, 1]},
     }
-    assert engine_limits({"max_concurrent": 64, "resolved": {"config": config}}) == StepLimits(64, 2048, 1600)
+    assert engine_limits({"max_concurrent": 64, "resolved": {"config": config}}) == StepLimits(
+        64, 2048, 1600, 16, (1, 4, 8)
+    )
     assert engine_limits({"max_concurrent": 64, "resolved": {"batching": {"step_tokens": 9}}}) == StepLimits(
         64, 9
     )

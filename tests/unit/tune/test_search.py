@@ -10,9 +10,10 @@ from hidden_engine import Hidden, future
 
 from harness_llm.engines.simulated_steps import Batching
 from harness_llm.errors import EngineError, HostError
-from harness_llm.tune.batching import TERMS, Noise, StepLimits, simulate
-from harness_llm.tune.model import Model
-from harness_llm.tune.search import RAMP, RUN, Search, Tried
+from harness_llm.tune.batching import Noise
+from harness_llm.tune.giving_up import RAMP, RUN
+from harness_llm.tune.learning import learn
+from harness_llm.tune.search import Search, Tried
 from harness_llm.tune.seen_run import Observed
 
 SAMPLES = 128
@@ -95,47 +96,9 @@ def test_a_budget_begins_no_further_run() -> None:
     assert tuning.find().qps is None
 
 
-def _costs() -> np.ndarray:
-    costs = np.zeros(TERMS)
-    costs[0] = 0.01
-    return costs
-
-
-def _simulate(
-    limits: StepLimits, prompt: list[int], tokens: list[int], **terms: float
-) -> tuple[np.ndarray, ...]:
-    due = np.zeros(len(prompt))
-    return simulate(due, np.array(prompt), np.array(tokens), _costs(), np.ones(1), limits, Noise(), 0.0, 1)
-
-
-def test_a_step_is_bounded_by_requests_tokens_and_the_kv_cache() -> None:
-    first, finish, _ = _simulate(StepLimits(), [5, 5], [3, 3])
-    assert first.tolist() == pytest.approx([0.01, 0.02]) and finish.tolist() == pytest.approx([0.03, 0.04])
-    first, finish, _ = _simulate(StepLimits(requests=1), [5, 5], [3, 3])
-    assert first.tolist() == pytest.approx([0.01, 0.04]) and finish.tolist() == pytest.approx([0.03, 0.06])
-    first, _, _ = _simulate(StepLimits(step_tokens=5), [12, 2], [3, 3])
-    assert first.tolist() == pytest.approx([0.03, 0.03])
-    first, finish, _ = _simulate(StepLimits(kv_tokens=9), [5, 5], [3, 3])
-    assert first[1] >= finish[0]
-    first, finish, _ = _simulate(StepLimits(kv_tokens=14), [5, 5], [6, 6])
-    assert finish[0] == pytest.approx(0.06) and finish[1] > 0.08, (
-        "the youngest gave way, and was computed again"
-    )
-    assert first[1] == pytest.approx(0.02), "and its first token stays where it was"
-
-
-def test_the_least_loaded_replica_answers_and_a_slow_one_takes_longer() -> None:
-    due, prompt, tokens = np.zeros(4), np.full(4, 5), np.full(4, 3)
-    _, finish, replica = simulate(
-        due, prompt, tokens, _costs(), np.array([1.0, 2.0]), StepLimits(), Noise(), 0.0, 1
-    )
-    assert replica.tolist() == [0, 1, 0, 1]
-    assert finish[1] == pytest.approx(2 * finish[0])
-
-
 def test_step_times_are_found_again_from_events_alone() -> None:
     engines = hidden()
-    model = Model.learn(
+    model = learn(
         [engines.answer(qps, 120, 3) for qps in (2.0, 12.0)],
         engines.prompts, np.full(SAMPLES, 64), engines.limits, 1,
     )  # fmt: skip
@@ -150,7 +113,7 @@ def test_too_little_is_not_learned_from() -> None:
     engines = hidden()
     seen = engines.answer(2.0, 8, 3)
     with pytest.raises(EngineError, match="too few answers"):
-        Model.learn([seen], engines.prompts, np.full(SAMPLES, 64), engines.limits, 1)
+        learn([seen], engines.prompts, np.full(SAMPLES, 64), engines.limits, 1)
 
 
 def test_what_comes_later_is_not_seen() -> None:

@@ -1,4 +1,4 @@
-"""A tuning as a study: its manifest, its tries, and the run folder of the result."""
+"""One tuning in its folder: its manifest, its tries, and the run folder of the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness_llm.errors import FolderError
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.results.held import utc_now
-from harness_llm.results.paths import RUN_JSON, USER_CONF, config_file
+from harness_llm.results.paths import USER_CONF
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.results.study_folder import PointRecord, StudyFolder, StudyRecord
 from harness_llm.run.execute import execute
@@ -29,9 +29,8 @@ from harness_llm.system import provenance
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.tune.future import Future
 from harness_llm.tune.offline import measure_offline
-from harness_llm.tune.search import Search, Tried, TunedRate
-from harness_llm.tune.seen_run import Observed
-from harness_llm.tune.tries import Tries, earlier
+from harness_llm.tune.search import Engines, Search, Tried, TunedRate
+from harness_llm.tune.tries import TRIES, RecordedEngines, Tries, earlier, known_runs, known_tests
 from harness_llm.views.live import View
 
 KIND = "tune"
@@ -49,12 +48,18 @@ class Wish:
         budget_s: When to begin no further run.
         known: Run folders to learn from instead of a ramp.
         dry_run: Predict only.
+        tries: Folders of tries of the same engines, to learn from.
+        probes: With `dry_run`, begin a run, too, and learn from that.
+        probe_qps: At which rate; None for the one that a ramp predicts.
     """
 
     confidence: float = 0.9
     budget_s: float = math.inf
     known: tuple[Path, ...] = ()
     dry_run: bool = False
+    tries: tuple[Path, ...] = ()
+    probes: bool = False
+    probe_qps: float | None = None
 
 
 @dataclass
@@ -67,6 +72,7 @@ class Tuning:
         wish: How to tune.
         view: Where to show how it goes.
         found: What was found, once the search ended in this process.
+        search: The search, once it began in this process.
     """
 
     config: RunConfig
@@ -74,6 +80,7 @@ class Tuning:
     wish: Wish
     view: View
     found: TunedRate | None = field(default=None, init=False)
+    search: Search | None = field(default=None, init=False)
 
     @property
     def scenario(self) -> Scenario:
@@ -106,13 +113,15 @@ class Tuning:
             state="running",
             started_utc=utc_now(),
         )
-        known = _known(self.wish.known, self.scenario)
+        known = known_runs(self.wish.known, self.scenario)
         with StudyFolder(self.folder) as study:
             study.begin(record)
             try:
                 prepared = self._prepared()
                 self._check_same(study, prepared)
-                if study.to_do():
+                if study.to_do() and self.wish.dry_run and known and not self.wish.probes:
+                    self._predict_unloaded(prepared, known)
+                elif study.to_do():
                     execute(
                         prepared, self.run, self.view, resume=True, measure=self._measure_for(prepared, known)
                     )
@@ -151,44 +160,59 @@ class Tuning:
     def _measure_for(
         self, prepared: Prepared, known: Sequence[Tried]
     ) -> Callable[[Fleet, LoadgenTest, Path], TestResult]:
-        began = time.monotonic()
+        conf = self._conf(prepared)
+        kept = self.folder / TRIES
 
         def measure(fleet: Fleet, test: LoadgenTest, folder: Path) -> TestResult:
-            conf = self.folder / _ASKED
-            conf = conf if conf.exists() else prepared.user_conf.path
             settings = loadgen_settings(test.loadgen_model, test.scenario, conf)
-            kept = self.folder / "tries"
-            future = Future(settings, len(prepared.table))
-            tries = Tries(fleet, test, future, folder, kept)
+            tries = Tries(fleet, test, Future(settings, len(prepared.table)), folder, kept)
             if test.scenario is Scenario.OFFLINE:
-                return measure_offline(
-                    fleet, test, folder, settings, self.view.say, tries.keep, dry_run=self.wish.dry_run
-                )
-            search = Search(
-                tries,
-                future,
-                np.asarray(prepared.table.prompt_lengths, np.int64),
-                np.asarray(prepared.table.max_tokens, np.int64),
-                self.wish.confidence,
-                self.view.say,
-                [*known, *earlier(kept, future.seed)],
-                self.wish.budget_s,
-                lambda: time.monotonic() - began,
-                heeds_others=not prepared.is_simulated,
-            )
-            if self.wish.dry_run:
-                qps = search.first_rate()
-                self.view.say(f"predicted: {qps:.4g} queries/s, VALID with {self.wish.confidence:.0%}")
-                self.found = TunedRate(qps, others=search.others)
-                return TestResult(
-                    test, folder, "abandoned", reason=f"a dry run: {qps:.4g} queries/s are predicted"
-                )
-            self.found = search.find()
-            if self.found.qps is None or tries.result is None:
-                return TestResult(test, folder, "abandoned", reason="no run was VALID")
+                say, dry_run = self.view.say, self.wish.dry_run
+                return measure_offline(fleet, test, folder, settings, say, tries.keep, dry_run=dry_run)
+            made = [one for each in (*self.wish.tries, kept) for one in earlier(each, tries.future.seed)]
+            self.search = self._search(prepared, tries, tries.future, [*known, *made])
+            self.found = self._predict(self.search) if self.wish.dry_run else self.search.find()
+            if self.wish.dry_run or self.found.qps is None or tries.result is None:
+                reason = "a dry run" if self.wish.dry_run else "no run was VALID"
+                return TestResult(test, folder, "abandoned", reason=reason)
             return tries.result
 
         return measure
+
+    def _predict_unloaded(self, prepared: Prepared, known: list[Tried]) -> None:
+        """Predict by runs of another time alone."""
+        test = prepared.tests[0]
+        settings = loadgen_settings(test.loadgen_model, test.scenario, self._conf(prepared))
+        engines = RecordedEngines.of(known_tests(self.wish.known, self.scenario)[-1])
+        self.search = self._search(prepared, engines, Future(settings, len(prepared.table)), known)
+        self.found = self._predict(self.search)
+
+    def _conf(self, prepared: Prepared) -> Path:
+        asked = self.folder / _ASKED
+        return asked if asked.exists() else prepared.user_conf.path
+
+    def _search(self, prepared: Prepared, engines: Engines, future: Future, tried: list[Tried]) -> Search:
+        began = time.monotonic()
+        return Search(
+            engines,
+            future,
+            np.asarray(prepared.table.prompt_lengths, np.int64),
+            np.asarray(prepared.table.max_tokens, np.int64),
+            self.wish.confidence,
+            self.view.say,
+            tried,
+            self.wish.budget_s,
+            lambda: time.monotonic() - began,
+            heeds_others=not prepared.is_simulated,
+        )
+
+    def _predict(self, search: Search) -> TunedRate:
+        qps = self.wish.probe_qps or search.first_rate()
+        if self.wish.probes:
+            search.probe(qps)
+            qps = search.best(qps)
+        self.view.say(f"predicted: {qps:.4g} queries/s, VALID with {self.wish.confidence:.0%}")
+        return TunedRate(qps, others=search.others)
 
     def _keep(self, prepared: Prepared) -> float | None:
         """Write user.conf with the rate of the run that is VALID; the rate, None where there is none."""
@@ -199,60 +223,3 @@ class Tuning:
         asked = prepared.tests[0].with_qps(rate)
         self.user_conf.write_text(asked.user_conf, encoding="utf-8")
         return rate
-
-
-def _known(runs: Sequence[Path], scenario: Scenario) -> list[Tried]:
-    """What earlier runs of the same engines showed; the test at its own rate last.
-
-    Raises:
-        FolderError: A folder is no run, or has no test with first tokens.
-    """
-    found = []
-    for run in runs:
-        if not (run / RUN_JSON).exists():
-            raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
-        folders = [
-            run / scenario / name
-            for name in ("accuracy", _TEST)
-            if TestFolder(run / scenario / name).is_begun
-        ]
-        if not folders:
-            raise FolderError(
-                f"{run}: has no {scenario} test ({config_file(run, scenario).name})",
-                "Give a run of the same scenario.",
-            )
-        for folder in folders:
-            seen = Observed.of_test(folder)
-            rate = float(seen.done.sum() / seen.until)
-            found.append(
-                Tried(TestFolder(folder).record().target_qps if folder.name == _TEST else rate, "known", seen)
-            )
-    return found
-
-
-def describe(found: TunedRate) -> list[str]:
-    """What was found, a sentence each."""
-    lines = []
-    if found.judged is not None:
-        for name, count in (("TTFT", found.judged.ttft), ("TPOT", found.judged.tpot)):
-            lines.append(
-                f"{name}: {count.over:,} samples over the limit, {count.allowed:,} allowed; "
-                f"p99 {count.p99_ns / 1e6:,.1f} ms"
-            )
-        lines.append(f"{found.judged.binds} limits the rate")
-    if found.qps and math.isfinite(found.even_qps):
-        lines.append(
-            f"left: at {found.even_qps:.4g} queries/s ({found.even_qps / found.qps - 1:+.1%}) every second "
-            "run would be VALID"
-        )
-        lines.append(
-            f"luck of the schedule: best rates of other seeds spread by {found.seeds_sd:.1%}; the seed of "
-            f"this run is {found.seed_luck:+.1%} from their mean"
-        )
-    if found.predicted is not None and found.judged is not None:
-        pairs = zip(
-            (found.predicted.ttft, found.predicted.tpot), (found.judged.ttft, found.judged.tpot), strict=True
-        )
-        said = ", ".join(f"{a.p99_ns / 1e6:,.1f} for {b.p99_ns / 1e6:,.1f} ms" for a, b in pairs)
-        lines.append(f"predicted p99 of TTFT and TPOT before the end: {said}")
-    return lines

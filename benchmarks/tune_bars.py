@@ -1,0 +1,256 @@
+"""How near `tune` comes to the best possible rate, on engines whose parameters it is not told.
+
+Each truth is drawn: a roofline, KV cache and padding, steps that vary and drift, pauses, answers that change.
+The best possible rate, at which half of the runs are VALID, is found by whole runs of the truth itself.
+
+    python benchmarks/tune_bars.py counted --truths 10    # the search alone; the time of runs only counts
+    python benchmarks/tune_bars.py loadgen --truths 3     # the command line with LoadGen; minutes for each
+    python benchmarks/tune_bars.py arguments --truths 3   # other bounds of a step, from one fit
+
+docs/benchmarks.md says how to read the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "unit"))
+
+import yaml
+from hidden_engine import Hidden, future  # type: ignore[import-not-found] # of the unit tests
+
+from harness_llm.datasets.table import SampleTable
+from harness_llm.engines.simulated import simulated_answer
+from harness_llm.engines.simulated_steps import Batching
+from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.tune.search import Search, TunedRate
+
+_MODEL = "sim"
+_LEAST_QUERIES = 1024  # of which early stopping lets two be late
+
+
+@dataclass(frozen=True)
+class Truth:
+    """An engine and what is asked of it.
+
+    Attributes:
+        number: Its draw.
+        batching: How it batches.
+        concurrent: Requests at once.
+        replicas: How many.
+        ttft_ms: Limit.
+        tpot_ms: Limit.
+        seconds: min_duration.
+        samples: Of the data set.
+    """
+
+    number: int
+    batching: Batching
+    concurrent: int
+    replicas: int
+    ttft_ms: int
+    tpot_ms: int
+    seconds: float
+    samples: int
+
+    @classmethod
+    def drawn(cls, number: int, seconds: float) -> Truth:
+        """One of many."""
+        random = np.random.RandomState(100 + number)
+        weights = float(random.uniform(10, 40))
+        batching = Batching(
+            step_tokens=int(random.choice([256, 512, 1024])),
+            weights_ms=weights,
+            token_ms=float(random.uniform(0.1, 0.4)),
+            context_us=float(random.uniform(0, 0.4)),
+            host_ms=float(random.uniform(0.5, 3)),
+            request_us=float(random.uniform(0, 40)),
+            noise=float(random.uniform(0.005, 0.04)),
+            drift=float(random.uniform(0, 0.012)),
+            pauses_per_s=float(random.choice([0, 1 / 100])),
+            pause_ms=200,
+            changed_answers=float(random.uniform(0, 0.3)),
+            kv_tokens=int(random.choice([0, 6000])) or None,
+            graphs=(1, 2, 4, 8, 16, 32, 64, 128) if random.randint(2) else (),
+            seed=number,
+        )
+        tpot = weights + batching.host_ms
+        return cls(
+            number,
+            batching,
+            int(random.choice([32, 64, 128])),
+            int(random.choice([1, 1, 2])),
+            int(random.choice([500, 1000, 2000])),
+            int(tpot * random.uniform(1.3, 3)),
+            seconds,
+            128,
+        )
+
+    @property
+    def shape(self) -> str:
+        """The data set, as `dataset.shape` has it."""
+        return f"{self.samples}:20-200:10-60"
+
+    def hidden(self, prompts: Any, answers: Any) -> Hidden:
+        """The truth in a time that only counts."""
+        limits = {"ttft_ms": self.ttft_ms, "tpot_ms": self.tpot_ms}
+        test = future(self.samples, **limits, seconds=self.seconds, least=_LEAST_QUERIES)
+        return Hidden(test, self.batching, prompts, answers, self.replicas, self.concurrent, seed=self.number)
+
+
+def _drawn_lengths(truth: Truth) -> tuple[Any, Any]:
+    random = np.random.RandomState(truth.number)
+    return random.randint(20, 200, truth.samples), random.randint(10, 60, truth.samples)
+
+
+def counted(truth: Truth) -> dict[str, Any]:
+    """A search against one truth, and what the best would have been."""
+    prompts, answers = _drawn_lengths(truth)
+    engines = truth.hidden(prompts, answers)
+    search = Search(engines, engines.future, prompts, np.full(truth.samples, 64), 0.9, lambda _: None)
+    began = time.monotonic()
+    found = search.find()
+    took = time.monotonic() - began
+    even = truth.hidden(prompts, answers).even_qps(found.qps or search.tried[-1].qps)
+    legal = float(engines.future.asked(even)[0][-1])
+    return {**_compared(found, even), "engine_s_by_legal_run": engines.spent_s / legal, "search_s": took}
+
+
+def _compared(found: TunedRate, even: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"best_qps": even, "tuned": (found.qps or 0) / even, "whole_runs": found.whole_runs,
+                           "said_even": found.even_qps / even - 1}  # fmt: skip
+    if found.predicted is not None and found.judged is not None:
+        for name in ("ttft", "tpot"):
+            said, seen = getattr(found.predicted, name).p99_ns, getattr(found.judged, name).p99_ns
+            row[f"p99_{name}"] = said / seen - 1
+    return row
+
+
+def by_loadgen(truth: Truth, folder: Path) -> dict[str, Any]:
+    """`harness-llm tune` on LoadGen and the simulated engine, which sleeps."""
+    lines = [f"{_MODEL}.*.use_token_latencies = 1"] + [
+        f"{_MODEL}.Server.{key} = {value}"
+        for key, value in {
+            "ttft_latency": truth.ttft_ms, "tpot_latency": truth.tpot_ms, "min_query_count": _LEAST_QUERIES,
+            "min_duration": int(1000 * truth.seconds), "sample_concatenate_permutation": 1,
+        }.items()
+    ]  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "user.conf").write_text("\n".join(lines) + "\n")
+    engine = {
+        "kind": "simulated",
+        "concurrent": truth.concurrent,
+        "batching": truth.batching.model_dump(mode="json"),
+    }
+    harness = {"benchmark": _MODEL, "scenario": "Server", "engine": engine, "max_tokens": 64,
+               "dataset": {"kind": "synthetic", "shape": truth.shape}, "user_conf": str(folder / "user.conf"),
+               "replicas": truth.replicas}  # fmt: skip
+    (folder / "tune.yaml").write_text(yaml.safe_dump({"llm_config": {}, "harness_config": harness}))
+    output = folder / "tuned"
+    command = [sys.executable, "-m", "harness_llm", "tune", "--config", str(folder / "tune.yaml"),
+               "--output", str(output), "--view", "plain", "--json"]  # fmt: skip
+    began = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    took = time.monotonic() - began
+    (folder / "said.txt").write_text(done.stderr)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"truth {truth.number}: {done.stderr[-2000:]}")
+    found = json.loads(done.stdout)
+    table = SampleTable.load(output / "runs" / "result" / SHARED_SAMPLES)
+    answers = [
+        len(simulated_answer(table.prompt(n).tobytes(), int(table.min_tokens[n]), int(table.max_tokens[n])))
+        // 4
+        for n in range(len(table))
+    ]
+    prompts = np.asarray(table.prompt_lengths, np.int64)
+    even = truth.hidden(prompts, np.array(answers)).even_qps(found["target_qps"] or 10.0)
+    told = found["found"]
+    row = {
+        "best_qps": even,
+        "tuned": (found["target_qps"] or 0) / even,
+        "whole_runs": told["whole_runs"],
+        "said_even": told["even_qps"] / even - 1,
+        "took_s": took,
+    }
+    if told["predicted"]:
+        for name in ("ttft", "tpot"):
+            said, seen = (told[which][name]["p99_ns"] for which in ("predicted", "judged"))
+            row[f"p99_{name}"] = said / seen - 1
+    return row
+
+
+def arguments(truth: Truth) -> dict[str, Any]:
+    """The best of some bounds of a step by one fit, against the best by whole runs of the truth."""
+    prompts, answers = _drawn_lengths(truth)
+    engines = truth.hidden(prompts, answers)
+    search = Search(engines, engines.future, prompts, np.full(truth.samples, 64), 0.9, lambda _: None)
+    search.probe(search.first_rate())
+    model, around = search.model(), search.tried[-1].qps
+    rows = []
+    for requests in (8, 16, 32, 64, 128):
+        for tokens in (64, 128, 256, 512, 1024):
+            limits = replace(model.limits, requests=requests, step_tokens=tokens)
+            said = replace(model, limits=limits).best(engines.future, 0.5, around)
+            other = replace(
+                truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
+            )
+            rows.append((said, other.hidden(prompts, answers).even_qps(said, 2)))
+    said, real = np.array(rows).T
+    first = np.argsort(-said)
+    return {
+        "best_qps": real.max(),
+        "chosen_of_3": real[first[:3]].max() / real.max(),
+        "chosen_first": real[first[0]] / real.max(),
+        "error_median": float(np.median(np.abs(said / real - 1))),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    return "  ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+    )
+
+
+def main() -> None:
+    """Print a line for each truth, and the median and the worst of each figure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("how", choices=("counted", "loadgen", "arguments"))
+    parser.add_argument("--truths", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="number of the first truth")
+    parser.add_argument("--seconds", type=float, default=60.0, help="min_duration")
+    given = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(given.first, given.first + given.truths):
+            truth = Truth.drawn(number, given.seconds)
+            if given.how == "loadgen":
+                row = by_loadgen(truth, Path(folder) / str(number))
+            else:
+                row = counted(truth) if given.how == "counted" else arguments(truth)
+            rows.append(row)
+            print(f"truth {number}: {_line(row)}", flush=True)  # noqa: T201
+    for key in rows[0]:
+        values = np.array(
+            [row.get(key, math.nan) for row in rows if not isinstance(row.get(key), str)], float
+        )
+        if values.size:
+            low, middle, high = np.nanquantile(values, (0, 0.5, 1))
+            print(f"{key}: median {middle:.4g}, from {low:.4g} to {high:.4g}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

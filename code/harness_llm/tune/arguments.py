@@ -1,0 +1,259 @@
+"""Engine arguments: what bounds a step is ranked by simulation, and only the best are loaded and compared.
+
+All that are loaded begin the legal run at the same rate, so the same samples come at the same times. What
+decides is the highest VALID rate that each one's own events predict.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from harness_llm.config.harness import RunConfig
+from harness_llm.errors import ConfigError, EngineError, FolderError, ReplicaLost
+from harness_llm.results.reading import read_record, write_record
+from harness_llm.results.record_base import Record
+from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.seen_run import Observed
+from harness_llm.tune.tries import probe_of
+from harness_llm.tune.tuning import Tuning, Wish
+from harness_llm.views.live import View
+
+AS_CONFIGURED = "as configured"
+# Arguments that bound a step, which can be simulated; and what the simulated engine calls them.
+_OF_SIMULATED = {
+    "max_num_seqs": "harness_config.engine.concurrent",
+    "max_num_batched_tokens": "harness_config.engine.batching.step_tokens",
+}
+_MOST_LOADED = 2  # beside what is configured
+_RECORD = "arguments.json"
+
+
+class Choice(Record, frozen=True, kw_only=True):
+    """One combination of arguments, and what came of it.
+
+    Attributes:
+        values: By argument; empty of what is configured.
+        simulated_qps: The highest VALID rate by simulation; None where it cannot be simulated.
+        qps: The same by its own events; None where it was not loaded.
+        spread: Of `qps`, relative standard deviation.
+        problem: Why it could not be measured; empty where it was, or was not tried.
+    """
+
+    values: dict[str, str]
+    simulated_qps: float | None = None
+    qps: float | None = None
+    spread: float = 0.0
+    problem: str = ""
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether it was loaded, well or not."""
+        return self.qps is not None or bool(self.problem)
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return ", ".join(f"{key}={value}" for key, value in self.values.items()) or AS_CONFIGURED
+
+    def overrides(self, engine: str) -> list[str]:
+        """As `--set` takes them, of a kind of engine."""
+        names = _OF_SIMULATED if engine == "simulated" else {}
+        return [
+            f"{names.get(key) or (key if '.' in key else f'llm_config.{key}')}={value}"
+            for key, value in self.values.items()
+        ]
+
+    def limits(self, base: StepLimits) -> StepLimits | None:
+        """What bounds a step then; None where an argument changes the step itself."""
+        if set(self.values) - set(_OF_SIMULATED):
+            return None
+        return base.bounded({key: int(value) for key, value in self.values.items()})
+
+
+class ArgumentsRecord(Record, frozen=True, kw_only=True):
+    """arguments.json: what is compared, and how far that came.
+
+    Attributes:
+        probe_qps: The rate at which each is asked; None before it is known.
+        choices: All of them; the first is what is configured.
+    """
+
+    probe_qps: float | None = None
+    choices: tuple[Choice, ...]
+
+    @classmethod
+    def blank(cls) -> ArgumentsRecord:
+        """Of nothing."""
+        return cls(choices=())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One choice beside what is configured.
+
+    Attributes:
+        choice: Which.
+        folder: Of its tries.
+        ttft: Mean time to first token, as a ratio on equal arrivals; None where it was not loaded.
+        tpot: Likewise, of the time of each further token.
+    """
+
+    choice: Choice
+    folder: Path
+    ttft: float | None = None
+    tpot: float | None = None
+
+
+def choices(texts: Sequence[str]) -> tuple[Choice, ...]:
+    """Every combination of what is to be tried; what is configured first.
+
+    Args:
+        texts: Such as `max_num_seqs=64,128`.
+
+    Raises:
+        ConfigError: One is not `key=value,…`, or the value of a bound is no number.
+    """
+    options: dict[str, list[str]] = {}
+    for text in texts:
+        key, _, values = text.removeprefix("llm_config.").partition("=")
+        found = [value.strip() for value in values.split(",")]
+        if not key or not all(found):
+            raise ConfigError(f"--try {text}: not an argument with its values", "Write max_num_seqs=64,128.")
+        if key in _OF_SIMULATED and not all(value.isdecimal() and int(value) > 0 for value in found):
+            raise ConfigError(f"--try {text}: not whole numbers above 0", f"Write {key}=64,128.")
+        options[key] = found
+    combined = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
+    return (Choice(values={}), *(Choice(values=values) for values in combined))
+
+
+@dataclass
+class ArgumentSearch:
+    """The comparison of some choices in the folder of a tuning; what was tried there is not tried again.
+
+    Attributes:
+        config: Reads the configuration with overrides, each `key=value`.
+        folder: Of the tuning.
+        wish: How to tune.
+        view: Where to show how it goes.
+    """
+
+    config: Callable[[Sequence[str]], RunConfig]
+    folder: Path
+    wish: Wish
+    view: View
+
+    def run(self, texts: Sequence[str]) -> list[Compared]:
+        """Rank all and load the best of them; the best first, those that were not loaded last.
+
+        Raises:
+            ConfigError: An argument is wrong, or the scenario has no first tokens.
+            HarnessError: The host is not fit, or a run broke.
+        """
+        record = self._begun(choices(texts))
+        for choice in record.choices:
+            self.configured(choice)  # a wrong value is said before anything is loaded
+        began = time.monotonic()
+        while (number := _next(record.choices)) is not None:
+            if number and time.monotonic() - began > self.wish.budget_s:
+                break
+            record = self._load(record, number)
+            write_record(self.folder / _RECORD, record)
+        plain = probe_of(self._of(0))
+        found = [
+            Compared(choice, self._of(number), *_beside(plain, probe_of(self._of(number)))) if choice.qps
+            else Compared(choice, self._of(number))
+            for number, choice in enumerate(record.choices)
+        ]  # fmt: skip
+        return sorted(found, key=lambda one: (-(one.choice.qps or 0), -(one.choice.simulated_qps or 0)))
+
+    def configured(self, choice: Choice) -> RunConfig:
+        """The configuration with a choice.
+
+        Raises:
+            ConfigError: A value is wrong, or the scenario has no first tokens.
+        """
+        plain = self.config([])
+        if not plain.harness_config.scenario.is_timed_per_token:
+            raise ConfigError(
+                f"--try: {plain.harness_config.scenario} has no first tokens to learn from",
+                "Try arguments in Server or Interactive.",
+            )
+        return self.config(choice.overrides(plain.engine.kind)) if choice.values else plain
+
+    def _of(self, number: int) -> Path:
+        return self.folder / "arguments" / str(number)
+
+    def _begun(self, wanted: tuple[Choice, ...]) -> ArgumentsRecord:
+        path = self.folder / _RECORD
+        if not path.exists():
+            return ArgumentsRecord(choices=wanted)
+        record = read_record(path, ArgumentsRecord)
+        if [choice.values for choice in record.choices] != [choice.values for choice in wanted]:
+            tried = "; ".join(choice.label for choice in record.choices[1:])
+            raise FolderError(
+                f"{self.folder}: other arguments were tried in it: {tried}",
+                "Give the same --try to continue it, or choose a new folder with --output.",
+            )
+        return record
+
+    def _load(self, record: ArgumentsRecord, number: int) -> ArgumentsRecord:
+        """Load one choice and ask what all are asked; by what is configured, rank the others."""
+        choice = record.choices[number]
+        self.view.say(f"arguments: {choice.label}")
+        made = list(record.choices)
+        wish = replace(self.wish, dry_run=True, probes=True, probe_qps=record.probe_qps)
+        tuning = Tuning(self.configured(choice), self._of(number), wish, self.view)
+        try:
+            tuning.tune()
+        except (EngineError, ReplicaLost) as error:  # such as an engine without the memory for it
+            if number == 0:
+                raise
+            self.view.say(f"arguments: {choice.label}: {error.message}")
+            made[number] = msgspec.structs.replace(choice, problem=error.message)
+            return ArgumentsRecord(probe_qps=record.probe_qps, choices=tuple(made))
+        search, found = tuning.search, tuning.found
+        assert search is not None and found is not None and found.qps is not None
+        model = search.model()
+        made[number] = msgspec.structs.replace(choice, qps=found.qps, spread=model.spread)
+        if number == 0:
+            for place, other in enumerate(made[1:], 1):
+                limits = other.limits(model.limits)
+                if limits is not None:
+                    rate = replace(model, limits=limits).best_or_zero(
+                        search.future, self.wish.confidence, found.qps
+                    )
+                    made[place] = msgspec.structs.replace(other, simulated_qps=rate)
+        return ArgumentsRecord(probe_qps=search.tried[-1].qps, choices=tuple(made))
+
+
+def _simulated(choice: Choice) -> float:
+    return math.inf if choice.simulated_qps is None else choice.simulated_qps
+
+
+def _next(choices: Sequence[Choice]) -> int | None:
+    """Which is to be loaded next: what is configured, what cannot be simulated, the best of the others."""
+    if choices[0].qps is None:
+        return 0
+    ranked = sorted(range(1, len(choices)), key=lambda number: -_simulated(choices[number]))
+    simulated = [number for number in ranked if choices[number].simulated_qps is not None]
+    promising = [number for number in simulated if (choices[number].simulated_qps or 0) > choices[0].qps]
+    wanted = [*(number for number in ranked if number not in simulated), *promising[:_MOST_LOADED]]
+    return next((number for number in wanted if not choices[number].is_tried), None)
+
+
+def _beside(plain: Observed, other: Observed) -> tuple[float, float]:
+    """Mean TTFT and mean TPOT as ratios, of the queries that both answered; they came at the same times."""
+    count = min(len(plain.due), len(other.due))
+    both = plain.done[:count] & other.done[:count]
+    ratios = [
+        float(b[:count][both].mean() / a[:count][both].mean())
+        for a, b in ((plain.ttft, other.ttft), (plain.tpot, other.tpot))
+    ]
+    return ratios[0], ratios[1]

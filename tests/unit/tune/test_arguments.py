@@ -1,0 +1,158 @@
+"""Which engine arguments are loaded, and what is kept of it; nothing is loaded here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from harness_llm.core import Scenario
+from harness_llm.errors import ConfigError, EngineError, FolderError
+from harness_llm.tune import arguments
+from harness_llm.tune.arguments import AS_CONFIGURED, ArgumentSearch, Choice, choices
+from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.seen_run import Observed
+from harness_llm.tune.tuning import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+RATES = {"16": 6.0, "32": 9.0, "64": 11.0, "128": 10.5}
+TEXTS = ["max_num_seqs=16,32,64,128"]
+
+
+@dataclass(frozen=True)
+class _Model:
+    limits: StepLimits
+    spread: float = 0.01
+
+    def best_or_zero(self, *_: object) -> float:
+        return RATES[str(self.limits.requests)]
+
+
+@dataclass
+class _Engines:
+    """Counts loads; `breaks` makes one of them fail."""
+
+    loaded: list[str] = field(default_factory=list)
+    breaks: str = ""
+    error: BaseException = field(default_factory=lambda: EngineError("out of memory"))
+
+    def tuning(self, config: Any, folder: Path, wish: Wish, view: object) -> Any:
+        label = " ".join(config.overrides) or AS_CONFIGURED
+
+        def tune() -> None:
+            self.loaded.append(label)
+            if self.breaks and self.breaks in label:
+                raise self.error
+            assert wish.dry_run and wish.probes
+            assert (wish.probe_qps is None) == (label == AS_CONFIGURED), "all are asked at one rate"
+
+        search = SimpleNamespace(
+            model=lambda: _Model(StepLimits(requests=32)), future=None, tried=[SimpleNamespace(qps=8.0)]
+        )
+        rate = 9.0 if label == AS_CONFIGURED else RATES.get(label.rpartition("=")[2], 7.0)
+        return SimpleNamespace(tune=tune, search=search, found=SimpleNamespace(qps=rate))
+
+
+def _config(overrides: Sequence[str]) -> Any:
+    return SimpleNamespace(
+        overrides=list(overrides),
+        engine=SimpleNamespace(kind="vllm"),
+        harness_config=SimpleNamespace(scenario=Scenario.SERVER),
+    )
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> _Engines:
+    made = _Engines()
+    monkeypatch.setattr(arguments, "Tuning", made.tuning)
+    times = np.array([0.0, 1.0])
+    seen = Observed(times, times + 0.1, times + 0.5, *[np.array([3, 3])] * 4, until=2.0)
+    monkeypatch.setattr(arguments, "probe_of", lambda _: seen)
+    return made
+
+
+def _comparison(folder: Path, view: Any = None) -> ArgumentSearch:
+    return ArgumentSearch(_config, folder, Wish(), view or SimpleNamespace(say=lambda _: None))
+
+
+def test_only_what_is_configured_and_the_best_by_simulation_are_loaded(
+    engines: _Engines, tmp_path: Path
+) -> None:
+    found = _comparison(tmp_path).run(TEXTS)
+    assert engines.loaded == [AS_CONFIGURED, "llm_config.max_num_seqs=64", "llm_config.max_num_seqs=128"]
+    assert [one.choice.label for one in found] == [
+        "max_num_seqs=64", "max_num_seqs=128", AS_CONFIGURED, "max_num_seqs=32", "max_num_seqs=16",
+    ]  # fmt: skip
+    assert (found[0].ttft, found[0].tpot) == (1, 1) and found[-1].ttft is None
+    assert found[0].folder != found[1].folder
+
+
+def test_what_cannot_be_simulated_is_loaded(engines: _Engines, tmp_path: Path) -> None:
+    _comparison(tmp_path).run(["enforce_eager=true,false", "max_num_seqs=16"])
+    assert engines.loaded[1:] == [
+        f"llm_config.enforce_eager={value} llm_config.max_num_seqs=16" for value in ("true", "false")
+    ]
+
+
+def test_a_comparison_that_broke_continues_where_it_was(engines: _Engines, tmp_path: Path) -> None:
+    engines.breaks, engines.error = "=128", KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        _comparison(tmp_path).run(TEXTS)
+    engines.breaks, engines.loaded = "", []
+    found = _comparison(tmp_path).run(TEXTS)
+    assert engines.loaded == ["llm_config.max_num_seqs=128"]
+    assert found[0].choice.label == "max_num_seqs=64"
+    with pytest.raises(
+        FolderError, match="other arguments were tried in it: max_num_seqs=16; max_num_seqs=32"
+    ):
+        _comparison(tmp_path).run(["max_num_seqs=16"])
+
+
+def test_what_cannot_be_loaded_is_out_and_kept_as_such(engines: _Engines, tmp_path: Path) -> None:
+    engines.breaks = "=64"
+    found = {one.choice.label: one for one in _comparison(tmp_path).run(TEXTS)}
+    assert found["max_num_seqs=64"].choice.problem == "out of memory"
+    assert next(iter(found)) == "max_num_seqs=128"
+    engines.loaded = []
+    _comparison(tmp_path).run(TEXTS)
+    assert not engines.loaded
+    engines.breaks = AS_CONFIGURED
+    with pytest.raises(EngineError, match="out of memory"):
+        _comparison(tmp_path / "other").run(TEXTS)
+
+
+def test_a_budget_loads_no_further_choice(engines: _Engines, tmp_path: Path) -> None:
+    comparison = _comparison(tmp_path)
+    comparison.wish = Wish(budget_s=0)
+    assert [one.choice.label for one in comparison.run(TEXTS)][0] == AS_CONFIGURED
+    assert engines.loaded == [AS_CONFIGURED]
+
+
+@pytest.mark.parametrize("text", ["max_num_seqs", "=1", "dtype=", "max_num_seqs=8,-1", "max_num_seqs=a"])
+def test_what_is_no_argument_with_values_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--try"):
+        choices([text])
+
+
+def test_offline_is_refused(engines: _Engines, tmp_path: Path) -> None:
+    comparison = _comparison(tmp_path)
+    plain = _config([])
+    plain.harness_config.scenario = Scenario.OFFLINE
+    comparison.config = lambda _: plain
+    with pytest.raises(ConfigError, match="Offline has no first tokens"):
+        comparison.run(TEXTS)
+    assert not engines.loaded
+
+
+def test_bounds_of_the_simulated_engine_have_names_of_their_own() -> None:
+    choice = Choice(values={"max_num_seqs": "8", "kv_cache_dtype": "fp8"})
+    assert choice.overrides("vllm") == ["llm_config.max_num_seqs=8", "llm_config.kv_cache_dtype=fp8"]
+    assert choice.overrides("simulated")[0] == "harness_config.engine.concurrent=8"
+    assert choice.limits(StepLimits()) is None
+    assert Choice(values={"max_num_seqs": "8"}).limits(StepLimits(64, 9)) == StepLimits(8, 9)
