@@ -123,10 +123,10 @@ class DeviceState(Record, frozen=True, kw_only=True, omit_defaults=True):
         counter_j: The same by the device's own counter.
         mhz: Mean clock of its processors.
         busy: Share of the time in which it worked on anything, 0..1.
-        memory_busy: Share of the time in which its memory was read or written, 0..1.
         memory_used_bytes: Memory in use.
         celsius: Highest temperature.
         throttled: What slowed it: `power`, `heat`, `hardware`.
+        memory_busy: Share of the time in which its memory was read or written, 0..1.
     """
 
     index: int
@@ -137,10 +137,10 @@ class DeviceState(Record, frozen=True, kw_only=True, omit_defaults=True):
     counter_j: float | None = None
     mhz: float | None = None
     busy: float | None = None
-    memory_busy: float | None = None
     memory_used_bytes: int | None = None
     celsius: float | None = None
     throttled: tuple[str, ...] = ()
+    memory_busy: float | None = None
 
 
 class LiveWarning(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,10 +24,10 @@ class DeviceReading(msgspec.Struct, frozen=True, omit_defaults=True):
         counter_j: Its energy counter, joules since the driver was loaded.
         mhz: Clock of its processors.
         busy: Share of the last driver's interval in which it worked on anything, 0..1.
-        memory_busy: Share of that interval in which its memory was read or written, 0..1.
         memory_used_bytes: Memory in use.
         celsius: Temperature.
         throttled: What slows it now: `power`, `heat`, `hardware`.
+        memory_busy: Share of that interval in which its memory was read or written, 0..1.
     """
 
     index: int
@@ -37,10 +37,10 @@ class DeviceReading(msgspec.Struct, frozen=True, omit_defaults=True):
     counter_j: float | None = None
     mhz: float | None = None
     busy: float | None = None
-    memory_busy: float | None = None
     memory_used_bytes: int | None = None
     celsius: float | None = None
     throttled: tuple[str, ...] = ()
+    memory_busy: float | None = None
 
 
 class Source(Protocol):

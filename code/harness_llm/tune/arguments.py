@@ -35,7 +35,7 @@ _MOST_LOADED = 2  # beside what is configured
 _RECORD = "arguments.json"
 
 
-class Choice(Record, frozen=True, kw_only=True):
+class Combination(Record, frozen=True, kw_only=True):
     """One combination of arguments, and what came of it.
 
     Attributes:
@@ -86,7 +86,7 @@ class ArgumentsRecord(Record, frozen=True, kw_only=True):
     """
 
     probe_qps: float | None = None
-    choices: tuple[Choice, ...]
+    choices: tuple[Combination, ...]
 
     @classmethod
     def blank(cls) -> ArgumentsRecord:
@@ -105,13 +105,13 @@ class Compared:
         tpot: Likewise, of the time of each further token.
     """
 
-    choice: Choice
+    choice: Combination
     folder: Path
     ttft: float | None = None
     tpot: float | None = None
 
 
-def choices(texts: Sequence[str]) -> tuple[Choice, ...]:
+def choices(texts: Sequence[str]) -> tuple[Combination, ...]:
     """Every combination of what is to be tried; what is configured first.
 
     Args:
@@ -130,7 +130,7 @@ def choices(texts: Sequence[str]) -> tuple[Choice, ...]:
             raise ConfigError(f"--try {text}: not whole numbers above 0", f"Write {key}=64,128.")
         options[key] = found
     combined = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
-    return (Choice(values={}), *(Choice(values=values) for values in combined))
+    return (Combination(values={}), *(Combination(values=values) for values in combined))
 
 
 @dataclass
@@ -173,7 +173,7 @@ class ArgumentSearch:
         ]  # fmt: skip
         return sorted(found, key=lambda one: (-(one.choice.qps or 0), -(one.choice.simulated_qps or 0)))
 
-    def configured(self, choice: Choice) -> RunConfig:
+    def configured(self, choice: Combination) -> RunConfig:
         """The configuration with a choice.
 
         Raises:
@@ -190,7 +190,7 @@ class ArgumentSearch:
     def _of(self, number: int) -> Path:
         return self.folder / "arguments" / str(number)
 
-    def _begun(self, wanted: tuple[Choice, ...]) -> ArgumentsRecord:
+    def _begun(self, wanted: tuple[Combination, ...]) -> ArgumentsRecord:
         path = self.folder / _RECORD
         if not path.exists():
             return ArgumentsRecord(choices=wanted)
@@ -233,11 +233,11 @@ class ArgumentSearch:
         return ArgumentsRecord(probe_qps=search.tried[-1].qps, choices=tuple(made))
 
 
-def _simulated(choice: Choice) -> float:
+def _simulated(choice: Combination) -> float:
     return math.inf if choice.simulated_qps is None else choice.simulated_qps
 
 
-def _next(choices: Sequence[Choice]) -> int | None:
+def _next(choices: Sequence[Combination]) -> int | None:
     """Which is to be loaded next: what is configured, what cannot be simulated, the best of the others."""
     if choices[0].qps is None:
         return 0

@@ -16,6 +16,7 @@ from own_benchmark import CONF, Setup
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError
+from harness_llm.results.events import EVENT_DTYPE
 from harness_llm.results.observed import PreflightRecord
 from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
@@ -177,7 +178,7 @@ def test_a_fleet_has_a_replica_for_each_environment(setup: Setup) -> None:
 def test_a_disk_must_hold_all_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int, fits: bool
 ) -> None:
-    needed = 2 * (10**6 * 192 + 10**9 * 8) + (64 << 20)
+    needed = 2 * (10**6 * 3 * EVENT_DTYPE.itemsize + 10**9 * 8) + (64 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - missing))
     if fits:
         check_disk(tmp_path, 2, 10**6, 10**9)

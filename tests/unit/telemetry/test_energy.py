@@ -140,14 +140,15 @@ def test_nvml_is_read_in_its_units_and_what_it_does_not_know_is_left_out() -> No
         nvmlDeviceGetCount=lambda: 1, nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetName=lambda _: "NVIDIA H100", nvmlDeviceGetPowerUsage=lambda _: 698_200,
         nvmlDeviceGetTotalEnergyConsumption=_no_counter,
-        nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=97),
+        nvmlDeviceGetUtilizationRates=lambda _: SimpleNamespace(gpu=97, memory=40),
         nvmlDeviceGetMemoryInfo=lambda _: SimpleNamespace(used=2**36),
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 4 | 64,
         nvmlDeviceGetClockInfo=lambda _, kind: 1755, nvmlDeviceGetTemperature=lambda _, kind: 61,
     )  # fmt: skip
     (found,) = Nvml(library).read()
     assert (found.name, found.watts, found.counter_j, found.mhz) == ("NVIDIA H100", 698.2, None, 1755)
-    assert (found.busy, found.memory_used_bytes, found.celsius) == (0.97, 2**36, 61)
+    assert (found.busy, found.memory_busy, found.memory_used_bytes) == (0.97, 0.4, 2**36)
+    assert found.celsius == 61
     assert found.throttled == ("power", "heat")
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, EngineError, FolderError
 from harness_llm.tune import arguments
-from harness_llm.tune.arguments import AS_CONFIGURED, ArgumentSearch, Choice, choices
+from harness_llm.tune.arguments import AS_CONFIGURED, ArgumentSearch, Combination, choices
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.seen_run import Observed
 from harness_llm.tune.tuning import Wish
@@ -151,8 +151,8 @@ def test_offline_is_refused(engines: _Engines, tmp_path: Path) -> None:
 
 
 def test_bounds_of_the_simulated_engine_have_names_of_their_own() -> None:
-    choice = Choice(values={"max_num_seqs": "8", "kv_cache_dtype": "fp8"})
+    choice = Combination(values={"max_num_seqs": "8", "kv_cache_dtype": "fp8"})
     assert choice.overrides("vllm") == ["llm_config.max_num_seqs=8", "llm_config.kv_cache_dtype=fp8"]
     assert choice.overrides("simulated")[0] == "harness_config.engine.concurrent=8"
     assert choice.limits(StepLimits()) is None
-    assert Choice(values={"max_num_seqs": "8"}).limits(StepLimits(64, 9)) == StepLimits(8, 9)
+    assert Combination(values={"max_num_seqs": "8"}).limits(StepLimits(64, 9)) == StepLimits(8, 9)
