@@ -129,10 +129,10 @@ _environment_link() {
     local site
     site=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1
     echo "$_environment_root/code" >"$site/harness_llm.pth"
-    mkdir -p "$site/harness_llm-0.dist-info"
-    printf 'Metadata-Version: 2.1\nName: harness-llm\nVersion: 0\n' >"$site/harness_llm-0.dist-info/METADATA"
+    mkdir -p "$site/harness_llm-0.1.0.dist-info"
+    printf 'Metadata-Version: 2.1\nName: harness-llm\nVersion: 0.1.0\n' >"$site/harness_llm-0.1.0.dist-info/METADATA"
     printf '[vllm.general_plugins]\nharness_llm = harness_llm.kernels:register\n' \
-        >"$site/harness_llm-0.dist-info/entry_points.txt"
+        >"$site/harness_llm-0.1.0.dist-info/entry_points.txt"
     printf '#!/bin/sh\nexec "%s/bin/python" -m harness_llm "$@"\n' "$1" >"$1/bin/harness-llm"
     chmod +x "$1/bin/harness-llm"
 }

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tomllib
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,9 @@ def test_a_word_asks_for_kernels(text: str, kernels: frozenset[Kernel]) -> None:
 def test_vllm_finds_the_package_in_an_environment_that_the_project_sets_up() -> None:
     (entry,) = (it for it in entry_points(group="vllm.general_plugins") if it.name == "harness_llm")
     assert entry.load() is register
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert entry.dist is not None and entry.dist.version == project["version"]
+    assert project["entry-points"]["vllm.general_plugins"] == {entry.name: entry.value}
 
 
 def test_each_kernel_has_a_fact_of_its_own_to_be_seen_by() -> None:
