@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -27,7 +28,7 @@ from harness_llm.transport.control import HOST_VARIABLE
 
 _POLL_S = 0.5
 _PLACE_S = 45.0  # below a role's first_word_s, so that this reason comes first
-_KILL_S = 3.0
+_REACH_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -286,7 +287,9 @@ def ray_launcher(address: str, remote: str, room: Mapping[str, float]) -> Iterat
         raise ConfigError(message, "bash setup/start_ray.sh installs it.") from error
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     package = os.fspath(Path(harness_llm.__file__).parent)
+    host, _, port = address.rpartition(":")
     try:
+        socket.create_connection((host, int(port)), _REACH_S).close()  # Ray would try for minutes
         ray.init(
             address=address,
             runtime_env={"py_modules": [package]},
@@ -294,7 +297,7 @@ def ray_launcher(address: str, remote: str, room: Mapping[str, float]) -> Iterat
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
+    except (OSError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
         raise HostError(
             f"harness_config.launcher: no Ray cluster at {address}: {_first_line(error)}",
             "Start one: bash setup/start_ray.sh; this host must be one of its hosts.",
