@@ -45,7 +45,10 @@ class AnswerWatch:
         seen, head = self.seen[replica], answer[:_TOKEN_BYTES]
         count, rest = divmod(len(answer), _TOKEN_BYTES)
         seen.answers += 1
-        seen.one_token_id += count > 1 and answer == head * count
+        if (
+            answer[_TOKEN_BYTES : 2 * _TOKEN_BYTES] == head and answer == head * count
+        ):  # the first says it mostly
+            seen.one_token_id += 1
         if seen.are_alike:
             known = self._first_answers[replica]
             if known is None:

@@ -287,31 +287,21 @@ class Sut:
             self.survived[-1] = replace(last, changed_first_tokens=last.changed_first_tokens + changed)
 
     def _finish(self, replica: int, events: Events) -> None:
-        ledger = self._ledger
+        ledger, look_at, needs_first = self._ledger, self.answers.add, self._reports_first_tokens
+        least, most, first, batch = self._min_tokens, self._max_tokens, self._first, events.batch_ns
         with self._lock:
             now = time.monotonic_ns()
             for ordinal, answer in zip(events.finished_ids, events.finished_tokens, strict=True):
-                per_token = ledger.record_finish(
-                    ordinal, replica, len(answer) // 4, now, self._reports_first_tokens, events.batch_ns
-                )
+                per_token = ledger.record_finish(ordinal, replica, len(answer) // 4, now, needs_first, batch)
                 if per_token is not None:
                     self._tpot.append(per_token / 1e9)
-                self._look_at(replica, ordinal, answer)
+                sample = ledger.sample(ordinal)
+                fault = look_at(replica, answer, least[sample], most[sample], first.pop(ordinal, None))
+                if fault and not self._lost:
+                    self._lost = f"replica {replica}, sample {sample}: {fault}"
             loadgen_ids = ledger.loadgen_ids(events.finished_ids)
             self._send(self._router.release(replica, events.finished_ids))
         self._reporter.complete_samples(loadgen_ids, events.finished_tokens)
-
-    def _look_at(self, replica: int, ordinal: int, answer: bytes) -> None:
-        sample = self._ledger.sample(ordinal)
-        fault = self.answers.add(
-            replica,
-            answer,
-            self._min_tokens[sample],
-            self._max_tokens[sample],
-            self._first.pop(ordinal, None),
-        )
-        if fault and not self._lost:
-            self._lost = f"replica {replica}, sample {sample}: {fault}"
 
     def _fail(self, replica: int, events: Events) -> None:
         with self._lock:
