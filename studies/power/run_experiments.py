@@ -1,4 +1,4 @@
-"""Measure inference and training; with `--gpu simulated` at caps of a card that is made up.
+"""Measure inference and training; with `--gpu simulated` at caps of a simulated card.
 
 `--knob load` sweeps load; `--knob cap --set-caps` sets power caps, on a card that is yours, and gives them
 back.

@@ -1,4 +1,4 @@
-"""The scripts of studies/power, as their original wrote them, on a card that is made up."""
+"""The scripts of studies/power, as their original wrote them, on a simulated card."""
 
 from __future__ import annotations
 

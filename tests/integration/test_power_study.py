@@ -1,4 +1,4 @@
-"""The power study by its own command, on a card that is made up and on a library that records writes."""
+"""The power study by its own command, on a simulated card and on a library that records writes."""
 
 from __future__ import annotations
 

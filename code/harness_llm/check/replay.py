@@ -86,7 +86,7 @@ def _loaded(case: Case, area: str, detail: DetailLog) -> Check:
 
 
 def _dates(case: Case, area: str, detail: DetailLog) -> Check:
-    """LoadGen was built before the test, and the log's dates and its own clock tell of one time."""
+    """LoadGen was built before the test, and the log's dates agree with its own clock."""
     began = dated(detail.value("test_datetime"))
     built = dated(detail.value("loadgen_build_date_utc")) or dated(detail.value("loadgen_build_date_local"))
     wrong = []
@@ -137,7 +137,7 @@ def power_time(detail: DetailLog, end: str) -> datetime | None:
 
 
 def dated(found: object) -> datetime | None:
-    """A date of ISO 8601 in UTC, without its zone; None where it is no such date."""
+    """An ISO 8601 date in UTC, without its zone; None if it is not one."""
     try:
         date = datetime.fromisoformat(str(found))
     except ValueError:

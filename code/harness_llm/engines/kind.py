@@ -57,7 +57,7 @@ class EngineKind(BaseModel):
         trial: Module that, given `llm_config` as JSON on stdin, prints what the engine's own classes say of
             it, as `run.trial` reads it; it may import the engine. Empty where there is none.
         end_tokens: Tokens that end its answers; None where they are the checkpoint's.
-        slow_lines: Expression for lines of a replica's log that tell of work which slows a test, such as
+        slow_lines: Expression for lines of a replica's log that report work which slows a test, such as
             compilation; empty where no line does.
         resolved_keys: Dotted keys of its facts' `resolved` that decide what is measured.
     """

@@ -226,7 +226,7 @@ class Fleet:
 
         Args:
             test: What to run; its samples must be a file.
-            folder: Where its files go; what lies there is kept beside it.
+            folder: Where its files go; anything already there is moved aside, not overwritten.
             give_up: Asked several times a second why to abandon the test; an empty answer lets it run.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The start gate: all loads are armed, begin at one moment, and go on until all are measured.
+"""The start gate: all loads are armed, start at the same moment, and run until all have been measured.
 
 It holds no barrier that somebody could wait at for ever: whoever watches the loads asks it what to say now,
 and a load that is lost ends them all.

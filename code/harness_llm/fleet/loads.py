@@ -49,7 +49,7 @@ class Load:
 
     Attributes:
         name: Its name for people, unique in the measurement.
-        folder: Where its files go; what lies there is kept beside it.
+        folder: Where its files go; anything already there is moved aside, not overwritten.
         test: What it does.
         fleet: The engines that it asks; None for a `ChildWork`.
     """
@@ -72,7 +72,7 @@ class LoadResult:
 def measure_loads(
     watch: Watch, loads: Sequence[Load], *, until: Until = "all", arm_timeout_s: float = ARM_TIMEOUT_S
 ) -> list[LoadResult]:
-    """Measure loads at once: they begin together, and a load that is measured goes on until all are.
+    """Measure loads at once: they start together, and each keeps running until all have been measured.
 
     A LoadGen test has no gate: it is begun when the others are armed, and they begin when it runs; it cannot
     be prolonged.

@@ -61,7 +61,7 @@ class Measurement:
         engines: Name of the fleet.
         replicas: The replicas that it asks, by number; loaded.
         test: What runs.
-        folder: Where its files go; what lies there is kept beside it.
+        folder: Where its files go; anything already there is moved aside, not overwritten.
 
     Attributes:
         progress: How it goes.

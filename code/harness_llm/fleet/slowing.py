@@ -107,7 +107,7 @@ class PauseEar:
 
 
 class LogEye:
-    """Reads on in replicas' logs, and says which new lines tell of work that slows a test."""
+    """Follows replicas' logs, and returns the new lines that report work which slows a test."""
 
     def __init__(self) -> None:
         self._read: dict[str, int] = {}

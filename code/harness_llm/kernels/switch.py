@@ -25,7 +25,7 @@ class Kernel(StrEnum):
 
     @property
     def fact(self) -> str:
-        """How the facts begin that a worker tells of it, once it has replaced something."""
+        """Prefix of the facts that a worker reports about it, once it has replaced something."""
         return {Kernel.LINEAR: "fp8_linear.", Kernel.ATTENTION: "attention."}[self]
 
 

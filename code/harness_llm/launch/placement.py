@@ -28,7 +28,7 @@ def launcher_of(configs: Sequence[RunConfig], role: Role) -> Iterator[Launcher]:
 
     Raises:
         ConfigError: What the cluster is joined by is not installed.
-        HostError: There is no such cluster, or no host of it has room for a replica.
+        HostError: There is no such cluster, or none of its hosts has room for a replica.
     """
     cluster = configs[0].harness_config.launcher
     if cluster is None:

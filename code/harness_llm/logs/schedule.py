@@ -64,7 +64,7 @@ def _gaps_ns(seed: int, target_qps: float, count: int) -> Iterator[npt.NDArray[n
 class _UnitGaps:
     """Gaps between queries at one a second, s, in blocks; a round has one seed, so they serve every log.
 
-    A run of millions of queries would hold 100 MB of them; those beyond the first two millions are made anew.
+    A run of millions of queries would hold 100 MB of them; those beyond the first two million are made again.
     """
 
     def __init__(self, seed: int) -> None:

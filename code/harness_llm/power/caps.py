@@ -150,7 +150,7 @@ class NvmlCaps:
 
 
 class SimulatedCaps:
-    """Caps of a card that is made up; also its speed, for engines and trainings that are slowed by it.
+    """Caps of a simulated card; also its speed, for the engines and trainings that it slows.
 
     Args:
         folder: Where its files lie.

@@ -1,4 +1,4 @@
-"""The guard: a process that gives cards their caps back, however the study ends, kill -9 included.
+"""The guard: a process that restores the cards' power caps however the study ends, kill -9 included.
 
 Started as `python -m harness_llm.power.guard SPEC`, in a process group of its own, before anything is set.
 """
@@ -33,7 +33,7 @@ class GuardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: Its name on the control plane.
         control: Where the supervisor listens.
         before: By card, the cap to give back, milliwatts.
-        marker: File that lies there as long as caps may be others; removed when they are given back.
+        marker: File that exists while caps may differ from the original ones; removed once they are restored.
         keys: What it shows the supervisor; None on Unix sockets.
     """
 

@@ -46,7 +46,7 @@ class Choice:
         rows: Its rows.
         binding: Share of the time in which the cap bound; None where that is not known.
         verdicts: LoadGen's, of each trial that has one.
-        reasons: What speaks against its trials.
+        reasons: Why its trials may not count.
     """
 
     value: float

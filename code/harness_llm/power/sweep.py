@@ -56,7 +56,7 @@ class PowerConfig(Strict):
         values: Caps, watts, or loads; empty: seven caps from the lowest to the highest and the default, or
             8, 32, 128 and 512 requests.
         phases: What is measured; None: both, and inference alone where the load varies.
-        gpu: `auto`: the host's cards, if any; `simulated`: one that is made up.
+        gpu: `auto`: the host's cards, if any; `simulated`: a simulated one.
         inference: Harness YAML file of the engine and its data; the load knob needs only those.
         workload: When requests are asked, by a driver; None: LoadGen asks, as the harness YAML file says.
         training: The training.
@@ -187,14 +187,14 @@ class PowerStudy(Study):
     # ------------------------------------------------------------------ measuring
 
     def prepare(self, folder: Path) -> None:
-        """Samples, and the card where it is made up."""
+        """Samples, and the simulated card where there is one."""
         if self._config.gpu == "simulated":
             self._caps = SimulatedCaps(folder)
         if INFERENCE in self._phases:
             self._prepared.table.save(folder / SHARED_SAMPLES)
 
     def fleets(self, engines: str) -> Sequence[FleetPlan]:
-        """The replicas of the harness YAML file, slowed by the card where both are made up."""
+        """The replicas of the harness YAML file, slowed by the card where both are simulated."""
         plan = replace(self._prepared.groups[0].fleet, name=engines)
         if isinstance(self._caps, SimulatedCaps) and self._prepared.is_simulated:
             added = {"speed_file": str(self._caps.speed.resolve())}
@@ -208,7 +208,7 @@ class PowerStudy(Study):
 
     @contextmanager
     def beside(self, watch: Watch, folder: Path) -> Iterator[None]:
-        """A sampler; and a guard before anything is set, which gives the caps back however this ends."""
+        """A sampler; and a guard before anything is set, which restores the caps however this ends."""
         caps = self._caps
         watch.sample(folder / "telemetry", caps.state if isinstance(caps, SimulatedCaps) else None)
         if not isinstance(caps, NvmlCaps):

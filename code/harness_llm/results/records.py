@@ -215,7 +215,7 @@ class TestRecord(LoadgenReport, frozen=True, kw_only=True):
         finished_utc: When it ended; None while it runs.
         dataset: Its samples; None until LoadGen ended.
         others: What others held of the host; None until the test ended, and in earlier records.
-        digests: SHA-256 of each file that the verdict stands on, by its name; see `sealed`. Empty until
+        digests: SHA-256 of each file that the verdict rests on, by name; see `sealed`. Empty until
             LoadGen ended, and in earlier records.
         compliance: Verdict of a compliance test; None until it is verified, and of other tests.
         followed_up: Whether what follows a test (scoring, verification) was done.

@@ -141,7 +141,7 @@ def measure_test(
 
     Args:
         fleet: The group's engines, loaded.
-        folder: The run's folder, held; the test's samples lie there.
+        folder: The run's folder, held; it has the test's samples.
         group: What the test is of.
         test: As it was planned.
         say: Tells people what rate was found.

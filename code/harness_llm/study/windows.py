@@ -41,7 +41,7 @@ class WindowFacts:
         celsius: Temperature at its begin and at its end, of the hottest.
         capped: Share of its seconds in which power limited the clock.
         thermal: Share of its seconds in which heat did.
-        reasons: What speaks against its figures.
+        reasons: Why its figures may not count.
     """
 
     seconds: float

@@ -89,7 +89,7 @@ class CardState(msgspec.Struct, frozen=True):
 
 
 class SimulatedCard:
-    """A card that is made up, for analyses and tests without one; its numbers are no results.
+    """A simulated card, for analyses and tests without a real one; its numbers are not results.
 
     Its power is `IDLE_W + busy * (BASE_W + CUBE_W * f**3)` at the share f of its highest clock, and a cap
     lowers f to what it allows: work per joule is best at a clock in between.

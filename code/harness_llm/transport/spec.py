@@ -154,7 +154,7 @@ class DriverTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         warm_up: Rows that are asked, and answered, before the start.
         think_ns: `slots`: how long a slot rests between an answer and the next row, nanoseconds.
         limit_ns: No measured row is issued later after the start, nanoseconds; None issues all.
-        tail: Whether it goes on unmeasured, over the same rows, until Finish.
+        tail: Whether it keeps asking the same rows, unmeasured, until Finish.
         silence_timeout_s: A process that is silent for longer is lost, seconds.
         stall_timeout_s: A replica that has work and generates nothing for longer is lost; None: derived.
     """

@@ -197,7 +197,7 @@ class Armed(_Message, frozen=True):
 
 
 class PartMeasured(_Message, frozen=True):
-    """The measured part of a child's work is over; it goes on unmeasured until Finish."""
+    """The measured part of a child's work is over; it keeps working, unmeasured, until Finish."""
 
 
 # ------------------------------------------------------------------ control plane: supervisor -> child

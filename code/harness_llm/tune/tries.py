@@ -32,7 +32,7 @@ from harness_llm.tune.seen_run import Observed
 from harness_llm.views.progress import TestProgress
 
 TRIES = "tries"
-"""Folder, in that of a tuning, of the tries that are no result."""
+"""Folder, within a tuning's, of the tries that are not results."""
 _LOOK_EVERY_S = 1.0
 
 
