@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -99,21 +98,6 @@ def test_an_engine_core_that_the_kernel_kills_for_memory_is_named_with_the_kerne
     reason = run.json("run.json")["reason"]
     assert "vLLM's engine core process died" in reason and "want of memory" in errors, errors
     assert "more memory" in errors, errors
-    run.assert_nothing_is_left()
-
-
-def test_an_engine_core_that_is_killed_is_said_to_be_killed(
-    arguments: dict[str, Any], new_run: Callable[..., Run]
-) -> None:
-    run = new_run(**{**arguments, "user_conf": USER_CONF.format(server_ms=300_000)})
-    run.harness = {**run.harness, "scenarios": ["Server"]}
-    run.start()
-    run.wait_until_asked("Server/performance", 3, LOAD_S)
-    (replica,) = run.processes(_REPLICA)
-    _core(replica).send_signal(signal.SIGKILL)
-    code, errors = run.wait(60)
-    assert code == 3 and "vLLM's engine core process died" in errors, errors
-    assert "SIGKILL" in errors and "memory" in errors, errors
     run.assert_nothing_is_left()
 
 

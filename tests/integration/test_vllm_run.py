@@ -140,7 +140,8 @@ def test_a_killed_engine_core_ends_the_run_and_leaves_nothing(
     assert time.monotonic() - started < 10
     assert code == 3, errors
     reason = run.json("run.json")["reason"]
-    assert "vLLM's engine core process died" in reason, reason
+    assert "vLLM's engine core process died: it was killed by SIGKILL" in reason, reason
+    assert "want of memory" in errors, errors
     assert run.json("Server/performance/test.json")["state"] == "broken"
     _gone, alive = psutil.wait_procs(family, timeout=5)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

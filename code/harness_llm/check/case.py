@@ -178,12 +178,7 @@ class Case:
     @property
     def test_logs(self) -> dict[str, Path]:
         """Where LoadGen's detail log of each compliance test is that has one."""
-        paths = {
-            name: AUDIT_TESTS[name].find(folder, DETAIL_LOG)
-            for name, folder in self.tests.items()
-            if name in AUDIT_TESTS
-        }
-        return {name: path for name, path in paths.items() if path}
+        return self._files_of_tests(DETAIL_LOG)
 
     @cached_property
     def test_details(self) -> dict[str, DetailLog]:
@@ -193,12 +188,16 @@ class Case:
     @cached_property
     def test_answers(self) -> dict[str, AccuracyLog]:
         """The answers of each compliance test that has a log of them."""
+        return {name: AccuracyLog.read(path) for name, path in self._files_of_tests(ACCURACY_LOG).items()}
+
+    def _files_of_tests(self, file: str) -> dict[str, Path]:
+        """Where a file of each compliance test is that has one."""
         paths = {
-            name: AUDIT_TESTS[name].find(folder, ACCURACY_LOG)
+            name: AUDIT_TESTS[name].find(folder, file)
             for name, folder in self.tests.items()
             if name in AUDIT_TESTS
         }
-        return {name: AccuracyLog.read(path) for name, path in paths.items() if path}
+        return {name: path for name, path in paths.items() if path}
 
     @cached_property
     def conf(self) -> ConfFile:

@@ -30,7 +30,7 @@ RUN_SETTINGS = (
     "performance_issue_same_index",
 )
 """Settings that LoadGen takes over as they were requested, and prints in its summary under the same names."""
-_COPIED = (
+COPIED_SETTINGS = (
     *RUN_SETTINGS,
     "scenario",
     "test_mode",
@@ -38,6 +38,7 @@ _COPIED = (
     "max_duration_ms",
     "sample_concatenate_permutation",
 )
+"""Settings that are in effect as they were requested."""
 _MS = 1_000_000
 
 
@@ -57,7 +58,7 @@ def _is_same(found: Any, wanted: Any) -> bool:
 
 
 def _wanted(detail: DetailLog) -> dict[str, Any]:
-    requested = {key: detail.value(f"requested_{key}") for key in _COPIED}
+    requested = {key: detail.value(f"requested_{key}") for key in COPIED_SETTINGS}
     for count, override, reported in (
         ("performance_sample_count", "performance_sample_count_override", "qsl_reported_performance_count"),
         ("accuracy_sample_count", "accuracy_sample_count_override", "qsl_reported_total_count"),

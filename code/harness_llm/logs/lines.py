@@ -10,28 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness_llm.logs.detail import DetailLog
+from harness_llm.logs.effective import COPIED_SETTINGS
 
 _BUILD = ("version", "build_date_local", "build_date_utc", "git_commit_date", "git_log_message")
 _OF_BUILD = (*_BUILD, "git_status_message", "file_sha1")
-_SETTINGS = (
-    "scenario",
-    "test_mode",
-    "min_duration_ms",
-    "max_duration_ms",
-    "min_query_count",
-    "max_query_count",
-    "qsl_rng_seed",
-    "sample_index_rng_seed",
-    "schedule_rng_seed",
-    "accuracy_log_rng_seed",
-    "accuracy_log_probability",
-    "accuracy_log_sampling_target",
-    "print_timestamps",
-    "performance_issue_unique",
-    "performance_issue_same",
-    "performance_issue_same_index",
-    "sample_concatenate_permutation",
-)
+_SETTINGS = (*COPIED_SETTINGS, "min_query_count")
 _EFFECTIVE = (
     "samples_per_query",
     "target_qps",
