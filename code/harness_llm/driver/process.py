@@ -6,14 +6,11 @@ an unmeasured tail, Finish, Done. What is asked is a file; when it is asked is o
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
-import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
@@ -22,48 +19,33 @@ from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.datasets.table import SampleTable
 from harness_llm.driver.issuers import Schedule, make_issuer
 from harness_llm.errors import ProtocolError
+from harness_llm.loadgen.asking import Asking, run_process
 from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import PushRouter
 from harness_llm.loadgen.sut import Sut
 from harness_llm.results.paths import EVENTS_NPY
-from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.spec import DriverSpec, read_spec
-from harness_llm.transport.wire import Armed, Done, Finish, Go, Heartbeat, PartMeasured, Stage
+from harness_llm.transport.wire import Armed, Finish, Go, Heartbeat, PartMeasured, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_log = logging.getLogger(__name__)
 _READ_S = 0.02
-_SWITCH_INTERVAL_S = 0.0005  # as in LoadGen's process
 _LONGEST_SLEEP_NS = NANOSECONDS_PER_SECOND // 5
-_EXIT_FAILED = 3
 
 
-class _Driver:
+class _Driver(Asking):
     """The parts of one load; it is its SUT's reporter, too."""
 
     def __init__(self, spec: DriverSpec) -> None:
         self._spec = spec
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._control_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._changed = threading.Condition()
         self._answered = 0
         self._go_ns: int | None = None
         self._is_finishing = False
-        self._failing = threading.Lock()
-        self._ledger: Ledger | None = None
-        self._control = ControlClient(
-            self._control_context,
-            spec.control,
-            spec.name,
-            self._heartbeat,
-            on_shutdown=lambda: os._exit(_EXIT_FAILED),
-            keys=spec.keys,
-            on_gate=self._hear_gate,
-            read_s=_READ_S,
-        )
+        super().__init__(spec, on_gate=self._hear_gate, read_s=_READ_S)
 
     # ---------------------------------------------------------------- what others call
 
@@ -91,16 +73,6 @@ class _Driver:
         return Heartbeat(ledger.issued - ledger.finished, answers=ledger.finished, tokens=ledger.tokens)
 
     # ---------------------------------------------------------------- the load
-
-    def run(self) -> None:
-        """Run it to its end, or end the process."""
-        with self._control:
-            try:
-                report = self._run()
-            except BaseException as error:  # noqa: BLE001 - the process's edge: reported, then it ends
-                self._fatal(error)
-            self._control.send(Done(report))
-        self._control_context.term()
 
     def _run(self) -> dict[str, Any]:
         spec, test = self._spec, self._spec.test
@@ -195,15 +167,6 @@ class _Driver:
             if left > 0 and self._answered == answered:
                 self._changed.wait(left / NANOSECONDS_PER_SECOND)
 
-    def _fatal(self, error: BaseException) -> NoReturn:
-        self._failing.acquire()  # the first error is the cause
-        _log.error("the load cannot continue", exc_info=error)
-        self._control.fail(error)
-        self._control.__exit__()
-        self._control_context.term()
-        sys.stderr.flush()
-        os._exit(_EXIT_FAILED)
-
 
 def _report(
     events: np.ndarray[Any, np.dtype[np.void]],
@@ -233,14 +196,7 @@ def _report(
 
 def main() -> None:
     """Ask what the spec file, the only argument, says."""
-    die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    driver = _Driver(read_spec(DriverSpec, Path(sys.argv[1])))
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    driver.run()
+    run_process(lambda path: _Driver(read_spec(DriverSpec, path)))
 
 
 if __name__ == "__main__":

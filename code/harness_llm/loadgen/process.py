@@ -6,16 +6,14 @@ Started by the supervisor as `python -m harness_llm.loadgen.process SPEC`. It en
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import re
-import sys
 import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -24,6 +22,7 @@ from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ProtocolError
 from harness_llm.loadgen import lib
+from harness_llm.loadgen.asking import Asking, run_process
 from harness_llm.loadgen.clock import ClockWatch
 from harness_llm.loadgen.late import LateWatch, ServerPlan
 from harness_llm.loadgen.ledger import Ledger
@@ -32,9 +31,8 @@ from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
 from harness_llm.results.paths import AUDIT_CONF, EVENTS_NPY, USER_CONF
 from harness_llm.results.verdict import told_steps
-from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.spec import LoadgenSpec, read_spec
-from harness_llm.transport.wire import Done, Heartbeat, Progress, ReplicaFailed, ReplicaGone, Stage
+from harness_llm.transport.wire import Progress, ReplicaFailed, ReplicaGone, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,42 +43,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PROGRESS_S = 0.5
-_SWITCH_INTERVAL_S = 0.0005  # the interpreter's default of 5 ms would be added to first-token latencies
-_EXIT_FAILED = 3
 
 
-class _Test:
+class _Test(Asking):
     """The parts of one test, from open sessions to the last report."""
 
-    def __init__(self, spec: LoadgenSpec, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    def __init__(self, spec: LoadgenSpec) -> None:
         self._spec = spec
         self._folder = Path(spec.folder)
-        self._failing = threading.Lock()
-        # A context of its own, so that the last words can be waited for while the other sockets are in use.
-        self._control_context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._control = ControlClient(
-            self._control_context,
-            spec.control,
-            spec.name,
-            self._heartbeat,
-            on_shutdown=lambda: os._exit(_EXIT_FAILED),
-            on_replica_gone=self._note_gone,
-            keys=spec.keys,
-        )
         self._gone: dict[int, str] = {}
-        self._context = context
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._clocks = ClockWatch()
-        self._ledger: Ledger | None = None
-
-    def run(self) -> None:
-        """Run the test to its end, or end the process."""
-        with self._control:
-            try:
-                report = self._run()
-            except BaseException as error:  # noqa: BLE001 - the process's edge: reported, then it ends
-                self._fatal(error)
-            self._control.send(Done(report))
-        self._control_context.term()
+        super().__init__(spec, on_replica_gone=self._note_gone)
 
     def _run(self) -> dict[str, Any]:
         spec, test = self._spec, self._spec.test
@@ -177,10 +151,6 @@ class _Test:
         path.write_bytes(text.encode())
         return path
 
-    def _heartbeat(self) -> Heartbeat:
-        ledger = self._ledger
-        return Heartbeat() if ledger is None else Heartbeat(ledger.issued - ledger.finished)
-
     def _send_progress(self, sut: Sut, ledger: Ledger, lost: str) -> None:
         self._clocks.compare()
         ttft, tpot = sut.take_latencies()
@@ -211,15 +181,6 @@ class _Test:
 
         return stop
 
-    def _fatal(self, error: BaseException) -> NoReturn:
-        self._failing.acquire()  # the first error is the cause; threads that follow wait here for the end
-        _log.error("the test cannot continue", exc_info=error)
-        self._control.fail(error)
-        self._control.__exit__()
-        self._control_context.term()
-        sys.stderr.flush()
-        os._exit(_EXIT_FAILED)
-
 
 def _peak_rss_bytes() -> int | None:
     """Most memory that this process held at once; None where the kernel does not say.
@@ -236,15 +197,7 @@ def _peak_rss_bytes() -> int | None:
 
 def main() -> None:
     """Run the test whose spec file is the only argument."""
-    die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    spec = read_spec(LoadgenSpec, Path(sys.argv[1]))
-    test = _Test(spec, zmq.Context())
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    test.run()
+    run_process(lambda path: _Test(read_spec(LoadgenSpec, path)))
 
 
 if __name__ == "__main__":
