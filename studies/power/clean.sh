@@ -2,6 +2,10 @@
 # Removes what the scripts of this folder wrote; anything else stays, such as a CSV file of another tool.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+if [[ -e data/caps.json ]]; then
+    echo "data/caps.json: power caps may still be set; continue the study, which restores them" >&2
+    exit 1
+fi
 found=()
 for file in *_stats.csv *_summary.csv; do
     if [[ -f $file ]] && { [[ $file == *_summary.csv ]] || head -1 "$file" | grep -q ',schema'; }; then

@@ -22,7 +22,7 @@ _DTYPE = np.dtype([("at_ns", "<i8"), ("sample", "<i8")])
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The rows that a load asks, in order; two that are equal ask the same work in the same order.
+    """The rows that a load asks, in order.
 
     Attributes:
         at_ns: When each is due after the start, nanoseconds, ascending; 0 where another rule decides.
@@ -50,7 +50,10 @@ class Schedule:
             DatasetError: The file holds no schedule.
         """
         with path.open("rb") as file:
-            table = np.load(file, allow_pickle=False)
+            try:
+                table = np.load(file, allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise DatasetError(f"{path}: not a schedule: {error}") from error
         if table.dtype != _DTYPE or not len(table):
             raise DatasetError(f"{path}: not a schedule")
         return cls(np.ascontiguousarray(table["at_ns"]), np.ascontiguousarray(table["sample"]))

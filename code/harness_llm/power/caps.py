@@ -47,7 +47,7 @@ def require_asked(set_caps: bool) -> None:
     """
     if os.environ.get(SWITCH) == "forbid":
         raise ConfigError(
-            f"the environment forbids to set power caps ({SWITCH}=forbid)",
+            f"the environment forbids setting power caps ({SWITCH}=forbid)",
             "Sweep the load instead: --set knob=load.",
         )
     if not set_caps:
@@ -55,6 +55,11 @@ def require_asked(set_caps: bool) -> None:
             "knob: cap sets power caps, and nothing is set unless that is asked for",
             "Add --set-caps, on a card that is yours; or sweep the load instead: --set knob=load.",
         )
+
+
+def refused(why: str) -> ConfigError:
+    """What is said where this host would refuse a cap."""
+    return ConfigError(f"power caps cannot be set here: {why}", _REMEDY)
 
 
 class NvmlCaps:
@@ -97,7 +102,7 @@ class NvmlCaps:
         )
 
     def refusal(self) -> str:
-        """Why this host would refuse a cap, found by reading alone; empty where nothing speaks against it."""
+        """Why this host would refuse a cap, found by reading alone; empty where it would not."""
         try:
             status = self._status.read_text(encoding="ascii", errors="replace")
             held = next((int(it.split()[1], 16) for it in status.splitlines() if it.startswith("CapEff:")), 0)
@@ -122,7 +127,7 @@ class NvmlCaps:
             ConfigError: They may not.
         """
         if why := self.refusal():
-            raise ConfigError(f"power caps cannot be set here: {why}", _REMEDY)
+            raise refused(why)
         for index, milliwatts in self.now().items():
             self._write(index, milliwatts)
 
@@ -137,9 +142,15 @@ class NvmlCaps:
 
     def restore(self) -> None:
         """See `Caps.restore`; a card that has its cap is not written to."""
-        for index, milliwatts in self.before.items():
-            if self.now()[index] != milliwatts:
-                self._write(index, milliwatts)
+        failed = []
+        for index, milliwatts in self.before.items():  # a card that is lost keeps none of the others from it
+            try:
+                if int(self._nvml.nvmlDeviceGetPowerManagementLimit(self._handles[index])) != milliwatts:
+                    self._write(index, milliwatts)
+            except (ConfigError, IndexError, self._nvml.NVMLError) as error:
+                failed.append(f"card {index}: {error}")
+        if failed:
+            raise HostError(f"power caps were not restored: {'; '.join(failed)}", _REMEDY)
 
     def _write(self, index: int, milliwatts: int) -> None:
         require_asked(self._set_caps)

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from harness_llm.errors import HostError
 from harness_llm.launch.role import Role
 from harness_llm.power.caps import NvmlCaps
 from harness_llm.transport.control import PARENT_VARIABLE, ControlClient
@@ -48,21 +49,29 @@ def main() -> None:
     """Wait for the end of whoever started it, or to be told; then restore."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     spec = read_spec(GuardSpec, Path(sys.argv[1]))
-    over = threading.Event()
+    over, signalled = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        signalled.set()
+        over.set()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, end)
     parent = int(os.environ.get(PARENT_VARIABLE) or os.getppid())
     import pynvml
 
+    caps = NvmlCaps(pynvml, set_caps=True, before=spec.before)  # its first word says that it can restore
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     with ControlClient(context, spec.control, spec.name, Heartbeat, over.set, keys=spec.keys) as control:
-        caps = NvmlCaps(pynvml, set_caps=True, before=spec.before)
         control.send(Stage("guarding power caps"))
         while not over.wait(_LOOK_S) and os.getppid() == parent:
             pass
         caps.restore()
         Path(spec.marker).unlink(missing_ok=True)
-        control.send(Done({}))
+        if signalled.is_set() and os.getppid() == parent:  # the study must not go on unguarded
+            control.fail(HostError("the guard of the power caps was ended by a signal"))
+        else:
+            control.send(Done({}))
     context.destroy(linger=0)
 
 

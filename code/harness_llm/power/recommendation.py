@@ -18,7 +18,6 @@ from harness_llm.study.estimates import Estimate, mean_of, outliers, pareto, tel
 
 Objective = Literal["energy", "edp", "cost", "slowdown", "slo"]
 _BINDS = 0.01
-_MOST_THERMAL = 0.01
 _OWN = ("window_tokens", "window_seconds")
 _FATAL = (
     "thermal",
@@ -280,7 +279,7 @@ def _told(choice: Choice, choices: Sequence[Choice]) -> str:
 
 def notes_on(choices: Sequence[Choice]) -> list[str]:
     """What people must know of the settings, a sentence each."""
-    notes = [f"{it.name}: does not bind: the cards drew less anyway" for it in choices if it.is_cap
+    notes = [f"{it.name}: the cap never limited the cards" for it in choices if it.is_cap
              and it.binding is not None and it.binding < _BINDS]  # fmt: skip
     notes += [f"{it.name}: {', '.join(it.reasons)}" for it in choices if it.reasons]
     notes += [
@@ -292,15 +291,3 @@ def notes_on(choices: Sequence[Choice]) -> list[str]:
     if first and last and first.energy and tells_apart(first.energy, last.energy) is False:
         notes.append("the lowest and the highest setting cannot be told apart by energy")
     return notes
-
-
-def seed_recommendation(rows: Sequence[dict[str, str]]) -> float | None:
-    """The cap that the published scripts recommend: least mean power times span of time."""
-    groups: dict[float, list[dict[str, str]]] = {}
-    for row in rows:
-        if (cap := _number(row, "max_watt")) is not None:
-            groups.setdefault(cap, []).append(row)
-    energies = {
-        cap: power * _span_s(own) / 60 for cap, own in groups.items() if (power := _mean(own, "power_draw"))
-    }
-    return min(energies, key=energies.__getitem__) if energies else None

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.errors import FolderError
 from harness_llm.files import write_atomically
 from harness_llm.logs.source import SUMMARY_LOG
@@ -20,7 +21,7 @@ from harness_llm.power.trainer import TRAIN_JSONL
 from harness_llm.results.live_file import read_live
 from harness_llm.results.live_records import LiveRecord
 from harness_llm.results.paths import FACTS_JSON
-from harness_llm.results.sample_rows import Floats
+from harness_llm.results.recompute import percentile, tpot_ns
 from harness_llm.study.points import Trial, trials_of
 from harness_llm.study.runner import ASKED_JSON, IDLE_JSON
 from harness_llm.study.windows import WindowFacts, steady, tokens_between, window
@@ -36,8 +37,6 @@ _SHARED = (
 )  # fmt: skip
 TRAINING_COLUMNS = (*_FIRST, *_SHARED)
 INFERENCE_COLUMNS = ("timestamp", *_SHARED, "verdict", "ttft_p99_ms", "tpot_p99_ms", "input_tokens")
-_NS = 1e9
-_NOT_AGAINST = {"short_window"}
 Row = dict[str, Any]
 
 
@@ -102,7 +101,10 @@ def _rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None, study: P
 def _training_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[Row]:
     lines = (trial.folder / "training" / TRAIN_JSONL).read_bytes().splitlines()
     steps = [msgspec.json.decode(line) for line in lines]
-    begin_s, end_s = steps[0]["start_ns"] / _NS, steps[-1]["end_ns"] / _NS
+    begin_s, end_s = (
+        steps[0]["start_ns"] / NANOSECONDS_PER_SECOND,
+        steps[-1]["end_ns"] / NANOSECONDS_PER_SECOND,
+    )
     shared = _of_trial(trial, window(live, begin_s, end_s), float(sum(it["tokens"] for it in steps)), idle)
     return [
         {
@@ -111,7 +113,12 @@ def _training_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None)
             "iteration": step["step"],
             "batch": step["step"],
             "loss": step["loss"],
-            **_of_block(live, step["start_ns"] / _NS, step["end_ns"] / _NS, float(step["tokens"])),
+            **_of_block(
+                live,
+                step["start_ns"] / NANOSECONDS_PER_SECOND,
+                step["end_ns"] / NANOSECONDS_PER_SECOND,
+                float(step["tokens"]),
+            ),
         }
         for step in steps
     ]
@@ -143,13 +150,11 @@ def _latency(events: Any) -> Row:
     known = events[events["first_token_ns"] > 0]
     if not len(known):
         return {}
-    first = (known["first_token_ns"] - known["issued_ns"]) / 1e6
-    each = (known["finished_ns"] - known["first_token_ns"]) / np.maximum(known["tokens"] - 1, 1) / 1e6
-    return {"ttft_p99_ms": _nearest(first, 0.99), "tpot_p99_ms": _nearest(each, 0.99)}
-
-
-def _nearest(values: Floats, share: float) -> float:
-    return float(np.percentile(values, 100 * share, method="inverted_cdf"))
+    first = known["first_token_ns"] - known["issued_ns"]
+    return {
+        "ttft_p99_ms": percentile(first, 0.99) / 1e6,
+        "tpot_p99_ms": percentile(tpot_ns(known), 0.99) / 1e6,
+    }
 
 
 def _verdict(trial: Trial) -> str:
@@ -187,7 +192,8 @@ def _of_trial(trial: Trial, facts: WindowFacts, tokens: float, idle: float | Non
 
 def _of_block(live: Sequence[LiveRecord], begin_s: float, end_s: float, tokens: float) -> Row:
     facts = window(live, begin_s, end_s)
-    offset_s = next((record.utc_s - record.at_s for record in live), 0.0)
+    nearest = min(live, key=lambda record: abs(record.at_s - begin_s), default=None)
+    offset_s = 0.0 if nearest is None else nearest.utc_s - nearest.at_s  # of the command that measured it
     joules = facts.integral_j
     return {
         "timestamp": datetime.fromtimestamp(begin_s + offset_s, UTC).isoformat(timespec="milliseconds"),

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness_llm import rules
 from harness_llm.config.load import load_with_places
-from harness_llm.errors import ConfigError
-from harness_llm.files import write_atomically
+from harness_llm.errors import ConfigError, HostError
+from harness_llm.files import locked, write_atomically
 from harness_llm.fleet.fleet import Fleet, FleetPlan
 from harness_llm.fleet.loads import ChildWork, Load
 from harness_llm.fleet.watch import Watch
 from harness_llm.power import guard, trainer
-from harness_llm.power.caps import Caps, NvmlCaps, SimulatedCaps, chosen_caps, require_asked
-from harness_llm.power.stats_files import write_stats
+from harness_llm.power.caps import Caps, NvmlCaps, SimulatedCaps, chosen_caps, refused, require_asked
 from harness_llm.results.paths import SHARED_SAMPLES, SPEC_JSON
 from harness_llm.results.reading import as_json
 from harness_llm.run.prepare import Prepared, prepare
@@ -33,7 +33,12 @@ from harness_llm.transport.spec import write_spec
 INFERENCE, TRAINING = "inference", "training"
 _LOADS = (8.0, 32.0, 128.0, 512.0)
 _MARKER = "caps.json"
+_LOCK = "harness-llm-power-caps.lock"  # of a host: caps are set on all of its cards
 _SAME = "same"
+
+
+def _refuse_a_second_study() -> NoReturn:
+    raise HostError("another study sets power caps on this host", "Wait until it has ended.")
 
 
 class TrainingConfig(Strict):
@@ -90,7 +95,7 @@ class PowerStudy(Study):
         set_caps: Whether the user asked that caps be set.
 
     Raises:
-        ConfigError: It cannot be measured as asked; nothing was set, unless its caps to what they are.
+        ConfigError: It cannot be measured as asked; nothing was written to a card.
     """
 
     kind = "power"
@@ -144,10 +149,8 @@ class PowerStudy(Study):
             raise ConfigError(
                 f"knob: cap needs a card: {error}", "Use --set gpu=simulated to try it without."
             ) from error
-        chosen_caps(caps.range(), config.values)  # refused before anything is written
-        caps.prove()
-        if before is not None:  # an earlier study's process and its guard were killed together
-            caps.restore()
+        if why := caps.refusal():
+            raise refused(why)
         return caps
 
     def _chosen(self) -> list[float | None]:
@@ -214,6 +217,16 @@ class PowerStudy(Study):
         if not isinstance(caps, NvmlCaps):
             yield
             return
+        with locked(Path(tempfile.gettempdir()) / _LOCK, _refuse_a_second_study):
+            if not (folder / _MARKER).exists():
+                caps.before = caps.now()  # nobody else sets them from here on
+            caps.prove()
+            caps.restore()  # writes only where an earlier study and its guard were killed together
+            with self._guarded(caps, watch, folder):
+                yield
+
+    @contextmanager
+    def _guarded(self, caps: NvmlCaps, watch: Watch, folder: Path) -> Iterator[None]:
         write_atomically(folder / _MARKER, as_json(caps.before))
         name = watch.children.free_name(guard.ROLE.kind)
         marker = str((folder / _MARKER).resolve())
@@ -286,7 +299,3 @@ class PowerStudy(Study):
             speed_file=speed,
             **asked,
         )
-
-    def report(self, folder: Path) -> list[str]:
-        """The two CSV files; charts and recommendations are made of them."""
-        return write_stats(folder, folder)

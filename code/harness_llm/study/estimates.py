@@ -85,9 +85,3 @@ def curve(x: Sequence[float], y: Sequence[float]) -> Callable[[Floats], Floats]:
         through: Any = PchipInterpolator(x, y)
         return lambda at: np.asarray(through(at), np.float64)
     return lambda at: np.interp(at, x, y)
-
-
-def jain(shares: Sequence[float]) -> float:
-    """Jain's fairness index: 1 where all are equal, 1 / n where one has everything."""
-    array = np.asarray(shares, np.float64)
-    return float(array.sum() ** 2 / (len(array) * (array**2).sum()))

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +17,6 @@ from harness_llm.fleet.gate import Until
 from harness_llm.fleet.loads import Load
 from harness_llm.fleet.watch import Watch
 from harness_llm.results.events import read_events
-from harness_llm.results.live_file import read_live
-from harness_llm.results.live_records import LiveRecord
 from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.results.reading import read_record
 from harness_llm.results.record_base import Record
@@ -90,11 +87,6 @@ class Trial:
         first = int(report.get("warm_up", 0))
         return rows[first : first + int(report.get("measured", len(rows)))]
 
-    @cached_property
-    def live(self) -> list[LiveRecord]:
-        """The records of live.jsonl of the whole study."""
-        return read_live(self.folder.parent.parent)
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -155,10 +147,6 @@ class Study(ABC):
     def at(self, point: Point, fleets: Mapping[str, Fleet], folder: Path) -> Iterator[Setting]:
         """Set what the point says, give the loads to measure into `folder`, and undo it."""
 
-    @abstractmethod
-    def report(self, folder: Path) -> list[str]:
-        """Write the tables, charts and exports of a study folder; what was found, a sentence each."""
-
 
 def trials_of(folder: Path) -> list[Trial]:
     """The trials of a study folder that are over, in the order in which they were measured."""
@@ -167,4 +155,4 @@ def trials_of(folder: Path) -> list[Trial]:
         for path in folder.glob(f"trials/*/{TRIAL_JSON}")
         if ".broken-" not in path.parent.name
     ]
-    return sorted(found, key=lambda trial: trial.record.began_s)
+    return sorted(found, key=lambda trial: trial.record.order)  # clocks begin anew with a host

@@ -33,7 +33,7 @@ _LAST_READING_S = 3.0  # to wait for one after a window's end, which brackets it
 
 
 def run_study(study: Study, output: Path, view: View) -> None:
-    """Measure what is left of a study, and write its report's files.
+    """Measure what is left of a study.
 
     Args:
         study: What to measure.

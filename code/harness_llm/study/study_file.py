@@ -18,7 +18,7 @@ _LARGEST_BYTES = 1_000_000
 
 
 class Strict(BaseModel):
-    """What a user writes: no key that is not known, no number that is none."""
+    """What a user writes: no unknown key, no NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

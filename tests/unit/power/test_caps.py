@@ -9,7 +9,7 @@ from typing import Any
 import fake_pynvml
 import pytest
 
-from harness_llm.errors import ConfigError
+from harness_llm.errors import ConfigError, HostError
 from harness_llm.power import caps as caps_module
 from harness_llm.power.caps import NvmlCaps, SimulatedCaps, chosen_caps, require_asked
 from harness_llm.power.sweep import PowerConfig, PowerStudy
@@ -49,6 +49,29 @@ def test_a_cap_is_set_read_back_and_given_back(cards: Path, tmp_path: Path) -> N
     assert len(_writes(cards)) == count  # nothing to give back, nothing written
 
 
+def test_a_card_that_breaks_leaves_none_of_the_others_capped(cards: Path, tmp_path: Path) -> None:
+    caps = _caps(tmp_path)
+    cards.write_text(json.dumps({"limits": [650_000, 600_000], "writes": [], "breaks_at": 2}))
+    with pytest.raises(ConfigError, match="card 1"):
+        caps.set(300)
+    assert json.loads(cards.read_text())["limits"] == [300_000, 600_000]
+    caps.restore()
+    assert json.loads(cards.read_text())["limits"] == [650_000, 600_000]
+    cards.write_text(json.dumps({"limits": [300_000, 300_000], "writes": [], "breaks_at": 1}))
+    with pytest.raises(HostError, match="power caps were not restored: card 0: "):
+        caps.restore()
+    assert json.loads(cards.read_text())["limits"] == [300_000, 600_000]
+
+
+def test_a_cap_that_the_cards_do_not_take_is_seen_when_it_is_read_back(
+    cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caps = _caps(tmp_path)
+    monkeypatch.setattr(fake_pynvml, "nvmlDeviceGetPowerManagementLimit", lambda _: 350_000)
+    with pytest.raises(HostError, match="asked for a cap of 300 W"):
+        caps.set(300)
+
+
 def test_nothing_is_written_unasked_or_where_the_environment_forbids_it(
     cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,10 +96,10 @@ def test_no_study_writes_without_being_asked(
     monkeypatch.setitem(__import__("sys").modules, "pynvml", fake_pynvml)
     config = PowerConfig(knob=knob, phases=["training"])
     if knob == "cap":
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match=r"nothing is set unless|HARNESS_POWER_CONTROL=forbid"):
             PowerStudy(config, tmp_path, set_caps=set_caps)
     else:
-        PowerStudy(config, tmp_path, set_caps=set_caps)
+        assert PowerStudy(config, tmp_path, set_caps=set_caps)._caps is None
     assert _writes(cards) == []
 
 
@@ -119,7 +142,7 @@ def test_caps_are_chosen_within_what_the_cards_take() -> None:
         chosen_caps((200, 700, 700), [150, 300, 900])
 
 
-def test_a_card_that_is_made_up_slows_down_under_a_cap(tmp_path: Path) -> None:
+def test_a_simulated_card_slows_down_under_a_cap(tmp_path: Path) -> None:
     caps = SimulatedCaps(tmp_path)
     full = float(caps.speed.read_text())
     caps.set(300)

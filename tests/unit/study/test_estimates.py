@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness_llm.study.estimates import curve, jain, mean_of, outliers, pareto, tells_apart, tied_with_least
+from harness_llm.study.estimates import curve, mean_of, outliers, pareto, tells_apart, tied_with_least
 
 
 def test_planted_outliers_are_found_and_clean_rows_are_left() -> None:
@@ -55,7 +55,3 @@ def test_a_curve_meets_its_points_and_does_not_overshoot() -> None:
     assert found.min() >= 0 and found.max() <= 10
     assert curve([1.0, 3.0], [2.0, 4.0])(np.array([2.0])) == [3.0]
     assert curve([1.0], [2.0])(np.array([1.0])) == [2.0]
-
-
-def test_jain_is_one_where_all_are_equal() -> None:
-    assert jain([2, 2, 2]) == pytest.approx(1) and jain([1, 0, 0]) == pytest.approx(1 / 3)

@@ -17,7 +17,7 @@ from harness_llm.study.study_file import read_study
         ("trials: 0\n", "trials: Input should be greater than 0, found 0"),
         ("knob: volts\n", "knob: Input should be 'none', 'cap' or 'load', found 'volts'"),
         ("- a\n", "expected keys, found list"),
-        ("a: [\n", "cannot be read|study.yaml"),
+        ("a: [\n", "not valid YAML"),
     ],
 )
 def test_a_mistake_names_its_place_and_what_would_do(tmp_path: Path, text: str, said: str) -> None:
@@ -25,7 +25,7 @@ def test_a_mistake_names_its_place_and_what_would_do(tmp_path: Path, text: str, 
     path.write_text(text)
     with pytest.raises(ConfigError) as found:
         read_study(path, PowerConfig)
-    assert any(part in found.value.message for part in said.split("|"))
+    assert said in found.value.message
 
 
 def test_keys_may_be_overridden_and_the_file_must_be_there(tmp_path: Path) -> None:
@@ -38,8 +38,12 @@ def test_keys_may_be_overridden_and_the_file_must_be_there(tmp_path: Path) -> No
         read_study(tmp_path / "none.yaml", PowerConfig)
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "studies").glob("*/*.yaml")), ids=str)
+FILES = sorted((Path(__file__).parents[3] / "studies").glob("*/*.yaml"))
+STUDIES = [path for path in FILES if "engine" not in path.name]
+assert STUDIES
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_every_study_file_of_the_repository_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parents[2])
-    if "engine" not in path.name:
-        assert read_study(path, PowerConfig).trials >= 1
+    assert read_study(path, PowerConfig).trials >= 1
