@@ -8,6 +8,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+
+def told_exit(code: int) -> str:
+    """How a process ended, by its exit code: `was killed by SIGKILL`, `ended with exit code 3`."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-code}"
+
+
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TRAPPED = (signal.SIG_DFL, signal.default_int_handler)
 

@@ -133,7 +133,7 @@ def test_a_run_that_is_ended_leaves_nothing_on_any_host(tmp_path: Path, number: 
     (supervisor,) = (it for it in run.processes("harness_llm") if "run" in it.cmdline()[3:4])
     supervisor.send_signal(number)
     code, errors = run.wait(60)
-    assert code in (3, 130, -9, 137), errors
+    assert code in ({3} if number == signal.SIGINT else {-9, 137}), errors
     if number == signal.SIGINT:
         assert run.json("run.json")["state"] == "interrupted"
     _wait_until_gone(1, 2, seconds=30)
@@ -149,7 +149,7 @@ def test_what_the_cluster_cannot_hold_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     run = _run(tmp_path / "more", launcher=launcher, replicas=3)
     code, errors = run.complete(seconds=120)
-    assert code == 3 and "found no place: no host of the Ray cluster has 1 CPU free" in errors, errors
+    assert code == 3 and "could not be placed: no host of the Ray cluster has 1 CPU free" in errors, errors
     _wait_until_gone(1, 2)
 
 

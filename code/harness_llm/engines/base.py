@@ -207,6 +207,7 @@ class TaskEngine:
                 prompt = array("i", [5 + place] * length).tobytes()
                 self.submit([Request(-1 - place, prompt, _WARM_UP_TOKENS, _WARM_UP_TOKENS, True)])
         await asyncio.gather(*self._tasks.values())
+        self.check()
         if warm_up.failures:
             raise EngineError(f"a warm-up prompt was not answered: {warm_up.failures[0]}")
         self._sink = sink

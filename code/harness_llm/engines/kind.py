@@ -47,7 +47,8 @@ class EngineKind(BaseModel):
         takes_arguments: llm_config says more to it than `model`.
         knows_reuse: It is known what it takes over from one sample to another, such as prefix caching.
         is_simulated: Answers are made up; marks every number that follows.
-        marker: What else must be said beside every number, a colon behind its short form; mostly nothing.
+        marker: What else must be said beside every number, a colon behind its short form, where `marker_of`
+            says so; mostly nothing.
         one_each: Option that lists a value for each replica, such as its server; empty where none does.
         secrets: Options that name an environment variable with a secret, which is written to no file.
         devices_from: Keys of llm_config whose product is the number of devices that one replica takes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -64,29 +65,10 @@ class OpenAIEngine(TaskEngine):
         return EngineFacts("openai", server, False, longest, concurrent, resolved=facts)
 
     async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
-        """Stream one completion; where its connection breaks, look whether the server is still there.
-
-        Raises:
-            CutShort: The server refused the request or ended the answer early.
-            EngineError: It takes no connection any more.
-        """
-        import aiohttp
-
-        try:
-            async for tokens in self._stream(request):
-                yield tokens
-        except aiohttp.ClientError as error:
-            try:
-                await self._get("/v1/models")
-            except aiohttp.ClientError:
-                raise EngineError(f"{self._url} cannot be reached any more: {error}; read its log") from error
-            raise
-
-    async def _stream(self, request: Request) -> AsyncIterator[Iterable[int]]:
-        """Tokens of each event; one without any, such as a first one with a role, is no token."""
+        """Stream one completion; an event without tokens, such as a first one with a role, is no token."""
         asked = {"prompt": array("i", request.prompt).tolist(), "min_tokens": request.min_tokens}
         body, reason = {**self._body, **asked, "max_tokens": request.max_tokens}, None
-        async with self._session.post(f"{self._url}/v1/completions", json=body) as response:
+        async with self._reach(self._session.post(f"{self._url}/v1/completions", json=body)) as response:
             if response.status != 200:
                 raise CutShort(f"HTTP {response.status}: {(await response.text())[:500]}")
             async for line in response.content:
@@ -102,6 +84,22 @@ class OpenAIEngine(TaskEngine):
                     yield choice.token_ids or ()
         if reason not in ("stop", "length"):
             raise CutShort(reason or "the stream ended without a finish_reason")
+
+    @asynccontextmanager
+    async def _reach(self, asked: Any) -> AsyncIterator[Any]:
+        """What a request answers; where its connection breaks and the server takes none, it is gone."""
+        import aiohttp
+
+        try:
+            async with asked as response:
+                yield response
+        except aiohttp.ClientError as error:
+            try:
+                await self._get("/v1/models")
+            except (aiohttp.ClientError, TimeoutError):
+                said = f"{self._url} cannot be reached any more: {error}"
+                raise EngineError(said, "Read its log.") from error
+            raise
 
     async def unload(self) -> None:
         """Close every connection."""

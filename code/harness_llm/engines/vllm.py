@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sized
 from typing import Any, ClassVar
 
 from harness_llm.core import Request
+from harness_llm.ending import told_exit
 from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.vitals import Vitals
 from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems
@@ -138,9 +139,9 @@ class VllmEngine(TaskEngine):
         process = processor.process_outputs
         self._counts = True
 
-        def counted(outputs: Sized, *arguments: Any, **options: Any) -> Any:
+        def counted(outputs: Sized, at: float | None = None, *_: Any, **options: Any) -> Any:
             self.clock.step(len(outputs))
-            return process(outputs, *arguments[:1], *([None] if arguments[1:] else []), **options)
+            return process(outputs, at, **options)
 
         processor.process_outputs = counted
 
@@ -150,10 +151,11 @@ class VllmEngine(TaskEngine):
         Raises:
             EngineError: It is.
         """
+        super().check()
         if self._llm.errored:
             is_killed = (code := self._core_exit_code()) == -signal.SIGKILL
             raise EngineError(
-                f"vLLM's engine core process died{_told_end(code)}",
+                f"vLLM's engine core process died{'' if code is None else f': it {told_exit(code)}'}",
                 "If nobody killed it, the kernel did for want of memory (see dmesg): lower "
                 "VLLM_CPU_KVCACHE_SPACE or llm_config.max_num_seqs, or give the container more memory."
                 if is_killed
@@ -290,9 +292,3 @@ def _key(item: Mapping[str, Any], name: str = "") -> str:
 def _said(item: Mapping[str, Any]) -> str:
     text = item["msg"].removeprefix("Value error, ")
     return text if item["type"] == "value_error" else f"{text} (found {str(item['input'])[:60]})"
-
-
-def _told_end(code: int | None) -> str:
-    if code is None:
-        return ""
-    return f": it was killed by {signal.Signals(-code).name}" if code < 0 else f": it ended with code {code}"

@@ -50,6 +50,7 @@ class Vllm(EngineKind):
     """
 
     engine_class = VllmEngine
+    marker = "made-up weights: only speed means anything, and no answer does"
     devices_from: ClassVar[tuple[str, ...]] = (
         "tensor_parallel_size",
         "pipeline_parallel_size",
@@ -158,8 +159,7 @@ class Vllm(EngineKind):
     @classmethod
     def marker_of(cls, arguments: Mapping[str, Any]) -> str:
         """That the weights are made up, where they are."""
-        made_up = arguments.get("load_format") in MADE_UP
-        return "made-up weights: only speed means anything, and no answer does" if made_up else ""
+        return cls.marker if arguments.get("load_format") in MADE_UP else ""
 
     @classmethod
     def decoding(

@@ -7,7 +7,6 @@ from typing import Any
 _METRICS = {
     "vllm:num_requests_running": "num_running_reqs",
     "vllm:num_requests_waiting": "num_waiting_reqs",
-    "vllm:kv_cache_usage_perc": "kv_cache_usage",
 }
 """Names for Prometheus, and the attributes of SchedulerStats (vllm/v1/metrics/stats.py, 0.25 to 0.32)."""
 _PER_TOKEN = "PrometheusStatLogger"

@@ -14,6 +14,7 @@ from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.errors import EngineError, RunBroken
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.gate import LEAD_S, Gate, Until
+from harness_llm.fleet.measurement import Measurement
 from harness_llm.fleet.pace import Pace
 from harness_llm.fleet.roles import DRIVER
 from harness_llm.fleet.watch import Watch
@@ -22,7 +23,7 @@ from harness_llm.launch.role import Role
 from harness_llm.results.held import set_aside
 from harness_llm.results.paths import SPEC_JSON
 from harness_llm.transport.spec import DriverSpec, DriverTest, LoadgenTest, write_spec
-from harness_llm.transport.wire import Finish, Go, Heartbeat
+from harness_llm.transport.wire import Finish, Go
 
 ARM_TIMEOUT_S = 120.0
 _RUNS = "LoadGen runs"
@@ -104,8 +105,8 @@ class _Measuring:
         self._clock = watch.children.clock
         self._gate = Gate(self._loads, until, arm_timeout_s, self._clock.now_s)
         self._tests = {load.name: load for load in loads if isinstance(load.test, LoadgenTest)}
-        self._running: dict[str, Any] = {}
-        self._paces: dict[str, tuple[Child, Pace, Heartbeat | None]] = {}
+        self._running: dict[str, Measurement] = {}
+        self._paces: dict[str, tuple[Child, Pace]] = {}
         self.children = {load.name: self._start(load) for load in loads if load.name not in self._tests}
         self.stage = "loads are getting ready"
 
@@ -126,7 +127,7 @@ class _Measuring:
             folder = str(load.folder.resolve())
             spec = DriverSpec(name, children.control, load.fleet.endpoints, folder, test, keys)
             for replica in load.fleet.replicas:
-                self._paces[replica.name] = replica, Pace(test.stall_timeout_s), None
+                self._paces[replica.name] = replica, Pace(test.stall_timeout_s)
         path = load.folder / SPEC_JSON
         write_spec(spec, path)
         return children.start(role, name, path, load.folder / f"{role.kind}.log", environment)
@@ -178,11 +179,8 @@ class _Measuring:
         return any(measurement.result is None for measurement in self._running.values())
 
     def _check_paces(self, now_s: float) -> None:
-        for name, (replica, pace, heard) in self._paces.items():
+        for name, (replica, pace) in self._paces.items():
             heartbeat = replica.heartbeat
-            if heartbeat is heard:
-                continue
-            self._paces[name] = replica, pace, heartbeat
             stalled_s = pace.hear(heartbeat, now_s)
             if stalled_s is not None:
                 raise EngineError(
@@ -194,5 +192,5 @@ class _Measuring:
     def results(self) -> list[LoadResult]:
         """What came of each load, in their order."""
         reports = {name: child.report or {} for name, child in self.children.items()}
-        reports |= {name: measurement.result.report for name, measurement in self._running.items()}
+        reports |= {name: it.result.report for name, it in self._running.items() if it.result}
         return [LoadResult(name, load.folder, reports[name]) for name, load in self._loads.items()]

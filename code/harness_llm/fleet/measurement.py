@@ -23,7 +23,7 @@ from harness_llm.results.paths import LOADGEN_LOG, SPEC_JSON
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.system.others import Others
 from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, write_spec
-from harness_llm.transport.wire import Heartbeat, Progress, ReplicaFailed, ReplicaGone
+from harness_llm.transport.wire import Progress, ReplicaFailed, ReplicaGone
 from harness_llm.views.progress import TestProgress
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,6 @@ class Measurement:
         )
         self._ground = Ground(folder)
         self._paces = [Pace(test.stall_timeout_s) for _ in replicas]
-        self._heard: list[Heartbeat | None] = [None for _ in replicas]
         self._gone: list[ReplicaGone] = []
         self._loadgen = self._start()
         self._news_s = self._worked_s = children.clock.now_s
@@ -179,9 +178,8 @@ class Measurement:
     def _check_pace(self, number: int, replica: Child) -> None:
         """Give a replica up that lives and whose engine does not go on."""
         heartbeat, pace = replica.heartbeat, self._paces[number]
-        if replica.is_lost or heartbeat is self._heard[number]:
+        if replica.is_lost:
             return
-        self._heard[number] = heartbeat
         stalled_s = pace.hear(heartbeat, self._children.clock.now_s)
         if stalled_s is None:
             return

@@ -42,6 +42,8 @@ class Pace:
 
     def hear(self, heartbeat: Heartbeat, now_s: float) -> float | None:
         """Take in a heartbeat; the seconds for which it has gone nowhere, if they are too many, else None."""
+        if heartbeat is self._last:  # nothing has come since
+            return None
         last, self._last = self._last, heartbeat
         if not last.in_flight or not heartbeat.in_flight:
             self._moved_s = now_s

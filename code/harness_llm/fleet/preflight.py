@@ -200,7 +200,7 @@ def _ask(
         first = len(asked)
         asked += places
         sut.issue(list(range(first, len(asked))), places)
-        _wait(asker, asked, question, names, patience_s[first > 0])
+        _wait(asker, asked, question, names, patience_s[1 if first else 0])
         for ordinal in range(first, len(asked)):
             fault = question.fault(asked[ordinal], asker.first[ordinal], asker.answers[ordinal])
             if fault:
@@ -244,7 +244,7 @@ def _refuse_one_token(answers: Sequence[bytes], names: Sequence[str]) -> None:
         if is_telling and len(ids) == 1:
             raise EngineError(
                 f"{name}: before the first test, each of {len(own)} answers was token {ids[0]} again and "
-                "again; such come from weights or caches that are not numbers",
+                "again; this comes from weights or a KV cache that hold NaN",
                 "Fetch or quantize the checkpoint again, or correct llm_config; nothing was measured.",
             )
 

@@ -13,7 +13,7 @@ from harness_llm.system.others import Others
 
 _PAUSE_S = 3.0
 """From when on a replica that has work and generates nothing is worth a warning while that lasts."""
-_SAME_S = 2.0  # begins of one pause, by heartbeats and by the engine's steps
+_SAME_S = 2.0  # starts of one pause, by heartbeats and by the engine's steps
 _PIECE_BYTES = 1 << 20
 _LINE = 160  # characters of a log's line that people see
 _PREFIX = re.compile(r"^(\(\w+( pid=\d+)?\) )*((INFO|WARNING|DEBUG|ERROR) )?(\d\d-\d\d \d\d:\d\d:\d\d )?")
@@ -116,7 +116,7 @@ class LogEye:
         """Warnings of lines that are new; what was written while no test ran is passed over.
 
         Args:
-            child: The replica; a log that lies on another host tells nothing.
+            child: The replica.
             engine: Its engine's kind.
             now_s: Now, monotonic seconds.
             began_s: When the test began that it serves; None where none runs.
@@ -127,8 +127,9 @@ class LogEye:
         known, self._read[child.name] = self._read.get(child.name, end), end
         if began_s is None or end <= known:
             return
-        whole, _, rest = child.handle.log_text(max(known, end - _PIECE_BYTES)).rpartition("\n")
-        self._read[child.name] = end - len(rest.encode())
+        start = max(known, end - _PIECE_BYTES)
+        whole, newline, _ = child.handle.log_text(start).rpartition("\n")  # it may have grown since
+        self._read[child.name] = start + len((whole + newline).encode())
         for line in whole.split("\n"):
             if re.search(pattern, line):
                 said = _PREFIX.sub("", line.rpartition("\r")[2])[:_LINE]

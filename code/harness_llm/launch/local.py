@@ -17,6 +17,7 @@ import psutil
 
 import harness_llm
 from harness_llm import secret_values
+from harness_llm.ending import told_exit
 from harness_llm.launch.launcher import Effort
 from harness_llm.launch.role import Role
 from harness_llm.quiet import QUIET
@@ -27,6 +28,26 @@ _SOURCE_ROOT = Path(harness_llm.__file__).parents[1]
 _LOG_BYTES = 1 << 20
 _NEXT_LINES_S, _LAST_LINES_S = 0.05, 0.5  # the writer of a log is behind by microseconds
 _PIPE_BYTES = 1 << 20
+
+
+def log_size(path: Path) -> int:
+    """See `Handle.log_size`."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def log_text(path: Path, start: int) -> str:
+    """See `Handle.log_text`."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            text = file.read(_LOG_BYTES)
+            file.seek(max(file.tell(), log_size(path) - _LOG_BYTES))
+            return (text + file.read()).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -62,29 +83,17 @@ class LocalHandle:
         code = self.process.poll()
         if code is None:
             return None
-        if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+        return told_exit(code)
 
     def log_size(self) -> int:
         """Bytes in its log now."""
-        try:
-            return self.log.stat().st_size
-        except OSError:
-            return 0
+        return log_size(self.log)
 
     def log_text(self, start: int) -> str:
         """Its log from byte `start` on; of a long one the first and the last MiB."""
         if self.writer is not None:  # a grandchild may keep it waiting
             self.writer.join(_NEXT_LINES_S if self.process.poll() is None else _LAST_LINES_S)
-        try:
-            with self.log.open("rb") as file:
-                file.seek(start)
-                text = file.read(_LOG_BYTES)
-                file.seek(max(file.tell(), self.log_size() - _LOG_BYTES))
-                return (text + file.read()).decode(errors="replace")
-        except OSError:
-            return ""
+        return log_text(self.log, start)
 
     def effort(self) -> Effort:
         """What its process group has done so far."""

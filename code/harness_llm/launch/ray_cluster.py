@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 import harness_llm
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch.launcher import Effort, Launcher
-from harness_llm.launch.local import LocalHandle, LocalLauncher
+from harness_llm.launch.local import LocalHandle, LocalLauncher, log_size, log_text
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import HOST_VARIABLE
 
@@ -69,6 +70,7 @@ class HostAgent:
             environment: Variables added to Ray's.
         """
         path = self._folder / "spec.json"
+        path.touch(0o600)  # it holds keys
         path.write_bytes(spec)
         added = {**environment, HOST_VARIABLE: host}
         self._handle = LocalLauncher().start(role, name, path, self._folder / "log.txt", added)
@@ -78,11 +80,14 @@ class HostAgent:
         """How it is now."""
         reason = self._handle.exit_reason()
         if reason is not None:
+            self._handle.signal(signal.SIGKILL)  # what it started must end, too
             self._handle.log_text(0)  # waits until the last lines are written
         with self._handle.log.open("rb") as log:
             log.seek(self._read)
             new = log.read()
         self._read += len(new)
+        if reason is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
         return News(reason, new, self._handle.effort(), self._handle.stopped())
 
     def signal(self, number: int) -> None:
@@ -121,15 +126,11 @@ class RayHandle:
 
     def log_size(self) -> int:
         """Bytes in its log now."""
-        with contextlib.suppress(OSError):
-            return self.log.stat().st_size
-        return 0
+        return log_size(self.log)
 
     def log_text(self, start: int) -> str:
-        """Its log from byte `start` on."""
-        with contextlib.suppress(OSError):
-            return self.log.read_bytes()[start:].decode(errors="replace")
-        return ""
+        """Its log from byte `start` on; of a long one the first and the last MiB."""
+        return log_text(self.log, start)
 
     def effort(self) -> Effort:
         """What it had done by the last news."""
@@ -224,7 +225,7 @@ class RayLauncher:
         import ray
 
         if not handle.room.wait(_PLACE_S):
-            handle.lose(f"found no place: no host of the Ray cluster has {_words(self._room)} free")
+            handle.lose(f"could not be placed: no host of the Ray cluster has {_words(self._room)} free")
             return
         try:
             (node,) = ray.util.placement_group_table(handle.room)["bundles_to_node_id"].values()
@@ -243,7 +244,7 @@ class RayLauncher:
         while not self._closed.is_set():
             with self._lock:
                 asked = list(self._told)
-            told = ray.wait(asked, timeout=_POLL_S)[0] if asked else []
+            told = ray.wait(asked, num_returns=len(asked), timeout=_POLL_S)[0] if asked else []
             for one in told:
                 with self._lock:
                     handle = self._told.pop(one)

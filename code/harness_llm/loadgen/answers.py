@@ -45,9 +45,8 @@ class AnswerWatch:
         seen, head = self.seen[replica], answer[:_TOKEN_BYTES]
         count, rest = divmod(len(answer), _TOKEN_BYTES)
         seen.answers += 1
-        if (
-            answer[_TOKEN_BYTES : 2 * _TOKEN_BYTES] == head and answer == head * count
-        ):  # the first says it mostly
+        second = answer[_TOKEN_BYTES : 2 * _TOKEN_BYTES]  # mostly tells an answer from one of one token
+        if count > 1 and second == head and answer == head * count:
             seen.one_token_id += 1
         if seen.are_alike:
             known = self._first_answers[replica]

@@ -88,8 +88,11 @@ class _Processor:
     def __init__(self) -> None:
         self.seen: list[tuple[Any, ...]] = []
 
-    def process_outputs(self, *arguments: Any, **options: Any) -> str:
-        self.seen.append((*arguments, options))
+    def process_outputs(
+        self, outputs: list[int], at: float | None = None, statistics: Any = None, **options: Any
+    ) -> str:
+        """As vLLM's own takes its arguments (vllm/v1/engine/output_processor.py, 0.25 to 0.32)."""
+        self.seen.append((outputs, at, statistics, options))
         return "processed"
 
 
@@ -99,7 +102,7 @@ def test_vllms_steps_are_counted_once_and_no_statistics_are_made_of_tokens() -> 
     assert engine.generated() is None
     engine._count_steps()
     for stamp, outputs in ((1.0, [1, 2]), (1.0, [3]), (2.0, [1])):
-        said = processor.process_outputs(outputs, stamp, "statistics", weight_version=None)  # type: ignore[arg-type]
+        said = processor.process_outputs(outputs, stamp, "statistics", weight_version=None)
         assert said == "processed"
     assert engine.generated() == 4
     assert processor.seen[0] == ([1, 2], 1.0, None, {"weight_version": None})

@@ -174,7 +174,7 @@ def test_requests_of_a_dead_engine_core_are_no_failed_samples() -> None:
     ("codes", "says", "remedy"),
     [
         ([None, -9], "died: it was killed by SIGKILL", "want of memory"),
-        ([1], "died: it ended with code 1", "The replica's log"),
+        ([1], "died: it ended with exit code 1", "The replica's log"),
         ([None], "died\n", "The replica's log"),
     ],
 )
