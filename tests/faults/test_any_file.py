@@ -32,7 +32,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "watch": ("watch", "RUN", "--view", "plain"),
     "report": ("report", "RUN", "--output", "OUT/report.html"),
     "compare": ("compare", "RUN", "SOUND"),
-    "export": ("export", "RUN", "--output", "OUT/samples.parquet"),
+    "export": ("export", "RUN", "--parquet", "OUT/samples.parquet"),
     "score": ("score", "RUN/Offline/accuracy"),
     "package": ("package", "RUN", "--company", "C", "--system-name", "s", "--output", "OUT/tree"),
     "simulate": ("simulate", "RUN"),
@@ -98,6 +98,8 @@ def _problems(verb: str, run: Path, sound: Path, out: Path, capfd: pytest.Captur
         shutil.rmtree(out)
     written = "".join(capfd.readouterr())
     found = [f"{verb}: {written[-800:]}" for part in ("Traceback", "harness-llm itself") if part in written]
+    if "No such option" in written or "Usage:" in written:
+        found.append(f"{verb}: never ran: {written[-300:]}")
     if code not in (None, 0, 1, 2, 3):
         found.append(f"{verb}: exit code {code}")
     return found

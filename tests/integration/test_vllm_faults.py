@@ -96,8 +96,8 @@ def test_an_engine_core_that_the_kernel_kills_for_memory_is_named_with_the_kerne
     assert time.monotonic() - started < 30
     assert code == 3, errors
     reason = run.json("run.json")["reason"]
-    assert "vLLM's engine core process died" in reason and "want of memory" in errors, errors
-    assert "more memory" in errors, errors
+    assert "vLLM's engine core process died" in reason, reason
+    assert "the kernel has killed processes for want of memory meanwhile (oom_kill in " in errors, errors
     run.assert_nothing_is_left()
 
 

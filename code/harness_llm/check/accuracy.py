@@ -19,7 +19,7 @@ from harness_llm.files import file_digest
 from harness_llm.logs.accuracy_log import CUT_BYTES, AccuracyLog
 from harness_llm.logs.detail import SIX_DIGITS
 from harness_llm.logs.draws import Draw
-from harness_llm.logs.schedule import MOST_QUERIES, arrivals_ns
+from harness_llm.logs.schedule import MOST_QUERIES, logged_ends_ns
 from harness_llm.logs.source import SUMMARY_LOG, read_text
 from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.accuracy_txt import HASH_LINE
@@ -138,7 +138,7 @@ def _least_seconds(case: Case) -> tuple[float | None, str]:
         schedule = logged_schedule(detail, case.settings.get("target_qps"))
         if schedule is None or not 0 < count <= MOST_QUERIES:
             return None, ""
-        due_s = int(arrivals_ns(*schedule, count)[-1]) / 1e9
+        due_s = logged_ends_ns(*schedule, count)[0] / 1e9
         # Of a rate that user.conf does not give, the log has six digits.
         return due_s * (1 - SIX_DIGITS) - _BY_THE_LOG, f"when the last of its {count} queries is due"
     rate, count = case.detail.samples_per_second, detail.integer("generated_samples_per_query") or 0

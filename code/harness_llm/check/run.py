@@ -17,8 +17,10 @@ from harness_llm.check.scenario import scenario_checks
 from harness_llm.compliance import is_audit_name
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS
+from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG, file_problem
+from harness_llm.results.finished import recorded_config
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
 from harness_llm.results.reading import sound_record
 from harness_llm.results.records import RunRecord, TestRecord
@@ -103,12 +105,16 @@ def _engine_checks(case: Case) -> Iterator[Check]:
     """What this host cannot know of an engine that is not its own; nothing for one that it can."""
     _, engine, _ = engine_facts(case)
     kind = KINDS.get(engine.name) if engine is not None else None
-    if kind is not None and kind.marker:
+    try:
+        arguments = recorded_config(config_file(case.root, case.scenario)).get("llm_config") or {}
+    except FolderError:  # judged by itself
+        return
+    if kind is not None and (marker := kind.marker_of(arguments)):
         yield case.check(
             "run.engine",
             None,
-            kind.marker,
-            "an engine that reuses no work between samples",
+            marker,
+            "an engine that is known, on the model's own weights",
             path=case.performance,
         )
 

@@ -161,7 +161,7 @@ def _faults(entry: os.DirEntry[str], shown: str) -> Iterator[tuple[str, str]]:
     if status.st_size > limit:
         yield "files.size", f"{shown}: {status.st_size} bytes, limit {limit}"
     elif os.path.splitext(entry.name)[1].lower() in _TEXT_SUFFIXES:  # noqa: PTH122 - see _walk
-        yield from _text_faults(entry.path, shown, min(status.st_size, _LOOKED_AT))
+        yield from _text_faults(entry.path, shown, status.st_size)
 
 
 def _is_judged(shown: str) -> bool:
@@ -184,14 +184,14 @@ def _leads_inside(link: str, shown: str) -> bool:
 def _text_faults(path: str, shown: str, size: int) -> Iterator[tuple[str, str]]:
     try:
         with open_regular(Path(path)) as file:
-            content = file.read(size)  # of a buffer of that size
+            content = file.read(min(size, _LOOKED_AT))  # of a buffer of that size
     except OSError as error:
         yield "files.readable", f"{shown}: {error.strerror}"
         return
     if content.isascii() and b"\0" not in content:
         return
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(content, final=size < _LOOKED_AT)
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=size <= _LOOKED_AT)
     except UnicodeDecodeError as error:
         yield "files.encoding", f"{shown}: byte {error.start}"
         return

@@ -89,8 +89,8 @@ def _result(submitter: Submitter, case: Case) -> Iterator[Check]:
                 "tree.engine",
                 None if submitter.division == "open" else False,
                 f"marked: {marker}",
-                "an engine that reuses no work between samples",
-                "Package it for open, or run it with an engine whose caching is known to be off.",
+                "an engine that is known, on the model's own weights",
+                "Package it for open, or run it with a known engine and the model's weights.",
                 case.folder,
             )
     yield from scenario_checks(case)

@@ -56,7 +56,10 @@ def simulate_verb(
     if qps is not None and (highest or not qps > 0):
         raise ConfigError("--qps must be above 0, and not be given with --max", "Give one of them.")
     if offline and (highest or qps is not None or check is not None):
-        raise ConfigError("--offline has no rate", "Give it without --qps, --max and --check.")
+        raise ConfigError(
+            "--offline asks everything at once",
+            "Give it without --qps, --max and --check.",
+        )
     known = Recorded.read(run)
     each = _speeds(speeds, replicas)
     count = replicas or len(each) or known.replicas

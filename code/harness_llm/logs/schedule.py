@@ -119,9 +119,10 @@ def _due_before(seed: int, target_qps: float, time_ns: int) -> int:
     """How many queries are due before a time, ns after the start."""
     due, end = 1, 0  # the first is due at 0
     for gaps in _gaps_ns(seed, target_qps, _ENDLESS):
-        if end + int(gaps.sum()) >= time_ns:
-            return due + int(np.searchsorted(end + np.cumsum(gaps), time_ns, "left"))
-        due, end = due + len(gaps), end + int(gaps.sum())
+        ends = end + np.cumsum(gaps)
+        if ends[-1] >= time_ns:
+            return due + int(np.searchsorted(ends, time_ns, "left"))
+        due, end = due + len(gaps), int(ends[-1])
     raise AssertionError("more queries than a run can have")
 
 

@@ -106,7 +106,11 @@ class RunContent:
     def to_do(self, scenario: str) -> dict[str, str]:
         """What would mend what the checks of a scenario found, each once, with the name of the first such."""
         own = [check for check in self.check.failures if check.result in ("", scenario)]
-        return {check.remedy: check.name for check in reversed(own) if check.remedy}
+        found: dict[str, str] = {}
+        for check in own:
+            if check.remedy:
+                found.setdefault(check.remedy, check.name)
+        return found
 
 
 def read_content(run: Path) -> RunContent:

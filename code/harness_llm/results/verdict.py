@@ -85,10 +85,11 @@ def _by_loadgen(folder: Path, log: DetailLog) -> Iterator[str]:
 def _by_events(folder: Path, record: TestRecord, log: DetailLog) -> Iterator[str]:
     if _is_performance(folder) and (steps := told_steps(record.clock_steps_s)):
         yield steps
-    yield from broken_seals(folder, record.digests)
+    broken = list(broken_seals(folder, record.digests))
+    yield from broken
     events, problem = sound_events(folder / EVENTS_NPY)
     if events is None:
-        if not record.digests:
+        if not any(said.startswith(f"{EVENTS_NPY}: ") for said in broken):
             yield f"{EVENTS_NPY}: {problem.reason if problem else 'cannot be read'}"
         return
     if _is_performance(folder) and not log.problems:
@@ -165,7 +166,7 @@ def _contents(events: npt.NDArray[np.void], record: TestRecord, table: SampleTab
         if 2 * seen.one_token_id >= seen.answers:
             yield who + (
                 f"{seen.one_token_id:,} of {seen.answers:,} answers are one token id again and again; "
-                "such come from weights or caches that are not numbers"
+                "this comes from weights or a KV cache that hold NaN"
             )
         elif seen.are_alike and _prompts(events, replica, table) >= _ENOUGH:
             yield who + f"all {seen.answers:,} answers are the same, though the prompts differ"

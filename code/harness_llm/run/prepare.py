@@ -100,8 +100,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     check_same_benchmark(configs)
     benchmark = resolve(configs[0].harness_config.benchmark)
     configs = [_named(config, benchmark.name) for config in configs]
-    _find_files(configs, benchmark)
-    user_conf = UserConf.read(configs[0].harness_config.user_conf)
+    user_conf = _find_files(configs, benchmark)
     scenarios = [config.harness_config.scenario for config in configs]
     said = user_conf.validate(benchmark, scenarios, models=loadgen_names())
     user_conf = replace(user_conf, notes=(*user_conf.notes, *said))
@@ -141,15 +140,16 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
 
 
-def _find_files(configs: Sequence[RunConfig], benchmark: Benchmark) -> None:
-    """Read what may not be there, so that whoever has nothing yet is told of all of it at once.
+def _find_files(configs: Sequence[RunConfig], benchmark: Benchmark) -> UserConf:
+    """Read what may not be there, so that whoever has nothing yet is told of all of it at once; user.conf.
 
     Raises:
         UsageError: user.conf, a model or the data set cannot be used; names each.
     """
     first = configs[0].harness_config
     model = benchmark.loadgen_model(Scenario.OFFLINE)
-    checks: list[Callable[[], object]] = [partial(UserConf.read, first.user_conf, model)]
+    found: list[UserConf] = []
+    checks: list[Callable[[], object]] = [lambda: found.append(UserConf.read(first.user_conf, model))]
     checks += [partial(check_model, config) for config in configs]
     path = getattr(first.dataset, "path", None)
     if isinstance(path, Path) and not path.exists():
@@ -164,6 +164,7 @@ def _find_files(configs: Sequence[RunConfig], benchmark: Benchmark) -> None:
         raise next(iter(problems.values()))
     if problems:
         raise ConfigError("\n".join(problems))
+    return found[0]
 
 
 def _named(config: RunConfig, benchmark: str) -> RunConfig:

@@ -66,14 +66,14 @@ class HeldRate:
         Raises:
             RunBroken: The closed loop or the test broke.
         """
+        rate = self._folder.rates.get(str(test.scenario)) or self._measured(test, 1)
         while True:
-            rate = self._folder.rates.get(str(test.scenario)) or self._measured(test, 1)
             result = measure(self._fleet, _asked_at(test, rate), path)
             why = _too_fast(result)
             if not why or rate.tries >= _TRIES:
                 return result
-            self._say(f"{test.name}: {why}; asked again at less, try {rate.tries + 1} of {_TRIES}")
-            self._measured(test, rate.tries + 1)
+            self._say(f"{test.name}: {why}; asked again at a lower rate, try {rate.tries + 1} of {_TRIES}")
+            rate = self._measured(test, rate.tries + 1)
 
     def _measured(self, test: LoadgenTest, tries: int) -> RateRecord:
         scenario = str(test.scenario)
@@ -106,13 +106,14 @@ def _noted(test: LoadgenTest, rate: RateRecord) -> LoadgenTest:
 
 
 def _too_fast(result: TestResult) -> str:
-    """Why a performance test is asked again at less; empty where it is VALID, or where that cannot help."""
-    if result.test.mode is not Mode.PERFORMANCE or is_hopeless(result.folder):
+    """Why a performance test is asked again at a lower rate; empty where it is VALID, or that cannot help."""
+    if result.test.mode is not Mode.PERFORMANCE:
         return ""
-    if result.state == "abandoned":
-        return result.reason
-    is_invalid = DetailLog.read(result.folder / DETAIL_LOG).is_valid is False
-    return "LoadGen says INVALID" if is_invalid else ""
+    why = result.reason
+    if result.state != "abandoned":
+        is_invalid = DetailLog.read(result.folder / DETAIL_LOG).is_valid is False
+        why = "LoadGen says INVALID" if is_invalid else ""
+    return "" if not why or is_hopeless(result.folder) else why
 
 
 def _closed_loop(test: LoadgenTest) -> LoadgenTest:

@@ -23,6 +23,7 @@ from harness_llm.tune.batching import BOUNDS, StepLimits
 from harness_llm.tune.future import Future
 from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
+from harness_llm.tune.offline import steady
 from harness_llm.tune.seen_run import Floats, Observed
 from harness_llm.tune.tries import RecordedEngines
 
@@ -190,11 +191,8 @@ class Recorded:
 
     def offline(self, model: Model) -> Throughput:
         """An Offline run of a fleet that lasts as long as the recorded test had to."""
-        held, sets, least_s = (
-            2 * model.limits.requests,
-            1,
-            int(self.future.settings["min_duration_ms"]) / 1000,
-        )
+        held, sets = 2 * model.limits.requests, 1
+        least_s = int(self.future.settings["min_duration_ms"]) / 1000
         while True:
             order = self.future.order(sets * self.future.samples)
             seen = model.run(np.zeros(len(order)), order, pulled=held)
@@ -202,14 +200,12 @@ class Recorded:
             if seconds >= least_s:
                 break
             sets = max(sets + 1, math.ceil(sets * least_s / seconds))
-        ends = np.sort(seen.finish)
-        low, high = len(ends) // 10, len(ends) * 9 // 10
-        steady = (high - low) / (ends[high] - ends[low])
+        held_rate = steady(np.sort(seen.finish))
         return Throughput(
             samples=len(order),
             seconds=seconds,
             tokens_per_s=float(seen.tokens.sum()) / seconds,
-            steady_share=len(order) / seconds / steady,
+            steady_share=len(order) / seconds / held_rate if held_rate else 1.0,
         )
 
 

@@ -124,8 +124,8 @@ class Model:
 
         Validity does not fall steadily with the rate: queries come in whole data sets, and of more queries a
         larger share may be late. So the search comes down from where none passes, and a rate counts only if
-        the next one below passes, too. Where pauses or
-        noise leave no rate that is so sure, it is the highest with the next lower of a few confidences.
+        the next one below passes, too. Where no rate is that sure, the next lower confidence of a few is
+        tried.
 
         Args:
             future: The test.

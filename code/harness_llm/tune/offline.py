@@ -28,21 +28,26 @@ _RUNS = 3
 
 def steady_rate(events: npt.NDArray[Any]) -> float:
     """Samples/s between the 10 % and the 90 % of the answers; 0 where there are too few."""
-    ends = _ends_s(events)
+    return steady(_ends_s(events))
+
+
+def steady(ends: npt.NDArray[Any]) -> float:
+    """The same of the times at which answers ended, seconds, ascending."""
     low, high = len(ends) // 10, len(ends) * 9 // 10
     return float((high - low) / (ends[high] - ends[low])) if high > low and ends[high] > ends[low] else 0.0
 
 
 def told(events: npt.NDArray[Any]) -> str:
     """What the end of a whole run costs, and what a longer one would gain."""
-    ends, steady = _ends_s(events), steady_rate(events)
+    ends = _ends_s(events)
+    held = steady(ends)
     rate = len(ends) / ends[-1]
-    if steady <= rate:
+    if held <= rate:
         return f"{rate:.4g} samples/s; the end of the run costs nothing that can be seen"
-    idle = ends[-1] - len(ends) / steady
-    longer = 2 * len(ends) / (2 * len(ends) / steady + idle)
+    idle = ends[-1] - len(ends) / held
+    longer = 2 * len(ends) / (2 * len(ends) / held + idle)
     return (
-        f"{rate:.4g} samples/s; begin and end, with engines that are not full, cost {1 - rate / steady:.1%}; "
+        f"{rate:.4g} samples/s; begin and end, with engines that are not full, cost {1 - rate / held:.1%}; "
         f"twice as many samples would give {longer:.4g} ({longer / rate - 1:+.1%})"
     )
 

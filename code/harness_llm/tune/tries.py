@@ -183,16 +183,18 @@ def tried_of(folder: Path, seed: int, kind: str | None = None) -> Tried:
 
 def earlier(kept: Path, seed: int) -> list[Tried]:
     """The tries that are kept, in order."""
-    folders = sorted(
-        (each for each in kept.glob("[0-9]*") if (each / TEST_JSON).exists()), key=lambda each: int(each.name)
-    )
-    return [tried_of(folder, seed) for folder in folders]
+    return [tried_of(folder, seed) for folder in _kept(kept)]
 
 
 def probe_of(tuning: Path) -> Observed:
     """What the newest try in the folder of a tuning showed."""
-    folders = [each for each in (tuning / TRIES).glob("[0-9]*") if (each / TEST_JSON).exists()]
-    return Observed.of_test(max(folders, key=lambda each: int(each.name)))
+    return Observed.of_test(_kept(tuning / TRIES)[-1])
+
+
+def _kept(folder: Path) -> list[Path]:
+    """The folders of tries that are kept, in order."""
+    found = (each for each in folder.glob("[0-9]*") if (each / TEST_JSON).exists())
+    return sorted(found, key=lambda each: int(each.name))
 
 
 def known_tests(runs: Sequence[Path], scenario: Scenario) -> list[Path]:

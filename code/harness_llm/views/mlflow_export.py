@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness_llm.errors import HostError
+from harness_llm.results.finished import recorded_config
 from harness_llm.results.paths import RUN_JSON, TEST_JSON, config_file
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
@@ -36,15 +35,16 @@ def write_mlflow(run: Path, tracking: str) -> str:
         HostError: MLflow does not take it.
     """
     summary, record = summarize(run), read_record(run / RUN_JSON, RunRecord)
+    asked = parameters(run, record)
     mlflow = importlib.import_module("mlflow")
     try:
-        return _write(mlflow.MlflowClient(tracking or None), run, record, summary)
+        return _write(mlflow.MlflowClient(tracking or None), run, record, summary, asked)
     except Exception as error:  # noqa: BLE001 - MLflow's stores raise what their databases and servers raise
         where = tracking or "the store that MLFLOW_TRACKING_URI names"
         raise HostError(f"{where}: MLflow does not take the run: {error}", "Check the address.") from error
 
 
-def _write(client: Any, run: Path, record: RunRecord, summary: RunSummary) -> str:
+def _write(client: Any, run: Path, record: RunRecord, summary: RunSummary, asked: Mapping[str, str]) -> str:
     name = run.resolve().name
     known = client.get_experiment_by_name(record.benchmark)
     experiment = client.create_experiment(record.benchmark) if known is None else known.experiment_id
@@ -56,8 +56,9 @@ def _write(client: Any, run: Path, record: RunRecord, summary: RunSummary) -> st
     tags = {"valid": summary.is_valid, "state": summary.state, "marker": summary.marker}
     for key, value in {**tags, "commit": record.git.commit or "unknown"}.items():
         client.set_tag(run_id, f"harness_llm.{key}", str(value))
-    if not earlier:  # MLflow refuses a parameter's second value, and a run folder keeps its configuration
-        for key, value in parameters(run, record).items():
+    known_parameters = earlier[0].data.params if earlier else {}
+    for key, value in asked.items():
+        if key not in known_parameters:  # MLflow refuses a second value
             client.log_param(run_id, key, value)
     for key, number in metrics(summary).items():
         client.log_metric(run_id, key, number)
@@ -83,9 +84,8 @@ def parameters(run: Path, record: RunRecord) -> dict[str, str]:
     """The resolved configuration of each scenario by dotted keys, and the versions of the packages."""
     found = {f"package.{name}": version for name, version in record.packages.items()}
     for scenario in record.by_scenario():
-        path = config_file(run, scenario)
-        if path.exists():
-            found |= _flat(yaml.safe_load(path.read_text(encoding="utf-8")), scenario)
+        config = recorded_config(config_file(run, scenario))
+        found |= _flat(config, scenario) if config else {}
     return {name: value[:_LONGEST_VALUE] for name, value in found.items()}
 
 

@@ -116,6 +116,8 @@ class TestSoFar:
         state = self.state
         if state.lost:
             return 0.0
+        if not state.expected:
+            return None
         judged = [
             odds.within(self.total, state.allowed)
             for odds, limit in (
