@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from golden.recorded import unpack
@@ -41,6 +42,18 @@ def _broken(folder: TestFolder) -> list[str]:
 def test_what_is_as_it_was_breaks_no_seal(finished: TestFolder) -> None:
     assert {EVENTS_NPY, USER_CONF, "mlperf_log_detail.txt"} <= set(finished.record().digests)
     assert _broken(finished) == []
+
+
+def test_events_that_are_gone_together_with_their_digest_are_missed(finished: TestFolder) -> None:
+    path, record = finished.path / EVENTS_NPY, finished.record()
+    before = path.read_bytes()
+    path.unlink()
+    try:
+        known = {name: digest for name, digest in record.digests.items() if name != EVENTS_NPY}
+        said = judge(finished.path, msgspec.structs.replace(record, digests=known)).mismeasured
+        assert [it for it in said if it.startswith(f"{EVENTS_NPY}: ")]
+    finally:
+        path.write_bytes(before)
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))

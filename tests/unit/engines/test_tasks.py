@@ -26,7 +26,7 @@ class _Engine(TaskEngine):
         self.given_up: list[int] = []
         self.let_go_of: list[int] = []
         self.is_unloaded = False
-        self.warm = [3] * 4
+        self.warm: list[int] | Exception = [3] * 4
         self.longest: int | None = None
 
     async def load(self) -> EngineFacts:
@@ -36,6 +36,8 @@ class _Engine(TaskEngine):
 
     async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
         if request.id < 0:  # a warm-up prompt
+            if isinstance(self.warm, Exception):
+                raise self.warm
             yield self.warm
             return
         try:
@@ -156,6 +158,16 @@ def test_stop_gives_everything_up_and_then_unloads() -> None:
         assert sink.said == []
 
     _with_engine(test)
+
+
+def test_an_engine_that_dies_while_it_warms_up_never_counts_as_ready() -> None:
+    async def run() -> None:
+        engine = _Engine()
+        engine.warm = EngineError("the server is gone")
+        with pytest.raises(EngineError, match="the server is gone"):
+            await engine.start(RecordingSink())
+
+    asyncio.run(run())
 
 
 def test_an_engine_that_does_not_answer_warm_up_prompts_is_refused() -> None:

@@ -74,6 +74,7 @@ def test_what_is_wrong_with_an_answer(answer: bytes, first: int | None, fault: s
     assert fault in found and bool(found) == bool(fault)
     seen = watch.seen[1]
     assert (seen.answers, watch.seen[0].answers) == (1, 0)
+    assert seen.one_token_id == 0, "none of these is one token again and again, an empty one least of all"
     assert seen.other_first_token == ("begins" in fault) and seen.odd_length == ("bytes" in fault)
 
 
