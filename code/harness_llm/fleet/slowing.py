@@ -13,6 +13,8 @@ from harness_llm.system.others import Others
 
 _PAUSE_S = 3.0
 """From when on a replica that has work and generates nothing is worth a warning while that lasts."""
+_APART_S = 10.0
+"""A slowing that comes again sooner goes on: a card at its power limit says so every other second."""
 _SAME_S = 2.0  # starts of one pause, by heartbeats and by the engine's steps
 _PIECE_BYTES = 1 << 20
 _LINE = 160  # characters of a log's line that people see
@@ -29,22 +31,35 @@ def slowing(
         if it.still_s >= _PAUSE_S
     }
     if others is not None and others.now is not None and others.is_noticeable:
-        found["host"] = _Episode("host", f"others use {others.now:.1f} of {others.cores} cores")
+        found["host"] = _Episode(
+            "host", f"others use {others.now:.1f} of {others.cores} cores", apart_s=_APART_S
+        )
     for device in devices:
         if device.throttled:
             what = f"throttled by {' and '.join(device.throttled)}"
-            found[f"device {device.index}"] = _Episode("throttle", what)
+            found[f"device {device.index}"] = _Episode("throttle", what, apart_s=_APART_S)
     return found
 
 
 @dataclass
 class _Episode:
-    """Something that lasts: its kind, what it is, and how long it had lasted when it was noticed."""
+    """Something that lasts.
+
+    Attributes:
+        kind: Of the warning.
+        what: For people.
+        lasted_s: How long it had lasted when it was noticed.
+        apart_s: From which time apart two of it are two; up to then it goes on.
+        began_s: When it began, monotonic seconds.
+        seen_s: When it was seen last.
+    """
 
     kind: WarningKind
     what: str
     lasted_s: float = 0.0
+    apart_s: float = 0.0
     began_s: float = field(default=0.0)
+    seen_s: float = field(default=0.0)
 
 
 class Episodes:
@@ -61,12 +76,15 @@ class Episodes:
     def look(self, now_s: float, found: Mapping[str, _Episode]) -> list[LiveWarning]:
         """What began or was over since the last look."""
         warnings = []
-        for who in [who for who in self._open if who not in found]:
+        gone = [who for who, it in self._open.items() if who not in found and now_s - it.seen_s >= it.apart_s]
+        for who in gone:
             over = self._open.pop(who)
-            warnings.append(_warning(who, over, now_s - over.began_s))
+            warnings.append(_warning(who, over, (over.seen_s if over.apart_s else now_s) - over.began_s))
         for who, episode in found.items():
-            if who not in self._open:
-                episode.began_s = now_s - episode.lasted_s
+            if who in self._open:
+                self._open[who].seen_s = now_s
+            else:
+                episode.began_s, episode.seen_s = now_s - episode.lasted_s, now_s
                 self._open[who] = episode
                 if episode.kind == "pause":
                     self.pauses[who] = episode.began_s

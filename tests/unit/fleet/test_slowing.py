@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_llm.fleet.slowing import Episodes, LogEye, PauseEar, slowing
-from harness_llm.results.live_records import ReplicaState
+from harness_llm.results.live_records import DeviceState, ReplicaState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,16 @@ def test_a_long_pause_is_told_while_it_lasts_and_not_again_as_a_step() -> None:
     known = episodes.pauses[NAME]
     assert list(ear.hear(NAME, [(0, 0.4, 6.8)], 106.0, 90.0, known)) == []
     assert len(list(ear.hear(NAME, [(0, 0.4, 6.8), (1, 0.0, 0.5)], 116.0, 90.0, known))) == 1
+
+
+def test_a_card_that_says_so_every_other_second_slows_once() -> None:
+    episodes = Episodes()
+    found = []
+    for now in range(100, 141):  # as an H100 at its power limit does
+        reasons = ("power",) if now < 121 and now % 3 else ()
+        found += episodes.look(float(now), slowing([], None, [DeviceState(index=0, throttled=reasons)]))
+    assert [(warning.at_s, warning.seconds) for warning in found] == [(100.0, None), (100.0, 19.0)]
+    assert found[1].text == "device 0: throttled by power, for 19 s"
 
 
 LINES = """\
