@@ -42,7 +42,7 @@ check types mypy
 check docs env NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 check dockerfile hadolint Dockerfile
 if command -v shellcheck >/dev/null; then
-    check shell shellcheck .ci/run ./*.sh ./*/*.sh
+    check shell shellcheck .ci/run ./*.sh ./*/*.sh ./studies/*/*.sh ./studies/*/*/*.sh
 else
     echo "== shell: not checked, there is no shellcheck for this machine's processor"
 fi

@@ -46,7 +46,8 @@ PROMISED = {
         "--view", "--json",
     },
     "study": {
-        "--config", "-c", "--set", "--output", "--report", "--objective", "--set-caps", "--view", "--json",
+        "--config", "-c", "--set", "--output", "--report", "--objective", "--set-caps", "--dry-run", "--view",
+        "--json",
     },
     "simulate": {"--replicas", "--qps", "--max", "--set", "--speeds", "--offline", "--check", "--json"},
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},

@@ -63,7 +63,7 @@ def _is_pattern(path: Path, name: str) -> bool:
 def test_whatever_a_user_types_is_a_verb() -> None:
     """No module has a command line of its own, but the entries of child processes, which nobody types."""
     children = {
-        "driver/process.py", "power/guard.py", "power/trainer.py",
+        "driver/process.py", "power/guard.py", "power/trainer.py", "tenants/mps_keeper.py",
         "engines/vllm_trial.py", "loadgen/embedded.py", "loadgen/process.py", "replica/process.py",
         "telemetry/process.py",
     }  # fmt: skip

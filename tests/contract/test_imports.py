@@ -31,7 +31,7 @@ LAYERS = (
     {"package", "report"},
     {"run"},
     {"study", "tune"},
-    {"power"},
+    {"power", "tenants"},
     {"cli", "testing"},
     {"__main__"},
 )

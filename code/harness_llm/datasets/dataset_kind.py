@@ -26,12 +26,15 @@ class Reading:
         tokenizer_choice: Which tokenizer makes token ids of text, or its folder; None without a model.
         vocab_size: Token ids that are made up are below this.
         official: The file must be the official one, where its kind knows it by a digest.
+        context: Longest prompt plus answer that the model takes, tokens; None where that is not known. A kind
+            may leave out what is longer, and says so; of any other a longer sample is an error later.
     """
 
     limits: GenerationLimits
     tokenizer_choice: TokenizerChoice | Path | None = None
     vocab_size: int = _VOCABULARY
     official: bool = False
+    context: int | None = None
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from harness_llm.datasets.conversations import Oasst1, ShareGpt
 from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.humaneval import HumanEval
 from harness_llm.datasets.openorca import OpenOrca
@@ -15,8 +16,10 @@ from harness_llm.datasets.table import SampleTable
 KINDS: dict[str, type[DatasetKind]] = {
     "humaneval": HumanEval,
     "jsonl": Prompts,  # its name when it read JSON lines only
+    "oasst1": Oasst1,
     "openorca": OpenOrca,
     "prompts": Prompts,
+    "sharegpt": ShareGpt,
     "synthetic": Synthetic,
 }
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from harness_llm.engines.base import Engine
+from harness_llm.engines.forward import Forward
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.openai import OpenAI
 from harness_llm.engines.simulated import Simulated
@@ -21,6 +22,7 @@ KINDS: dict[str, type[EngineKind]] = {
     "vllm": Vllm,
     "simulated": Simulated,
     "openai": OpenAI,
+    "forward": Forward,
 }
 
 

@@ -95,7 +95,7 @@ def read_sample_rows(test: Path, record: TestRecord, detail: DetailLog | None = 
     if not len(events):
         raise FolderError(f"{test}: no query was issued", "Give a run that measured something.")
     due = _due(events, record, detail or DetailLog.read(test / DETAIL_LOG))
-    return _columns(events, due)
+    return columns_of(events, due)
 
 
 def _due(events: npt.NDArray[np.void], record: TestRecord, detail: DetailLog) -> Integers:
@@ -108,7 +108,8 @@ def _due(events: npt.NDArray[np.void], record: TestRecord, detail: DetailLog) ->
     return due_ns(events, seed & _LOW_64, rate)
 
 
-def _columns(events: npt.NDArray[np.void], due: Integers) -> SampleRows:
+def columns_of(events: npt.NDArray[np.void], due: Integers) -> SampleRows:
+    """The samples of an events file, given when each was due by the events' clock, nanoseconds."""
     start = int(min(due.min(), events["issued_ns"].min()))
     first, last = events["first_token_ns"], events["finished_ns"]
     steps = np.maximum(events["tokens"] - 1, 1)

@@ -75,6 +75,7 @@ def _load(config: RunConfig, given: HarnessConfig | OwnSamples, *, official: boo
         tokenizer_choice=config.tokenizer_choice,
         vocab_size=(checkpoint and checkpoint.vocabulary_size) or _VOCABULARY,
         official=official,
+        context=config.engine.max_sequence_tokens(config.llm_config, checkpoint),
     )
     return kinds.load(given.dataset, reading)
 

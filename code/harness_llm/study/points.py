@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from harness_llm.fleet.fleet import Fleet, FleetPlan
 from harness_llm.fleet.gate import Until
-from harness_llm.fleet.loads import Load
+from harness_llm.fleet.loads import ARM_TIMEOUT_S, Load
 from harness_llm.fleet.watch import Watch
 from harness_llm.results.events import read_events
 from harness_llm.results.paths import EVENTS_NPY
@@ -80,21 +80,28 @@ class Trial:
     folder: Path
     record: TrialRecord
 
-    def events(self, load: str) -> npt.NDArray[np.void]:
-        """The measured rows of a load's events."""
+    def events(self, load: str, *, tail: bool = False) -> npt.NDArray[np.void]:
+        """The measured rows of a load's events; with `tail` those, too, that only kept it busy afterwards."""
         report = self.record.loads[load]
-        rows = read_events(self.folder / load / EVENTS_NPY)
-        first = int(report.get("warm_up", 0))
-        return rows[first : first + int(report.get("measured", len(rows)))]
+        rows = read_events(self.folder / load / EVENTS_NPY)[int(report.get("warm_up", 0)) :]
+        return rows if tail else rows[: int(report.get("measured", len(rows)))]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured at a point: its loads, and what devices said of what was set for it."""
+    """What is measured at a point.
+
+    Attributes:
+        loads: Its loads.
+        read_back: What devices said of what was set for it.
+        until: When the loads are told to finish.
+        arm_timeout_s: Longest time until all of them are ready to begin, seconds.
+    """
 
     loads: Sequence[Load]
-    read_back: Mapping[str, Scalar]
+    read_back: Mapping[str, Scalar] = field(default_factory=dict)
     until: Until = "all"
+    arm_timeout_s: float = ARM_TIMEOUT_S
 
 
 class Study(ABC):

@@ -183,7 +183,9 @@ class _Runner:
         with self._study.at(point, fleets, path) as setting:
             pause(watch, self._study.settle_s, f"{path.name}: settling")
             began_s = time.monotonic()
-            results = measure_loads(watch, setting.loads, until=setting.until)
+            results = measure_loads(
+                watch, setting.loads, until=setting.until, arm_timeout_s=setting.arm_timeout_s
+            )
             ended_s = time.monotonic()
         self._bracket(watch, f"{path.name}: over")
         record = TrialRecord(

@@ -40,6 +40,7 @@ class WindowFacts:
         celsius: Temperature at its begin and at its end, of the hottest.
         capped: Share of its seconds in which power limited the clock.
         thermal: Share of its seconds in which heat did.
+        cores: Mean cores that the command's processes used; None where nobody looked.
         reasons: Why its figures may not count.
     """
 
@@ -54,6 +55,7 @@ class WindowFacts:
     celsius: tuple[float, float] | None = None
     capped: float | None = None
     thermal: float | None = None
+    cores: float | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -63,8 +65,9 @@ def window(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Windo
     first = bisect_left(records, begin_s - _AROUND_S, key=lambda record: record.at_s)
     records = records[first : bisect_right(records, end_s + _AROUND_S, key=lambda record: record.at_s)]
     states = _states(records, begin_s, end_s)
+    cores = _mean([it.host.own_cores for it in records if begin_s < it.at_s <= end_s + 1])
     if not states:
-        return WindowFacts(seconds)
+        return WindowFacts(seconds, cores=cores)
     found = energy(records, begin_s, end_s)
     counter, integral = (None, None) if found is None else (found.counter_j, found.integral_j)
     inside = [[it for it in own if begin_s < it.at_s <= end_s + 1] or own[-1:] for own in states.values()]
@@ -84,6 +87,7 @@ def window(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Windo
         celsius=(temperatures[0], temperatures[-1]) if temperatures else None,
         capped=float(np.mean(["power" in it.throttled for it in every])),
         thermal=thermal,
+        cores=cores,
         reasons=tuple(_reasons(states, begin_s, end_s, counter, integral, thermal)),
     )
 
@@ -159,7 +163,19 @@ def tokens_between(events: npt.NDArray[Any], edges_s: Floats) -> Floats:
     """Output tokens in each stretch between edges; those of an answer are spread evenly over its time."""
     has_first = events["first_token_ns"] > 0
     begin = np.where(has_first, events["first_token_ns"], events["issued_ns"]) / NANOSECONDS_PER_SECOND
-    end = np.maximum(events["finished_ns"] / NANOSECONDS_PER_SECOND, begin + 1e-9)
-    rate = events["tokens"] / (end - begin)
+    return spread(begin, events["finished_ns"] / NANOSECONDS_PER_SECOND, events["tokens"], edges_s)
+
+
+def prompt_tokens_between(events: npt.NDArray[Any], edges_s: Floats) -> Floats:
+    """Prompt tokens likewise, over the time from a request to its first token, or to its end."""
+    end = np.where(events["first_token_ns"] > 0, events["first_token_ns"], events["finished_ns"])
+    issued = events["issued_ns"] / NANOSECONDS_PER_SECOND
+    return spread(issued, end / NANOSECONDS_PER_SECOND, events["prompt_tokens"], edges_s)
+
+
+def spread(begin: Floats, end: Floats, amounts: npt.NDArray[Any], edges_s: Floats) -> Floats:
+    """How much of each amount, spread evenly from its begin to its end, lies between edges; all summed."""
+    end = np.maximum(end, begin + 1e-9)
+    rate = amounts / (end - begin)
     done = [float((np.clip(edge - begin, 0, end - begin) * rate).sum()) for edge in edges_s]
     return np.diff(done)

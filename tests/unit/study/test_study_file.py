@@ -7,6 +7,7 @@ import pytest
 from harness_llm.errors import ConfigError
 from harness_llm.power.sweep import PowerConfig
 from harness_llm.study.study_file import read_study
+from harness_llm.tenants.tenants_file import TenantsConfig
 
 
 @pytest.mark.parametrize(
@@ -38,12 +39,13 @@ def test_keys_may_be_overridden_and_the_file_must_be_there(tmp_path: Path) -> No
         read_study(tmp_path / "none.yaml", PowerConfig)
 
 
-FILES = sorted((Path(__file__).parents[3] / "studies").glob("*/*.yaml"))
-STUDIES = [path for path in FILES if "engine" not in path.name]
-assert STUDIES
+HERE = Path(__file__).parents[3] / "studies"
+KINDS: dict[str, type[PowerConfig] | type[TenantsConfig]] = {"power": PowerConfig, "tenants": TenantsConfig}
+STUDIES = [path for path in sorted(HERE.rglob("*.yaml")) if "engine" not in path.name]
+assert len(STUDIES) > 30 and {path.name for path in HERE.iterdir() if path.is_dir()} == set(KINDS)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_every_study_file_of_the_repository_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(path.parents[2])
-    assert read_study(path, PowerConfig).trials >= 1
+    monkeypatch.chdir(HERE.parent)
+    assert read_study(path, KINDS[path.relative_to(HERE).parts[0]]).trials >= 1

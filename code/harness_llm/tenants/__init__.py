@@ -1,0 +1,1 @@
+"""The tenants study: several models on one GPU, alone and together, with and without NVIDIA MPS."""

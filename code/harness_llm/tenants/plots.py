@@ -1,0 +1,209 @@
+"""The charts of a tenants study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness_llm.report.marks import BLUE, GREY, ORANGE, Spec, layer
+from harness_llm.results.live_records import LiveRecord
+from harness_llm.study.pages import Figure
+from harness_llm.study.windows import spread
+from harness_llm.tenants.measures import MeasuredSet, percentile
+
+_WIDTH, _HEIGHT = 620, 240
+_MOST_POINTS = 400
+_SQUARE = 46  # pixels of a cell
+_RATE_BINS = 60
+Values = list[dict[str, Any]]
+
+
+def figures(
+    found: Sequence[MeasuredSet], live: Sequence[LiveRecord], tenants: int, marker: str
+) -> list[Figure]:
+    """Every chart for which something was measured.
+
+    Args:
+        found: All trials.
+        live: How the study went, second by second.
+        tenants: How many there are in all.
+        marker: What stands beside every number; may be empty.
+    """
+    together = [one for one in found if len(one.tenants) == tenants]
+    if not together:
+        return []
+    one = together[0]
+    number = one.trial.record.number
+    alone = [it for it in found if len(it.tenants) == 1 < tenants and it.trial.record.number == number]
+    drawn = [
+        ("latency", "Latency", "share of iterations that took at most so long", _latency(one, alone)),
+        ("latency_over_time", "Latency over time", "ms; faint: not measured", _over_time(one)),
+        ("tokens_over_time", "Speed over time", "tokens/s", _tokens_over_time(one)),
+        ("throughput", "Speed", "tokens/s", _throughput(one, alone)),
+        ("slowdown_matrix", "Slowdown", "times the median latency alone", _matrix(found)),
+        ("fairness", "Progress", "share of its own speed alone that each tenant keeps", _fairness(one)),
+        ("slo", "Within limits", "share of iterations within so many times the median alone", _slo(one)),
+        ("utilization", "Utilization", _unit(one), _utilization(one, live)),
+    ]
+    return [
+        Figure(name, {"title": {"text": title, "subtitle": [note, *([marker] if marker else [])]}, **spec})
+        for name, title, note, spec in drawn
+        if spec is not None
+    ]
+
+
+def _number(field: str, title: str, *, zero: bool = True, **more: Any) -> Spec:
+    return {"field": field, "type": "quantitative", "title": title, "scale": {"zero": zero}, **more}
+
+
+def _name(field: str, title: str | None = None) -> Spec:
+    return {"field": field, "type": "nominal", "title": title, "sort": None}
+
+
+def _plain(values: Values, mark: Spec, *, height: int = _HEIGHT, **encoding: Any) -> Spec:
+    return {
+        "width": _WIDTH, "height": height, "data": {"values": values}, "mark": mark, "encoding": encoding,
+    }  # fmt: skip
+
+
+def _latency(one: MeasuredSet, alone: Sequence[MeasuredSet]) -> Spec:
+    shares = np.linspace(0, 1, 101)
+    values: Values = [
+        {"tenant": name, "how": how, "share": float(share), "ms": percentile(own, share)}
+        for how, trials in (("together", [one]), ("alone", alone))
+        for trial in trials
+        for name in trial.tenants
+        for own in [trial.found[name].latency_ms[: trial.found[name].measured]]
+        for share in shares
+    ]
+    return _plain(
+        values, {"type": "line", "interpolate": "step-after"}, x=_number("ms", "ms", zero=False),
+        y=_number("share", ""), color=_name("tenant"), strokeDash=_name("how"),
+        order={"field": "share"},
+    )  # fmt: skip
+
+
+def _over_time(one: MeasuredSet) -> Spec:
+    begin = min(float(own.start_s[0]) for own in one.found.values())
+    values: Values = []
+    for name, own in one.found.items():
+        step = max(1, len(own.start_s) // _MOST_POINTS)
+        values += [
+            {"tenant": name, "s": float(own.start_s[place]) - begin, "ms": float(own.latency_ms[place]),
+             "measured": 0.9 if place < own.measured else 0.25}
+            for place in range(0, len(own.start_s), step)
+        ]  # fmt: skip
+    return _plain(
+        values, {"type": "point", "filled": True, "size": 22}, x=_number("s", "seconds"),
+        y=_number("ms", ""), color=_name("tenant"),
+        opacity={"field": "measured", "type": "quantitative", "scale": None},
+    )  # fmt: skip
+
+
+def _tokens_over_time(one: MeasuredSet) -> Spec:
+    begin = min(float(own.start_s[0]) for own in one.found.values())
+    ends = {name: own.start_s + own.latency_ms / 1000 - begin for name, own in one.found.items()}
+    edges = np.linspace(0, max(float(own.max()) for own in ends.values()), _RATE_BINS + 1)
+    values: Values = []
+    for name, own in one.found.items():
+        counted = spread(own.start_s - begin, ends[name], own.tokens, edges) / np.diff(edges)
+        values += [
+            {"tenant": name, "s": float(at), "rate": float(rate)}
+            for at, rate in zip(edges[:-1], counted, strict=True)
+        ]
+    return _plain(
+        values, {"type": "line", "interpolate": "step-after"}, x=_number("s", "seconds"),
+        y=_number("rate", ""), color=_name("tenant"),
+    )  # fmt: skip
+
+
+def _throughput(one: MeasuredSet, alone: Sequence[MeasuredSet]) -> Spec:
+    values: Values = [
+        {"tenant": name, "how": how, "rate": trial.models[name]["throughput_tokens_per_s"]}
+        for how, trials in (("alone", alone), ("together", [one]))
+        for trial in trials
+        for name in trial.tenants
+    ]
+    return _plain(
+        values, {"type": "bar"}, x={**_name("tenant"), "axis": {"labelAngle": 0}},
+        y=_number("rate", ""), xOffset=_name("how"),
+        color={**_name("how"), "scale": {"domain": ["alone", "together"], "range": [GREY, BLUE]}},
+    )  # fmt: skip
+
+
+def _matrix(found: Sequence[MeasuredSet]) -> Spec | None:
+    cells: dict[tuple[str, str], list[float]] = {}
+    for one in found:
+        for name, own in one.models.items():
+            if "slowdown" in own:
+                cells.setdefault((name, one.trial.record.label), []).append(own["slowdown"])
+    values: Values = [
+        {"tenant": name, "set": label, "x": float(np.mean(own))} for (name, label), own in cells.items()
+    ]
+    if not values:
+        return None
+    scale = {"scheme": "oranges", "domainMin": 1}
+    x, y = {**_name("set"), "axis": {"labelAngle": -30}}, _name("tenant")
+    color = {"field": "x", "type": "quantitative", "title": "times", "scale": scale}
+    return {
+        "width": {"step": 2 * _SQUARE}, "height": {"step": _SQUARE}, "data": {"values": values},
+        "layer": [
+            layer({"type": "rect", "opacity": 0.75}, x=x, y=y, color=color),
+            layer({"type": "text"}, x=x, y=y, text={"field": "x", "format": ".2f"}),
+        ],
+    }  # fmt: skip
+
+
+def _fairness(one: MeasuredSet) -> Spec | None:
+    if "jain" not in one.gpu:
+        return None
+    values: Values = [{"tenant": name, "share": own["progress"]} for name, own in one.models.items()]
+    x = _number("share", "of its speed alone; line: an equal part of one GPU")
+    base = _plain(
+        values, {"type": "bar", "color": BLUE}, height=28 * len(values) + 20, x=x, y=_name("tenant")
+    )
+    rule = {"type": "rule", "color": ORANGE, "strokeDash": [5, 3]}
+    bars = {"mark": base.pop("mark"), "encoding": base.pop("encoding")}
+    return {**base, "layer": [bars, layer(rule, [{"share": 1 / len(values)}], x=x)]}
+
+
+def _slo(one: MeasuredSet) -> Spec | None:
+    values: Values = [
+        {"tenant": name, "factor": float(factor), "share": share}
+        for name, own in one.models.items()
+        for factor, share in own.get("slo", {}).items()
+    ]
+    if not values:
+        return None
+    return _plain(
+        values, {"type": "line", "point": True}, x=_number("factor", "times", zero=False),
+        y=_number("share", "", axis={"format": "%"}), color=_name("tenant"),
+    )  # fmt: skip
+
+
+def _unit(one: MeasuredSet) -> str:
+    return "GPU: share of time with any kernel, %" if one.facts.devices else "no GPU; cores in use"
+
+
+def _utilization(one: MeasuredSet, live: Sequence[LiveRecord]) -> Spec | None:
+    record = one.trial.record
+    begin = min(float(own.start_s[0]) for own in one.found.values())
+    inside = [it for it in live if record.began_s <= it.at_s <= record.ended_s + 1]
+    values: Values = [
+        {"s": it.at_s - begin, "what": f"GPU {device.index}", "y": 100 * device.busy}
+        for it in inside
+        for device in it.devices
+        if device.busy is not None
+    ] or [
+        {"s": it.at_s - begin, "what": "cores", "y": it.host.own_cores}
+        for it in inside
+        if it.host.own_cores is not None
+    ]
+    if not values:
+        return None
+    return _plain(
+        values, {"type": "line", "point": True}, x=_number("s", "seconds"), y=_number("y", ""),
+        color=_name("what"),
+    )  # fmt: skip
