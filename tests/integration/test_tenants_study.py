@@ -249,3 +249,98 @@ def test_without_the_daemon_the_way_on_is_named_at_once(files: Path, short: Path
     said = _end(process := _start(_pair(files, 1), PATH=path, TMPDIR=str(short)))
     assert process.returncode == 2 and "is not on this host" in said and "--set mps=false" in said
     assert time.monotonic() - began < 8 and not (files / "study").exists()
+
+
+# ---------------------------------------------------------------- faults, at each stage
+
+FAULTS = [
+    *((number, "replica", stage) for number in ("KILL", "STOP") for stage in ("loading", "measuring")),
+    *(
+        (number, "driver", stage)
+        for number in ("KILL", "STOP")
+        for stage in ("warm-up", "armed", "measuring")
+    ),
+    ("sample", "replica", "measuring"),
+    ("late", "driver", "warm-up"),
+]
+LIMIT_S = {
+    "KILL": 5 + 7,
+    "STOP": 8 + 5 + 7,
+    "sample": 12,
+    "late": 12,
+}  # silence, the others' grace, a busy host
+
+
+def _children_of(process: subprocess.Popen[str], module: str, tenant: str) -> list[int]:
+    found = []
+    for child in psutil.Process(process.pid).children():
+        try:
+            words = child.cmdline()
+        except psutil.Error:
+            continue
+        if f"harness_llm.{module}.process" in words and tenant in Path(words[-1]).parts:
+            found.append(child.pid)
+    return found
+
+
+def _stage(study: Path) -> str:
+    path = study / "live.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return str(json.loads(lines[-1])["stage"]) if lines else ""
+
+
+def _is_at(study: Path, stage: str) -> bool:
+    if stage == "loading":
+        return True
+    if stage == "measuring":
+        return _stage(study) == "measuring"
+    events = list(study.glob("trials/*/prompt_one/events.npy"))
+    return bool(events) and time.time() - events[0].stat().st_mtime > 1.5  # its own warm-up is over by then
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(("fault", "module", "stage"), FAULTS)
+def test_any_fault_ends_the_study_soon_and_names_who_it_was(
+    files: Path, fault: str, module: str, stage: str, number: int
+) -> None:
+    del number
+    if fault == "sample":
+        text = (
+            (files / "quick.yaml").read_text().replace("per_token_ms: 1", "per_token_ms: 1, fail_every: 500")
+        )
+        (files / "quick.yaml").write_text(text)
+    closed = "kind: closed, concurrency: 4, duration_s: 40"
+    path = _write(
+        files,
+        _tenant(files, "prompt_one", "quick", f"{closed}, warm_up: 4"),
+        # 1,024 requests at once take 60 ms; its engine has room for one, so these take 9 s
+        _tenant(files, "slow_one", "narrow", f"{closed}, warm_up: 150"),
+        sleep_duration=3 if fault == "late" else 120,
+    )
+    narrow = (files / "slow.yaml").read_text().replace("per_token_ms: 4", "per_token_ms: 4, concurrent: 1")
+    (files / "narrow.yaml").write_text(narrow)
+    process, study = _start(path), files / "study"
+    tenant = "slow_one" if stage == "warm-up" else "prompt_one"
+    hit_s = 0.0
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not hit_s and fault in ("KILL", "STOP") and time.monotonic() < deadline:
+        pids = _children_of(process, module, tenant)
+        if pids and _is_at(study, stage):
+            os.kill(pids[0], getattr(signal, f"SIG{fault}"))
+            hit_s = time.monotonic()
+        time.sleep(0.02)
+    said = _end(process)
+    assert process.returncode == 3 and "Traceback" not in said, said
+    assert (hit_s or fault in ("sample", "late")) and time.monotonic() - (hit_s or 1e9) < LIMIT_S[fault]
+    assert tenant in said.splitlines()[-2] + said.splitlines()[-1] or tenant in said.split("error")[-1], said
+    assert json.loads((study / "study.json").read_text())["state"] == "broken"
+    assert not list(study.glob("trials/*/trial.json"))
+    assert not [it for it in psutil.process_iter() if str(files) in " ".join(_words(it))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -56,6 +56,7 @@ class FleetPlan:
             longer is lost, seconds; None leaves it the time that a cold engine may take, as its first answer
             always has.
         end_tokens: Tokens that end an answer; empty where nobody says.
+        loads_beside: Whether it may load while others do; an engine that takes what memory is free may not.
     """
 
     name: str
@@ -64,6 +65,7 @@ class FleetPlan:
     silence_timeout_s: float = 8.0
     stall_timeout_s: float | None = None
     end_tokens: frozenset[int] = frozenset()
+    loads_beside: bool = False
 
 
 class Fleet:
@@ -90,6 +92,7 @@ class Fleet:
         self._watch = watch
         self._folder = folder
         self._samples = samples
+        self._began_s = 0.0
 
     def __enter__(self) -> Self:
         try:
@@ -115,7 +118,8 @@ class Fleet:
 
     # ------------------------------------------------------------------ loading
 
-    def _load(self) -> None:
+    def start(self) -> None:
+        """Start the replicas and return at once; `with` waits until they are loaded, and starts them else."""
         watch, plan = self._watch, self.plan
         require_open_files(len(plan.replicas))
         kinds = ", ".join(dict.fromkeys(replica.engine for replica in plan.replicas))
@@ -125,12 +129,16 @@ class Fleet:
                 f"note: another run is on this host (process ids {', '.join(map(str, others))}); "
                 "what shares a device or a core is measured slower"
             )
-        began = watch.children.clock.look()
+        self._began_s = watch.children.clock.look()
         listen = watch.children.place_to_listen(len(plan.replicas))
         for number, replica in enumerate(plan.replicas):
             self.replicas.append(self._start(number, replica, listen))
-        self._wait_until_ready(began)
-        self._tell(watch.children.clock.now_s - began)
+
+    def _load(self) -> None:
+        if not self.replicas:
+            self.start()
+        self._wait_until_ready(self._began_s)
+        self._tell(self._watch.children.clock.now_s - self._began_s)
         self._preflight(self.replicas)
 
     def _preflight(self, replicas: Sequence[Child]) -> None:

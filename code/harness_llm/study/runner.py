@@ -146,12 +146,23 @@ class _Runner:
         return (self._path(point, number) / TRIAL_JSON).exists()
 
     def _load(self, watch: Watch, key: str, loaded: ExitStack) -> dict[str, Fleet]:
-        """Engines one after another: two that start at once would each count the other's memory as free."""
-        fleets = {}
-        for plan in self._study.fleets(key) if key else ():
-            samples = self._study.samples(self._folder, plan.name)
-            path = self._folder / "fleets" / key / plan.name
-            fleets[plan.name] = loaded.enter_context(watch.fleet(plan, path, samples))
+        """Engines one after another, but those that may load beside others.
+
+        Two that take what memory is free would each count the other's.
+        """
+        fleets = {
+            plan.name: watch.fleet(
+                plan,
+                self._folder / "fleets" / key / plan.name,
+                self._study.samples(self._folder, plan.name),
+            )
+            for plan in (self._study.fleets(key) if key else ())
+        }
+        for fleet in fleets.values():
+            if fleet.plan.loads_beside:
+                fleet.start()
+        for fleet in fleets.values():
+            loaded.enter_context(fleet)
         return fleets
 
     def _idle(self, watch: Watch, name: str) -> None:

@@ -146,7 +146,7 @@ def _of_model(tenant: Tenant, config: TenantsConfig) -> tuple[Seat, EngineKind]:
         size=tenant.batch_size, iterations=tenant.num_iters, warm_up=tenant.num_warmup * tenant.batch_size
     )
     marker = _TINY if is_tiny else "" if Path(model).is_dir() else run.engine.marker
-    plan = replace(plan_fleet([run]), name=tenant.name, start_timeout_s=max(1800.0, config.sleep_duration))
+    plan = replace(plan_fleet([run]), name=tenant.name, loads_beside=True)
     identity = {"engine": run.engine.model_dump_json(), "samples": table.digest}
     return Seat(
         tenant, plan, table, workload, None, marker, tenant.model_name, identity, "prompt"
