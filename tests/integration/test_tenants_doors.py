@@ -92,6 +92,15 @@ def test_a_mistake_ends_with_one_line(door: Path) -> None:
     assert "has no trial of a tenants study" in said and "Traceback" not in said
 
 
+def test_the_setup_is_the_project_s_own(door: Path, tmp_path: Path) -> None:
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup" / "environment.sh").write_text(
+        'prepare_environment() { echo prepared; return "$CODE"; }'
+    )
+    assert "prepared\nready: ./scripts/bench_all_solo.sh" in _run(door, "./scripts/pip_setup.sh", CODE="0")
+    assert "ready" not in _run(door, "./scripts/pip_setup.sh", code=2, CODE="2")
+
+
 @pytest.mark.parametrize("refuses", ["0", "1"])
 def test_profiles_are_taken_with_the_flags_that_are_needed(door: Path, tmp_path: Path, refuses: str) -> None:
     (tmp_path / "bin").mkdir()

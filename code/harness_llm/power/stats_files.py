@@ -24,7 +24,7 @@ from harness_llm.results.paths import FACTS_JSON
 from harness_llm.results.recompute import percentile, tpot_ns
 from harness_llm.study.points import Trial, trials_of
 from harness_llm.study.runner import ASKED_JSON, IDLE_JSON
-from harness_llm.study.windows import WindowFacts, steady, tokens_between, window
+from harness_llm.study.windows import WindowFacts, steady, tokens_between, utc_of, window
 
 SCHEMA = 1
 TRAINING_CSV, INFERENCE_CSV = "training_stats.csv", "inference_stats.csv"
@@ -192,11 +192,9 @@ def _of_trial(trial: Trial, facts: WindowFacts, tokens: float, idle: float | Non
 
 def _of_block(live: Sequence[LiveRecord], begin_s: float, end_s: float, tokens: float) -> Row:
     facts = window(live, begin_s, end_s)
-    nearest = min(live, key=lambda record: abs(record.at_s - begin_s), default=None)
-    offset_s = 0.0 if nearest is None else nearest.utc_s - nearest.at_s  # of the command that measured it
     joules = facts.integral_j
     return {
-        "timestamp": datetime.fromtimestamp(begin_s + offset_s, UTC).isoformat(timespec="milliseconds"),
+        "timestamp": datetime.fromtimestamp(utc_of(live, begin_s), UTC).isoformat(timespec="milliseconds"),
         "tokens": tokens,
         "seconds": facts.seconds,
         "tokens_per_sec": tokens / facts.seconds,

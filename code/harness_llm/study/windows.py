@@ -92,6 +92,12 @@ def window(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Windo
     )
 
 
+def utc_of(records: Sequence[LiveRecord], at_s: float) -> float:
+    """Seconds since 1970 of a moment of the monotonic clock, by the record nearest to it."""
+    nearest = min(records, key=lambda record: abs(record.at_s - at_s), default=None)
+    return at_s + (0.0 if nearest is None else nearest.utc_s - nearest.at_s)
+
+
 def _states(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> dict[int, list[DeviceState]]:
     """Readings of each accelerator around a window: the last before it, and up to the first after it."""
     found: dict[int, list[DeviceState]] = {}

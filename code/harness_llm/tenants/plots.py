@@ -144,7 +144,7 @@ def _matrix(found: Sequence[MeasuredSet]) -> Spec | None:
     ]
     if not values:
         return None
-    scale = {"scheme": "oranges", "domainMin": 1}
+    scale = {"scheme": "oranges", "domain": [1, max(2.0, *(it["x"] for it in values))]}
     x, y = {**_name("set"), "axis": {"labelAngle": -30}}, _name("tenant")
     color = {"field": "x", "type": "quantitative", "title": "times", "scale": scale}
     return {

@@ -21,6 +21,7 @@ from harness_llm.study.estimates import mean_of
 from harness_llm.study.pages import Grid, write_page, write_png
 from harness_llm.study.points import trials_of
 from harness_llm.study.runner import ASKED_JSON
+from harness_llm.study.windows import utc_of
 from harness_llm.tenants.measures import Iterations, MeasuredSet, beside_alone, measured
 from harness_llm.tenants.plots import figures
 
@@ -53,7 +54,7 @@ def write_tenants_report(folder: Path, plots: Path | None = None) -> list[str]:
         for name in one.tenants:
             path = folder / name / "events.jsonl"
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, "".join(_lines(one, name, asked)))
+            write_atomically(path, "".join(_lines(one, name, asked, live)))
     write_atomically(folder / METRICS_JSON, as_json(_metrics(found, asked["marker"])))
     lines = _sentences(found, len(seats))
     drawn = figures(found, live, len(seats), asked["marker"])
@@ -121,7 +122,9 @@ def _reasons(one: MeasuredSet) -> list[str]:
     return ["start_skew"] if one.trial.record.skew_ms > _SKEW_MS else []
 
 
-def _lines(one: MeasuredSet, name: str, asked: Mapping[str, Any]) -> Iterator[str]:
+def _lines(
+    one: MeasuredSet, name: str, asked: Mapping[str, Any], live: Sequence[LiveRecord]
+) -> Iterator[str]:
     """The events of one model, an object a line, by the names that the original documents."""
     tenant = next(
         (it for it in asked["tenants"] if it["name"] == name), asked.get("single_model") or {"name": name}
@@ -129,13 +132,13 @@ def _lines(one: MeasuredSet, name: str, asked: Mapping[str, Any]) -> Iterator[st
     model, found, seat = one.models[name], one.found[name], asked["seats"][name]
     begin_s = min(float(own.start_s[0]) for own in one.found.values())
     yield _line(
-        type="run_start", timestamp=one.trial.record.began_s, model_name=seat["model"], tag=name,
-        device=tenant.get("device") or asked["device"], config=tenant, num_iters=model["num_iters"],
+        type="run_start", timestamp=utc_of(live, one.trial.record.began_s), tag=name,
+        model_name=seat["model"], device=tenant.get("device") or asked["device"], config=tenant, num_iters=model["num_iters"],
         **{key: tenant.get(key) for key in ("batch_size", "seq_len", "num_warmup")},
     )  # fmt: skip
     for place in range(len(found.start_s)):
         yield _line(type="iteration", iter=place, **_iteration(found, place, begin_s))
-    yield _line(type="run_end", timestamp=one.trial.record.ended_s, **model)
+    yield _line(type="run_end", timestamp=utc_of(live, one.trial.record.ended_s), **model)
     yield _line(type="time_elapsed", sec=model["seconds"])
 
 
@@ -162,7 +165,7 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
     if totals:
         fair = mean_of([one.gpu["jain"] for one in together])
         lines.append(
-            f"Together they do the work of {mean_of(totals)} tenants that are alone, of {tenants}; "
+            f"Together they do the work of {mean_of(totals)} of {tenants} tenants that are alone; "
             f"evenness (Jain) {fair}."
         )
     elif tenants > 1:
@@ -183,7 +186,7 @@ def _said(name: str, own: Mapping[str, Any]) -> str:
     if own["tpot_p50_ms"] is not None:
         said += f", TTFT p50 {own['ttft_p50_ms']:.4g} ms, TPOT p50 {own['tpot_p50_ms']:.4g} ms"
     if "slowdown" in own:
-        said += f"; {own['slowdown']:.3g} times as slow as alone ({own['standing']})"
+        said += f"; takes {own['slowdown']:.3g} times as long as alone ({own['standing']})"
     return f"{said}."
 
 

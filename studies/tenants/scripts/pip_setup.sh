@@ -4,5 +4,5 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source=../../../setup/environment.sh
 source "$ROOT/setup/environment.sh"
-prepare_environment
+prepare_environment || exit $?
 echo "ready: ./scripts/bench_all_solo.sh, ./scripts/bench_all_multitenants.sh"
