@@ -63,15 +63,9 @@ def read_configs(paths: Sequence[Path], overrides: Sequence[str] | None) -> list
     Raises:
         ConfigError: A file, a key or a value is wrong.
     """
-    from harness_llm.config.load import load_with_places
+    from harness_llm.config.load import load_to_run
 
-    configs = []
-    for path in paths:
-        config, place = load_with_places(path, overrides or ())
-        config.engine.preflight(config.llm_config, place)
-        config.engine.check_environment(config.harness_config.engine_env, place)
-        configs.append(config)
-    return configs
+    return [load_to_run(path, overrides or ()) for path in paths]
 
 
 def known_round(name: str | None) -> str:

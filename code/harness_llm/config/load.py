@@ -50,6 +50,18 @@ def load_with_places(
     return config, lambda key: str(find(root, key.split("."))[0].place)
 
 
+def load_to_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """As `load_config`, and refuse what the engine would refuse, or pass over, after a start of minutes.
+
+    Raises:
+        ConfigError: See `load_config`; or the engine is not installed, or cannot work with its arguments.
+    """
+    config, place = load_with_places(path, overrides)
+    config.engine.preflight(config.llm_config, place)
+    config.engine.check_environment(config.harness_config.engine_env, place)
+    return config
+
+
 def dump_config(config: RunConfig) -> str:
     """The configuration as YAML text that `load_config` reads back to an equal value, but for secrets."""
     return yaml.safe_dump(masked_document(config.model_dump(mode="json")), sort_keys=False)

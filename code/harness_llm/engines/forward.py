@@ -10,7 +10,7 @@ import contextlib
 import os
 from array import array
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.forward_shapes import SHAPES, shape_of
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.vitals import Vitals
-from harness_llm.errors import EngineError
+from harness_llm.errors import ConfigError, EngineError
 
 CORES_VARIABLE = "HARNESS_LLM_FORWARD_CORES"
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -198,6 +198,15 @@ class Forward(EngineKind):
     device: Literal["auto", "cuda", "cpu"] = "auto"
     tiny: bool = False
     name: str = ""
+
+    def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
+        """Refuse any harness YAML file: a study makes this engine of its own keys."""
+        del arguments
+        raise ConfigError(
+            f"{place('harness_config.engine')}: the engine forward answers with one token, and no LoadGen "
+            "test counts such answers",
+            "Use it as a tenant: model_name in the file of `harness-llm study tenants`; or choose vllm.",
+        )
 
     def bound_to(self, cores: Sequence[int]) -> dict[str, str]:
         """A variable of the engine's own."""

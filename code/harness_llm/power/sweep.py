@@ -14,7 +14,7 @@ import msgspec
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness_llm import rules
-from harness_llm.config.load import load_with_places
+from harness_llm.config.load import load_to_run
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.files import locked, write_atomically
 from harness_llm.fleet.fleet import Fleet, FleetPlan
@@ -165,8 +165,7 @@ class PowerStudy(Study):
     @cached_property
     def _prepared(self) -> Prepared:
         assert self._config.inference is not None
-        config, _ = load_with_places(self._config.inference)
-        return prepare([config], ("performance",))
+        return prepare([load_to_run(self._config.inference)], ("performance",))
 
     def asked(self) -> dict[str, Any]:
         """The configuration, what it chose, and the engine's identity."""

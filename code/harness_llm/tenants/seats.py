@@ -12,7 +12,7 @@ import numpy as np
 
 from harness_llm.checkpoint import Checkpoint
 from harness_llm.config.harness import RunConfig
-from harness_llm.config.load import load_with_places
+from harness_llm.config.load import load_to_run
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.forward_shapes import SHAPES, shape_of
 from harness_llm.engines.kind import EngineKind
@@ -109,7 +109,7 @@ def with_variables(plan: FleetPlan, variables: Mapping[str, str]) -> FleetPlan:
 
 def _of_harness(tenant: Tenant, path: Path) -> tuple[Seat, EngineKind]:
     """A tenant with the engine, samples and LoadGen test of a harness YAML file; on one group of devices."""
-    config, _ = load_with_places(path)
+    config = load_to_run(path)
     if config.harness_config.replicas is None and config.engine.replicas is None:
         harness = config.harness_config.model_copy(update={"replicas": 1})
         config = config.model_copy(update={"harness_config": harness})

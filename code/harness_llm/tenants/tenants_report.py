@@ -133,7 +133,8 @@ def _lines(
     begin_s = min(float(own.start_s[0]) for own in one.found.values())
     yield _line(
         type="run_start", timestamp=utc_of(live, one.trial.record.began_s), tag=name,
-        model_name=seat["model"], device=tenant.get("device") or asked["device"], config=tenant, num_iters=model["num_iters"],
+        model_name=seat["model"], device=tenant.get("device") or asked["device"], config=tenant,
+        num_iters=model["num_iters"],
         **{key: tenant.get(key) for key in ("batch_size", "seq_len", "num_warmup")},
     )  # fmt: skip
     for place in range(len(found.start_s)):

@@ -11,7 +11,7 @@ EXIT_BROKEN=3
 
 # value KEY CONFIG: a top key of a YAML file; empty where it is not written.
 value() {
-    sed -n "s/^$1: *\([^ #]*\).*/\1/p" "$2"
+    sed -n "s/^$1: *[\"']*\([^ #\"']*\).*/\1/p" "$2"
 }
 
 # results_of CONFIG: where its results go.

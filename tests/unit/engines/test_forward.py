@@ -9,7 +9,7 @@ import pytest
 from harness_llm.core import Request
 from harness_llm.engines.forward import Forward, ForwardEngine
 from harness_llm.engines.forward_shapes import SHAPES, shape_of
-from harness_llm.errors import EngineError
+from harness_llm.errors import ConfigError, EngineError
 from harness_llm.testing import RecordingSink
 
 
@@ -77,6 +77,11 @@ def test_a_model_that_cannot_be_loaded_is_said() -> None:
     engine = ForwardEngine({"model": "who/knows"})
     with pytest.raises(EngineError, match="who/knows did not load.*known: distilgpt2"):
         asyncio.run(engine.start(RecordingSink()))
+
+
+def test_no_harness_file_may_name_it() -> None:
+    with pytest.raises(ConfigError, match="a.yaml:1:1: the engine forward answers with one token"):
+        Forward().preflight({}, lambda _: "a.yaml:1:1")
 
 
 def test_a_tiny_shape_is_the_same_kind_of_model() -> None:
