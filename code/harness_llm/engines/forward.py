@@ -90,9 +90,11 @@ class ForwardEngine:
             name="forward", version=transformers.__version__, is_simulated=False,
             max_sequence_tokens=getattr(config, "max_position_embeddings", None),
             max_concurrent=options.batch,
-            resolved={"device": self._device, "dtype": str(dtype).removeprefix("torch."),
-                      "torch": torch.__version__, "parameters": sum(it.numel() for it in model.parameters()),
-                      "made_up_weights": not has_weights},
+            resolved={
+                "device": self._device, "dtype": str(dtype).removeprefix("torch."),
+                "torch": str(torch.__version__), "made_up_weights": not has_weights,
+                "parameters": sum(it.numel() for it in model.parameters()),
+            },
         )  # fmt: skip
 
     def submit(self, requests: Sequence[Request]) -> None:

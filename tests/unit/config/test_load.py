@@ -92,7 +92,7 @@ BAD = {
     "unknown data set": (
         "synthetic",
         "orca",
-        [":6:3: harness_config.dataset", "'orca'", "humaneval, jsonl, openorca"],
+        [":6:3: harness_config.dataset", "'orca'", "humaneval, jsonl, oasst1, openorca"],
     ),
     "data set that is no name": (
         f"dataset: {SYNTHETIC}",
@@ -118,7 +118,7 @@ BAD = {
     "path for synthetic": (
         f"dataset: {SYNTHETIC}",
         f"dataset: {SYNTHETIC}\n  dataset_path: x",
-        [":7:3: harness_config.dataset_path does nothing here", "humaneval and jsonl and openorca"],
+        [":7:3: harness_config.dataset_path does nothing here", "humaneval and jsonl and oasst1 and openorca"],
     ),
     "path twice": (
         f"dataset: {SYNTHETIC}",

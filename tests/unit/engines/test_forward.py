@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from array import array
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from harness_llm.core import Request
@@ -28,6 +31,7 @@ def _with(
         )
         facts = await engine.start(sink)
         assert facts.resolved["made_up_weights"] and not facts.is_simulated and facts.max_concurrent == batch
+        assert json.loads(msgspec.json.encode(dataclasses.asdict(facts)))["name"] == "forward"
         await work(engine, sink)
         await engine.stop()
         engine.check()
