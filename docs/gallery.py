@@ -159,7 +159,7 @@ async def _look(tab: _Tab, page: Path, width: int) -> Look:
         await tab.value("1")
         await asyncio.sleep(0.05)
     undrawn = await tab.value(_DRAWN)
-    overflow = await tab.value("document.documentElement.scrollWidth - innerWidth")
+    overflow = await tab.value(f"document.documentElement.scrollWidth - {width}")
     height = min(_TALLEST, await tab.value("document.documentElement.scrollHeight"))
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     shot = await tab.ask("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)

@@ -96,12 +96,20 @@ def dataset_checks(run_dir: Path, record: RunRecord, known: rules.BenchmarkRules
         fits,
         problem or f"{found[0]} samples, digest {found[1]}",
         f"{wanted[0]} samples, digest {wanted[1]}, as {RUN_JSON} has it",
-        remedy="" if fits else "Run it again: these are not the samples that ran.",
+        remedy=_samples_remedy(found, wanted, is_there=path.exists()),
         path=SHARED_SAMPLES,
     )
     if known is not None:
         yield _official_data_check(described, known, is_simulated=record.simulated)
         yield from _output_limit_checks(run_dir, record, known)
+
+
+def _samples_remedy(found: tuple[int, str], wanted: tuple[int, str], *, is_there: bool) -> str:
+    if found == wanted:
+        return ""
+    if not is_there:
+        return f"Put {SHARED_SAMPLES} back: the run wrote it, and it was removed or not copied with the rest."
+    return "Run it again: these are not the samples that ran."
 
 
 def _output_limit_checks(run_dir: Path, record: RunRecord, known: rules.BenchmarkRules) -> Iterator[Check]:

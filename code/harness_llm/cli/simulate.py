@@ -115,7 +115,8 @@ def _print(found: Mapping[str, Prediction]) -> None:
         "allowed",
         "P(VALID)",
     )
-    table = Table(*columns)
+    table = Table(*columns, padding=(0, 0))
+    table.columns[0].overflow = "fold"  # what tells the rows apart is never cut
     for name, one in found.items():
         times = [f"{1000 * value:,.1f}" for value in (*one.ttft_s, *one.tpot_s)]
         p_valid = "" if one.p_valid is None else f"{one.p_valid:.0%}"

@@ -24,6 +24,7 @@ from harness_llm.report.marks import (
     whole,
 )
 from harness_llm.report.measured import Measured
+from harness_llm.report.sensed import sensed
 from harness_llm.results.recompute import Integers
 from harness_llm.results.sample_rows import Floats
 
@@ -75,6 +76,7 @@ def _time(measured: Measured) -> Spec:
     if measured.is_timed:
         panels.append(_band(measured, "TTFT", measured.rows.ttft_ms, part))
         panels.append(_band(measured, "TPOT", measured.rows.tpot_ms, part))
+    panels += sensed(measured, part)
     panels[0]["layer"][0]["params"] = [brush]
     names = [f"panel_{number}" for number in range(len(panels))]
     middles = (measured.edges_s[:-1] + measured.edges_s[1:]) / 2

@@ -112,6 +112,13 @@ class Measured:
         return int(events["issued_ns"][0]) / NANOSECONDS_PER_SECOND - float(self.rows.issued_s[0])
 
     @cached_property
+    def live_while_it_ran(self) -> list[LiveRecord]:
+        """Those of `live` between its first query and its last answer; none where that time is not known."""
+        if (origin_s := self.origin_s) is None:
+            return []
+        return [it for it in self.live if origin_s <= it.at_s <= origin_s + self.seconds + 1]
+
+    @cached_property
     def warned(self) -> list[Warned]:
         """What live.jsonl warned of while it was measured."""
         return [] if self.origin_s is None else warned(self.live, self.origin_s, self.seconds)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from golden.recorded import unpack_run
+from msgspec.structs import replace
 
+from harness_llm.report.charts import charts
+from harness_llm.report.measured import Measured
 from harness_llm.results.live_records import LiveRecord
 
 if TYPE_CHECKING:
@@ -62,3 +65,42 @@ def test_the_page_names_the_card_its_energy_and_that_power_slowed_it(
     assert "0.159" in text
     assert "throttled by power" in text
     assert "made-up weights" in text
+
+
+def _panels(measured: Measured) -> dict[str, list[dict[str, float]]]:
+    """The points of each panel over time, by its title."""
+    panels = charts(measured)["time"]["vconcat"]
+    return {panel["title"]["text"]: panel.get("data", {}).get("values", []) for panel in panels}
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_what_the_card_told_is_drawn_over_the_time_of_the_test(name: str, tmp_path: Path) -> None:
+    run = unpack_run(name, tmp_path)
+    panels = _panels(Measured.read(run / TESTS[name] / "performance"))
+    drawn = ["Power, W", "Clock, MHz", "Temperature, °C", "KV cache in use, %", "Cores in use"]
+    assert list(panels)[-len(drawn) :] == drawn
+    watts = [point["value"] for point in panels["Power, W"]]
+    told = [device.watts for device in _while_it_ran(run, TESTS[name])]
+    assert len(watts) > 50
+    assert all(min(abs(each - other) for other in told) < 0.06 for each in watts)
+    assert max(point["value"] for point in panels["KV cache in use, %"]) <= 100
+
+
+def test_a_page_of_many_cards_and_hours_stays_small(tmp_path: Path) -> None:
+    run = unpack_run("server_h100", tmp_path)
+    measured = Measured.read(run / "Server" / "performance")
+    cards = 64
+    (first, *_), ran = measured.live_while_it_ran[0].devices, measured.live_while_it_ran
+    more = [
+        replace(
+            record,
+            devices=tuple(replace(first, index=card, at_s=record.at_s + part / 100) for card in range(cards)),
+        )
+        for record in ran
+        for part in range(100)
+    ]
+    measured.__dict__["live_while_it_ran"] = more
+    panels = _panels(measured)
+    assert {point["of"] for point in panels["Power, W"]} == set(range(cards))
+    assert len(panels["Power, W"]) <= 5000
+    assert {round(point["value"], 1) for point in panels["Power, W"]} == {round(first.watts, 1)}
