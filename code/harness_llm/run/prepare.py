@@ -100,14 +100,10 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     check_same_benchmark(configs)
     benchmark = resolve(configs[0].harness_config.benchmark)
     configs = [_named(config, benchmark.name) for config in configs]
-    user_conf = _find_files(configs, benchmark)
+    user_conf = _first_look(configs, benchmark)
     scenarios = [config.harness_config.scenario for config in configs]
     said = user_conf.validate(benchmark, scenarios, models=loadgen_names())
     user_conf = replace(user_conf, notes=(*user_conf.notes, *said))
-    for config in configs:
-        check_decoding(config, benchmark)
-        check_tests(config, benchmark)
-        check_rate(config, benchmark)
     sharing = [
         [config for config in configs if config.engine_key == key]
         for key in dict.fromkeys(config.engine_key for config in configs)
@@ -140,16 +136,18 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
 
 
-def _find_files(configs: Sequence[RunConfig], benchmark: Benchmark) -> UserConf:
-    """Read what may not be there, so that whoever has nothing yet is told of all of it at once; user.conf.
+def _first_look(configs: Sequence[RunConfig], benchmark: Benchmark) -> UserConf:
+    """Check all that depends on nothing else, so that one call tells all that is missing or wrong; user.conf.
 
     Raises:
-        UsageError: user.conf, a model or the data set cannot be used; names each.
+        UsageError: user.conf, a model or the data set cannot be used, or a rule is broken; names each.
     """
     first = configs[0].harness_config
     model = benchmark.loadgen_model(Scenario.OFFLINE)
     found: list[UserConf] = []
     checks: list[Callable[[], object]] = [lambda: found.append(UserConf.read(first.user_conf, model))]
+    for check_one in (check_decoding, check_tests, check_rate):
+        checks += [partial(check_one, config, benchmark) for config in configs]
     checks += [partial(check_model, config) for config in configs]
     path = getattr(first.dataset, "path", None)
     if isinstance(path, Path) and not path.exists():

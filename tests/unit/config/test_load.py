@@ -118,7 +118,10 @@ BAD = {
     "path for synthetic": (
         f"dataset: {SYNTHETIC}",
         f"dataset: {SYNTHETIC}\n  dataset_path: x",
-        [":7:3: harness_config.dataset_path does nothing here", "humaneval and jsonl and oasst1 and openorca"],
+        [
+            ":7:3: harness_config.dataset_path does nothing here",
+            "humaneval and jsonl and oasst1 and openorca",
+        ],
     ),
     "path twice": (
         f"dataset: {SYNTHETIC}",

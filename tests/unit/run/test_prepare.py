@@ -99,6 +99,15 @@ def test_everything_that_is_not_there_is_named_at_once(setup: Setup) -> None:
     assert "absent.jsonl" in said
 
 
+def test_a_broken_rule_is_named_beside_what_is_not_there(setup: Setup) -> None:
+    setup.conf.write_text("llama2-70b.Offline.target_qps = 10\n")
+    llm = {"model": str(setup.folder / "absent"), "override_generation_config": {"temperature": 1.0}}
+    config = setup.config("Offline", llm, engine="vllm", benchmark="llama2-70b-99.9")
+    with pytest.raises(ConfigError) as caught:
+        prepare([config], ["performance"])
+    assert "use greedy search" in str(caught.value) and "no such checkpoint folder" in str(caught.value)
+
+
 def test_a_line_to_write_instead_bears_the_name_of_this_benchmark(setup: Setup) -> None:
     setup.conf.write_text("*.Interactive.target_qps = 2\n")
     with pytest.raises(ConfigError, match=r"Write `mine-interactive\.Server\.target_qps`"):
