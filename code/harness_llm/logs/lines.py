@@ -94,4 +94,6 @@ def _written(detail: DetailLog) -> Iterator[str]:
     if detail.value("requested_use_token_latencies") is not True:
         return
     yield from ("early_stopping_met", "early_stopping_ttft_result", "early_stopping_tpot_result")
+    if detail.value("result_validity") == "INVALID":
+        yield "result_invalid_reason"
     yield from (f"result_{name}" for name in (*_RESULTS, *(_OF_OFFLINE if offline else _OF_SERVER)))

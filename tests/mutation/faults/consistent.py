@@ -61,6 +61,15 @@ def digests_of_loadgen_left_out_of_every_log(tree: Path) -> None:
         path.write_text("".join(line for line in lines if '"loadgen_file_sha1"' not in line))
 
 
+@fault("compliance.TEST06-log-lines")
+def why_a_compliance_run_is_invalid_left_out(tree: Path) -> None:
+    path = place(tree) / "TEST06/performance/run_1" / DETAIL
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"result_invalid_reason"' not in line]
+    assert len(kept) < len(lines)
+    path.write_text("".join(kept))
+
+
 @fault("accuracy.summary-agrees")
 def count_of_warnings_left_out_of_a_summary(tree: Path) -> None:
     path = place(tree, "Offline") / "accuracy" / SUMMARY
