@@ -55,17 +55,16 @@ def simulate_verb(
 
     if qps is not None and (highest or not qps > 0):
         raise ConfigError("--qps must be above 0, and not be given with --max", "Give one of them.")
-    if offline and (highest or qps is not None or check is not None):
-        raise ConfigError(
-            "--offline asks everything at once",
-            "Give it without --qps, --max and --check.",
-        )
+    if offline and (highest or qps is not None):
+        raise ConfigError("--offline asks everything at once", "Give it without --qps and --max.")
     known = Recorded.read(run)
     each = _speeds(speeds, replicas)
     count = replicas or len(each) or known.replicas
     found: dict[str, Prediction] = {}
     whole: dict[str, Throughput] = {}
-    if check is not None:
+    if check is not None and offline:
+        whole = dict(zip(("predicted", "measured"), known.beside_offline(check, each), strict=True))
+    elif check is not None:
         found = dict(zip(("predicted", "measured"), known.beside(Recorded.read(check), each), strict=True))
     else:
         fleets = {
@@ -83,7 +82,7 @@ def simulate_verb(
                 terminal.say(f"{name}: {error.message}")
                 continue
             found[name] = known.predict(fleet, rate)
-        if highest or offline:
+        if (highest or offline) and check is None:  # best first
             found = dict(sorted(found.items(), key=lambda pair: -pair[1].tokens_per_s))
             whole = dict(sorted(whole.items(), key=lambda pair: -pair[1].tokens_per_s))
     if as_json:

@@ -15,7 +15,8 @@ import numpy as np
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import ConfigError, FolderError
-from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES
+from harness_llm.results.events import read_events
+from harness_llm.results.paths import EVENTS_NPY, RUN_JSON, SHARED_SAMPLES
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import TestFolder
@@ -24,7 +25,7 @@ from harness_llm.tune.future import Future
 from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
 from harness_llm.tune.offline import steady
-from harness_llm.tune.seen_run import Floats, Observed
+from harness_llm.tune.seen_run import Floats, Integers, Observed
 from harness_llm.tune.tries import RecordedEngines
 
 _SURE = 0.9
@@ -69,10 +70,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Throughput(msgspec.Struct, frozen=True, kw_only=True):
-    """An Offline run as it is predicted.
+    """An Offline run as it is predicted, or as it was.
 
     Attributes:
-        samples: How many, in whole data sets.
+        samples: How many.
         seconds: How long it lasts.
         tokens_per_s: Output tokens.
         steady_share: Its rate against that between the first and the last tenth of the answers.
@@ -82,6 +83,18 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     tokens_per_s: float
     steady_share: float
+
+    @classmethod
+    def of(cls, seen: Observed) -> Self:
+        """Of a whole run."""
+        ends = np.sort(seen.finish)
+        seconds, held_rate = float(ends[-1]), steady(ends)
+        return cls(
+            samples=len(ends),
+            seconds=seconds,
+            tokens_per_s=float(seen.tokens.sum()) / seconds,
+            steady_share=len(ends) / seconds / held_rate if held_rate else 1.0,
+        )
 
     @property
     def samples_per_s(self) -> float:
@@ -176,14 +189,39 @@ class Recorded:
         Raises:
             ConfigError: They have different data sets.
         """
-        if real.future.samples != self.future.samples:
-            raise ConfigError(
-                f"--check: {real.future.samples:,} samples, and {self.future.samples:,} in the run",
-                "Give runs of one data set.",
-            )
+        self._require_same_data(real.future.samples)
         model = self.fleet(real.replicas, speeds, real.model.limits)
         said = model.run(*real.future.asked(real.qps))
         return Prediction.of(said, real.future, real.qps), Prediction.of(real.seen, real.future, real.qps)
+
+    def beside_offline(self, real: Path, speeds: Sequence[float] = ()) -> tuple[Throughput, Throughput]:
+        """An Offline run as this one predicts it, of the same samples in the same order, and as it was.
+
+        Args:
+            real: Its run folder.
+            speeds: Of its replicas; see `fleet`.
+
+        Raises:
+            ConfigError: They have different data sets.
+            FolderError: It has no complete performance test of Offline.
+        """
+        folder = real / Scenario.OFFLINE / Mode.PERFORMANCE.folder
+        if not TestFolder(folder).is_complete:
+            raise FolderError(
+                f"{real}: has no complete performance test of Offline", "Give a run that has one."
+            )
+        self._require_same_data(read_record(real / RUN_JSON, RunRecord).dataset.samples)
+        engines, events = RecordedEngines.of(folder), read_events(folder / EVENTS_NPY)
+        was = Observed.of_events(events, events["issued_ns"])
+        said = self._pulled(self.fleet(engines.replicas, speeds, engines.limits), was.sample)
+        return Throughput.of(said), Throughput.of(was)
+
+    def _require_same_data(self, samples: int) -> None:
+        if samples != self.future.samples:
+            raise ConfigError(
+                f"--check: {samples:,} samples, and {self.future.samples:,} in the run",
+                "Give runs of one data set.",
+            )
 
     def highest(self, model: Model, replicas: int) -> float:
         """The highest rate of a fleet that is VALID with 90 %, whatever the seed of the schedule."""
@@ -191,22 +229,18 @@ class Recorded:
 
     def offline(self, model: Model) -> Throughput:
         """An Offline run of a fleet that lasts as long as the recorded test had to."""
-        held, sets = 2 * model.limits.requests, 1
+        sets = 1
         least_s = int(self.future.settings["min_duration_ms"]) / 1000
         while True:
-            order = self.future.order(sets * self.future.samples)
-            seen = model.run(np.zeros(len(order)), order, pulled=held)
-            seconds = float(seen.finish.max())
-            if seconds >= least_s:
-                break
-            sets = max(sets + 1, math.ceil(sets * least_s / seconds))
-        held_rate = steady(np.sort(seen.finish))
-        return Throughput(
-            samples=len(order),
-            seconds=seconds,
-            tokens_per_s=float(seen.tokens.sum()) / seconds,
-            steady_share=len(order) / seconds / held_rate if held_rate else 1.0,
-        )
+            found = Throughput.of(self._pulled(model, self.future.order(sets * self.future.samples)))
+            if found.seconds >= least_s:
+                return found
+            sets = max(sets + 1, math.ceil(sets * least_s / found.seconds))
+
+    @staticmethod
+    def _pulled(model: Model, order: Integers) -> Observed:
+        """A run that is asked all at once, from which replicas pull at the default depth."""
+        return model.run(np.zeros(len(order)), order, pulled=2 * model.limits.requests)
 
 
 def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, StepLimits]]:

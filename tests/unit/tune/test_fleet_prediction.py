@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from golden.recorded import unpack_run
 
 from harness_llm.cli.simulate import _speeds
 from harness_llm.cli.tune import _seconds
+from harness_llm.core import GenerationLimits
+from harness_llm.datasets.synthetic import load_synthetic
 from harness_llm.errors import ConfigError, FolderError
+from harness_llm.results.paths import SHARED_SAMPLES
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.fleet_prediction import Recorded, settings_of
 from harness_llm.tune.tries import engine_limits
@@ -68,3 +72,22 @@ def test_the_bounds_of_a_step_are_what_the_engine_says() -> None:
         64, 9
     )
     assert engine_limits({}) == StepLimits()
+
+
+def test_an_offline_run_of_a_card_is_predicted_from_its_server_run(tmp_path: Path) -> None:
+    """Both were measured on one H100, with other bounds of a step (docs/performance.md)."""
+    server, offline = (unpack_run(name, tmp_path) for name in ("server_h100", "offline_h100"))
+    limits = GenerationLimits(2, 128)
+    load_synthetic("13368:400-1156:20-126", limits, seed=0, vocab_size=128256).save(server / SHARED_SAMPLES)
+    said, was = Recorded.read(server).beside_offline(offline)
+    assert (said.samples, was.samples) == (4224, 4224)
+    assert was.tokens_per_s == pytest.approx(4561.6, rel=0.001)  # LoadGen's own figure
+    assert said.tokens_per_s == pytest.approx(was.tokens_per_s, rel=0.03)
+
+
+def test_only_an_offline_run_of_the_same_data_can_be_compared(tmp_path: Path) -> None:
+    server = unpack_run("server_h100", tmp_path)
+    limits = GenerationLimits(2, 128)
+    load_synthetic("13368:400-1156:20-126", limits, seed=0, vocab_size=128256).save(server / SHARED_SAMPLES)
+    with pytest.raises(FolderError, match="no complete performance test of Offline"):
+        Recorded.read(server).beside_offline(server)
