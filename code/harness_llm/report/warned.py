@@ -22,7 +22,7 @@ class Warned:
         first_s: When the first began, seconds of the test.
         longest_s: The longest of them; None where none says how long it took.
         longest_at_s: When that one began.
-        total_s: Their length together.
+        total_s: Their length together, as far as it lies within the test.
         is_open: Whether one of them had not ended when the stream did.
     """
 
@@ -54,14 +54,16 @@ def warned(records: Sequence[LiveRecord], origin_s: float, end_s: float) -> list
     for warning in (warning for record in records for warning in record.warnings):
         if -(warning.seconds or 0.0) <= warning.at_s - origin_s <= end_s:  # one that is over is said again
             found.setdefault((warning.kind, _who(warning)), {})[warning.at_s] = warning
-    return [_together(kind, who, list(each.values()), origin_s) for (kind, who), each in found.items()]
+    return [_together(kind, who, list(each.values()), origin_s, end_s) for (kind, who), each in found.items()]
 
 
 def _who(warning: LiveWarning) -> str:
     return warning.text.partition(":")[0]
 
 
-def _together(kind: WarningKind, who: str, each: Sequence[LiveWarning], origin_s: float) -> Warned:
+def _together(
+    kind: WarningKind, who: str, each: Sequence[LiveWarning], origin_s: float, end_s: float
+) -> Warned:
     longest = max(each, key=lambda warning: warning.seconds or 0.0)
     return Warned(
         kind=kind,
@@ -71,9 +73,15 @@ def _together(kind: WarningKind, who: str, each: Sequence[LiveWarning], origin_s
         first_s=max(0.0, each[0].at_s - origin_s),
         longest_s=longest.seconds,
         longest_at_s=max(0.0, longest.at_s - origin_s),
-        total_s=sum(warning.seconds or 0.0 for warning in each),
+        total_s=sum(_within(warning, origin_s, end_s) for warning in each),
         is_open=any(warning.seconds is None for warning in each),
     )
+
+
+def _within(warning: LiveWarning, origin_s: float, end_s: float) -> float:
+    """How long it lasted while the test did, seconds."""
+    begin_s = warning.at_s - origin_s
+    return round(max(0.0, min(end_s, begin_s + (warning.seconds or 0.0)) - max(0.0, begin_s)), 3)
 
 
 def told_of(found: Sequence[Warned], clock: Callable[[float], str]) -> Iterator[str]:
