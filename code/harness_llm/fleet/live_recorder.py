@@ -55,18 +55,25 @@ class LiveRecorder:
             text = f"{loss.name}: lost: {loss.reason.partition(chr(10))[0]}"
             self._losses.append(LiveWarning(kind="loss", at_s=now, text=text))
 
-    def record(self, stage: str, running: Sequence[Measurement], fleets: Sequence[Fleet]) -> LiveRecord:
+    def record(
+        self,
+        stage: str,
+        running: Sequence[Measurement],
+        fleets: Sequence[Fleet],
+        others: Others | None = None,
+    ) -> LiveRecord:
         """How it goes now.
 
         Args:
             stage: What happens now.
             running: The tests that run, or ended since the last record.
             fleets: The fleets, of which some may be loaded.
+            others: What others hold of this host, where no running test knows.
         """
         now = self._made_s = time.monotonic()
         self._stage = stage
         devices = _devices(self._sampler)
-        others = next((it.progress.others for it in running if it.progress.others is not None), None)
+        others = next((it.progress.others for it in running if it.progress.others is not None), others)
         replicas = tuple(
             _replica(fleet, number, child) for fleet in fleets for number, child in enumerate(fleet.replicas)
         )

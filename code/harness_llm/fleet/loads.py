@@ -22,6 +22,7 @@ from harness_llm.launch.child import Child
 from harness_llm.launch.role import Role
 from harness_llm.results.held import set_aside
 from harness_llm.results.paths import SPEC_JSON
+from harness_llm.system.others import Others
 from harness_llm.transport.spec import DriverSpec, DriverTest, LoadgenTest, write_spec
 from harness_llm.transport.wire import Finish, Go
 
@@ -82,8 +83,10 @@ def measure_loads(
         RunBroken: A load was lost, was not armed in time, or cannot continue; none of them runs any more.
     """
     measuring = _Measuring(watch, loads, until, arm_timeout_s)
+    watch.others = Others()
     try:
         while not measuring.step():
+            watch.others.look()
             watch.turn(measuring.stage)
     except BaseException as error:
         for load in loads:
@@ -91,6 +94,7 @@ def measure_loads(
                 load.fleet.break_off(error)
         raise
     finally:
+        watch.others = None
         watch.children.end(*measuring.children.values())
     return measuring.results()
 

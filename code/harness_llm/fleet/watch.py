@@ -16,6 +16,7 @@ from harness_llm.launch.children import Children
 from harness_llm.launch.launcher import Launcher
 from harness_llm.launch.role import Role
 from harness_llm.results.paths import SPEC_JSON, TELEMETRY_LOG
+from harness_llm.system.others import Others
 from harness_llm.transport.spec import LoadgenTest, TelemetrySpec, write_spec
 from harness_llm.views.live import View
 from harness_llm.views.progress import TestProgress
@@ -33,6 +34,7 @@ class Watch:
     Attributes:
         view: Where it shows how it goes.
         children: The children.
+        others: What processes of others hold of this host while loads are measured; None at other times.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Watch:
     ) -> None:
         self.view = view
         self.children = Children(interface, port, launcher)
+        self.others: Others | None = None
         self._fleets: list[Fleet] = []
         self._told = 0
         self._recorder = LiveRecorder()
@@ -118,7 +121,7 @@ class Watch:
         self._recorder.lost(losses)
         stage = ", ".join(measurement.test.name for measurement in running) or stage
         if self._recorder.is_due(stage) or any(measurement.is_over for measurement in running):
-            self.view.tick(self._recorder.record(stage, running, self._fleets))
+            self.view.tick(self._recorder.record(stage, running, self._fleets, self.others))
 
     def measure(
         self,

@@ -41,6 +41,7 @@ class WindowFacts:
         capped: Share of its seconds in which power limited the clock.
         thermal: Share of its seconds in which heat did.
         cores: Mean cores that the command's processes used; None where nobody looked.
+        other_cores: Mean cores that processes of others used, likewise.
         reasons: Why its figures may not count.
     """
 
@@ -56,6 +57,7 @@ class WindowFacts:
     capped: float | None = None
     thermal: float | None = None
     cores: float | None = None
+    other_cores: float | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -65,9 +67,10 @@ def window(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Windo
     first = bisect_left(records, begin_s - _AROUND_S, key=lambda record: record.at_s)
     records = records[first : bisect_right(records, end_s + _AROUND_S, key=lambda record: record.at_s)]
     states = _states(records, begin_s, end_s)
-    cores = _mean([it.host.own_cores for it in records if begin_s < it.at_s <= end_s + 1])
+    hosts = [it.host for it in records if begin_s < it.at_s <= end_s]
+    cores, others = _mean([it.own_cores for it in hosts]), _mean([it.other_cores for it in hosts])
     if not states:
-        return WindowFacts(seconds, cores=cores)
+        return WindowFacts(seconds, cores=cores, other_cores=others)
     found = energy(records, begin_s, end_s)
     counter, integral = (None, None) if found is None else (found.counter_j, found.integral_j)
     inside = [[it for it in own if begin_s < it.at_s <= end_s + 1] or own[-1:] for own in states.values()]
@@ -88,6 +91,7 @@ def window(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Windo
         capped=float(np.mean(["power" in it.throttled for it in every])),
         thermal=thermal,
         cores=cores,
+        other_cores=others,
         reasons=tuple(_reasons(states, begin_s, end_s, counter, integral, thermal)),
     )
 

@@ -114,6 +114,7 @@ def _utilization(one: MeasuredSet) -> dict[str, float | None]:
     return {
         "nvml_utilization": facts.busy, "nvml_memory_utilization": facts.memory_busy, "watts": facts.watts,
         "sm_mhz": facts.mhz, "energy_j": facts.energy_j, "busy_cores": facts.cores,
+        "other_cores": facts.other_cores,
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness_llm.results.events import EVENT_DTYPE
-from harness_llm.results.live_records import DeviceState, LiveRecord
+from harness_llm.results.live_records import DeviceState, HostState, LiveRecord
 from harness_llm.study.windows import steady, tokens_between, window
 
 
@@ -88,3 +88,13 @@ def test_the_steady_part_begins_when_the_engine_is_full_and_ends_when_it_drains(
     rows = [(0, 1 + n, 11 + n, 10) for n in range(40)]
     assert steady(_events(rows), 4) == (4.0, 47.0)
     assert steady(_events([(0, 0, 10, 5)] * 3), 1) == (0.0, 10.0)  # none: all of it
+
+
+def test_cores_are_known_without_an_accelerator() -> None:
+    records = [
+        LiveRecord(at_s=100.0 + t, began_at_s=90, host=HostState(cores=2, own_cores=1.5, other_cores=t / 10))
+        for t in range(9)
+    ]
+    facts = window(records, 101.0, 105.0)
+    assert facts.cores == 1.5 and facts.other_cores == pytest.approx(0.35) and facts.devices == 0
+    assert window([LiveRecord(at_s=100, began_at_s=90)], 99, 101).cores is None
