@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fault_kinds import FAULTS
+from fault_kinds.fault import Taken
 from fault_kinds.rig import Rig
-from write_table import PAGE, read_record, written
+from write_table import PAGE, gathered, read_record, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,3 +66,12 @@ def test_the_record_is_of_rows_that_there_are_and_that_held_their_limits() -> No
     limits = {fault.what: fault.within_s for fault in FAULTS}
     assert taken and set(taken) <= set(limits)
     assert all(row.longest_s <= limits[what] for what, row in taken.items())
+
+
+def test_a_part_of_the_suite_keeps_what_is_recorded_of_the_rest() -> None:
+    kept, again, wrong = (fault.what for fault in FAULTS[:3])
+    before = {what: Taken(3, 9.0) for what in (kept, again, wrong, "a row that there was once")}
+    tried = [(again, 1, 0.5, True), (again, 2, 0.72, True), (wrong, 1, 0.5, True), (wrong, 2, 0.5, False)]
+    keys = ("what", "turn", "seconds", "is_right")
+    lines = [json.dumps(dict(zip(keys, row, strict=True))) for row in tried]
+    assert gathered(lines, before) == {kept: Taken(3, 9.0), again: Taken(2, 0.7)}

@@ -194,7 +194,7 @@ class Rig:
         return place
 
     def left(self, seconds: float = 3) -> list[str]:
-        """Processes, folders of sockets and shared memory that are left a moment after the end."""
+        """Processes and folders of sockets that are left a moment after the end."""
         deadline = time.monotonic() + seconds
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
