@@ -116,7 +116,8 @@ def file_edit(path: Path, how: str, at: float) -> Edit | None:
     if how == "empty":
         after = b""
     elif how == "cut":
-        after = before[: int(at * len(before))]
+        whole = before.rstrip()  # no line is cut that lacks its newline alone
+        after = before[: int(at * len(whole))]
     elif how != "remove":
         if len(lines) < 2:
             return None
