@@ -80,6 +80,7 @@ FAULTS = tuple(
         f"{what}: `{verb}`",
         damaged(verb, harm),
         1,
+        ("events.npy",),
         within_s=20,
         state="complete",
     )
