@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -164,12 +165,11 @@ def _pair(files: Path, seconds: float, more: str = "") -> Path:
 def _mps_processes(short: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.environ().get("CUDA_MPS_PIPE_DIRECTORY", "").startswith(str(short)):
+        with contextlib.suppress(psutil.Error):
+            variable = process.environ().get("CUDA_MPS_PIPE_DIRECTORY", "")
+            if variable.startswith(str(short)) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except psutil.Error:
-            continue
-    return [it for it in found if it.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 def _nothing_is_left(short: Path) -> bool:

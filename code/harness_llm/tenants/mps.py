@@ -19,7 +19,7 @@ PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 _DEFAULT_PIPES = "/tmp/nvidia-mps"  # noqa: S108 - the daemon's own default
 _PLACES = ("/usr/bin", "/usr/local/nvidia/bin", "/usr/local/cuda/bin", "/opt/nvidia/bin")
 _ANSWERS_S = 10.0
-_WITHOUT = "Measure without MPS: mps: false in the file, or --set mps=false."
+WITHOUT = "Measure without MPS: mps: false in the file, or --set mps=false."
 
 
 def find_control() -> str:
@@ -33,7 +33,7 @@ def find_control() -> str:
     if found is None:
         raise ConfigError(
             f"mps: true needs {CONTROL}, which is not on this host",
-            f"It comes with NVIDIA's driver, also into a container that shows it. {_WITHOUT}",
+            f"It comes with NVIDIA's driver, also into a container that shows it. {WITHOUT}",
         )
     return found
 
@@ -50,9 +50,9 @@ def ask(control: str, pipes: Path, command: str, timeout_s: float = _ANSWERS_S) 
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f"MPS does not answer {command!r}: {error}", _WITHOUT) from error
+        raise HostError(f"MPS does not answer {command!r}: {error}", WITHOUT) from error
     if done.returncode:
-        raise HostError(f"MPS does not answer {command!r}: {done.stdout.strip()}", _WITHOUT)
+        raise HostError(f"MPS does not answer {command!r}: {done.stdout.strip()}", WITHOUT)
     return done.stdout.split()
 
 
@@ -109,7 +109,7 @@ def prove(control: str, pipes: Path, tenants: Mapping[str, Collection[int]]) -> 
         raise HostError(
             f"MPS is on, but {', '.join(missing)} {'does' if len(missing) == 1 else 'do'} not use it: "
             f"the daemon's clients are {', '.join(map(str, sorted(known))) or 'none'}",
-            f"Its logs may say why, in the folder mps of the study folder. {_WITHOUT}",
+            f"Its logs may say why, in the folder mps of the study folder. {WITHOUT}",
         )
     return found
 

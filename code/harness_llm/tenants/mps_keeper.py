@@ -24,7 +24,7 @@ import zmq
 
 from harness_llm.errors import HostError
 from harness_llm.launch.role import Role
-from harness_llm.tenants.mps import CONTROL, LOGS, PIPES, SERVER, ask, servers
+from harness_llm.tenants.mps import CONTROL, LOGS, PIPES, SERVER, WITHOUT, ask, servers
 from harness_llm.transport.control import PARENT_VARIABLE, ControlClient
 from harness_llm.transport.keys import Keys
 from harness_llm.transport.spec import read_spec
@@ -82,7 +82,7 @@ class Daemon:
         deadline = time.monotonic() + _STARTS_S
         while True:
             if self.process.poll() is not None:
-                raise HostError(f"{CONTROL} ended at once: {self._words()}", "Measure with mps: false.")
+                raise HostError(f"{CONTROL} ended at once: {self._words()}", WITHOUT)
             try:
                 servers(self._program, self._pipes)
             except HostError:
