@@ -15,6 +15,8 @@ from harness_llm.secret_values import masked
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_KEPT = 200  # characters of a long word
+_LONG_WORD = re.compile(rf"\S{{{2 * _KEPT},}}")
 
 
 def escaped(text: str) -> str:
@@ -28,9 +30,15 @@ def shown(text: object) -> str:
 
 
 def say(text: object) -> None:
-    """Write a text and a line end to stderr."""
-    sys.stderr.write(shown(text) + "\n")
+    """Write a text and a line end to stderr; a word that fills the screen is cut."""
+    sys.stderr.write(_LONG_WORD.sub(_cut, shown(text)) + "\n")
     sys.stderr.flush()
+
+
+def _cut(word: re.Match[str]) -> str:
+    kept, ends = word[0][:_KEPT], re.search(r"\W*$", word[0])
+    assert ends is not None
+    return f"{kept}… ({len(word[0]) - _KEPT - len(ends[0]):,} more characters){ends[0][-_KEPT:]}"
 
 
 class Formatter(logging.Formatter):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness_llm import terminal
 from harness_llm.terminal import escaped, shown
 
 
@@ -53,3 +54,9 @@ def test_no_state_of_the_streams_is_an_error(redirect: str, encoding: str) -> No
         assert "stdout cannot be written (No space left on device)" in done.stderr
     if not redirect:
         assert "\u2502" in done.stdout if encoding == "utf-8" else "\\u2502" in done.stdout
+
+
+def test_a_word_that_fills_the_screen_is_cut_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say(f"u.conf:1: a = {'9' * 5000}: no number; {'x' * 399} stays")
+    said = capsys.readouterr().err
+    assert said == f"u.conf:1: a = {'9' * 200}… (4,800 more characters): no number; {'x' * 399} stays\n"
