@@ -97,9 +97,14 @@ class Report:
         places = dict.fromkeys(check.result for check in self.checks if check.result)
         return {place: "fail" if place in failed else "pass" for place in places}
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many checks passed and failed, and how many notes there are."""
+        counts = Counter(check.verdict for check in self.checks)
+        return {"passed": counts["pass"], "failed": counts["fail"], "notes": counts["note"]}
+
     def to_json(self) -> dict[str, Any]:
         """The report for machines; every value is text, a number, a boolean or None."""
-        counts = Counter(check.verdict for check in self.checks)
         return {
             "format": 2,
             "kind": self.kind,
@@ -108,7 +113,7 @@ class Report:
             "label": self.label,
             "simulated": self.simulated,
             "passed": self.passed,
-            "counts": {"passed": counts["pass"], "failed": counts["fail"], "notes": counts["note"]},
+            "counts": self.counts,
             "results": self.results,
             "checks": [{**asdict(check), "verdict": check.verdict} for check in self.checks],
         }

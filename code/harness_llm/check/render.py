@@ -39,7 +39,7 @@ def render(report: Report, *, only_failures: bool = False, every: bool = False) 
 
 
 def _verdict(report: Report) -> str:
-    counts = report.to_json()["counts"]
+    counts = report.counts
     simulated = f"; {SIMULATED}" if report.simulated else ""
     verdict = "PASSED" if report.passed else "FAILED"
     return (

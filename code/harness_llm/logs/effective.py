@@ -96,6 +96,7 @@ def _offline(detail: DetailLog, loaded: Any) -> dict[str, Any]:
     return {
         "samples_per_query": samples,
         "target_qps": detail.value("requested_offline_expected_qps"),
+        "target_latency_ns": 0,
         "target_latency_percentile": 0.99,
         "max_async_queries": 1,
         "target_duration_ms": 0,

@@ -70,6 +70,11 @@ def why_a_compliance_run_is_invalid_left_out(tree: Path) -> None:
     path.write_text("".join(kept))
 
 
+@fault("performance.effective-settings")
+def a_target_latency_in_offline(tree: Path) -> None:
+    set_log(run(tree, "Offline") / DETAIL, effective_target_latency_ns=1)
+
+
 @fault("accuracy.summary-agrees")
 def count_of_warnings_left_out_of_a_summary(tree: Path) -> None:
     path = place(tree, "Offline") / "accuracy" / SUMMARY
