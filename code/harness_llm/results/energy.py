@@ -66,18 +66,24 @@ def energy(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Energ
         begin_s: From when on.
         end_s: Until when.
     """
-    readings: dict[int, list[DeviceState]] = {}
-    began_s = max((it.began_at_s for it in records if it.began_at_s <= begin_s), default=begin_s)
-    for record in [record for record in records if record.began_at_s == began_s]:
-        for device in record.devices:
-            own = readings.setdefault(device.index, [])
-            if not own or device.at_s > own[-1].at_s:
-                own.append(device)
+    readings = device_readings(records, begin_s)
     if not readings:
         return None
     counted = [_between(own, "counter_j", begin_s, end_s) for own in readings.values()]
     summed = [_between(own, "integral_j", begin_s, end_s) for own in readings.values()]
     return Energy(len(readings), _sum(counted), _sum(summed))
+
+
+def device_readings(records: Sequence[LiveRecord], begin_s: float) -> dict[int, list[DeviceState]]:
+    """Readings of each accelerator, in order, of the command that ran at a moment of the monotonic clock."""
+    found: dict[int, list[DeviceState]] = {}
+    began_s = max((it.began_at_s for it in records if it.began_at_s <= begin_s), default=begin_s)
+    for record in [record for record in records if record.began_at_s == began_s]:
+        for device in record.devices:
+            own = found.setdefault(device.index, [])
+            if not own or device.at_s > own[-1].at_s:
+                own.append(device)
+    return found
 
 
 def _between(readings: Sequence[DeviceState], name: str, begin_s: float, end_s: float) -> float | None:

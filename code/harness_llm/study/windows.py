@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
-from harness_llm.results.energy import energy
+from harness_llm.results.energy import device_readings, energy
 from harness_llm.results.live_records import DeviceState, LiveRecord
 from harness_llm.results.sample_rows import Floats
 
@@ -104,19 +104,12 @@ def utc_of(records: Sequence[LiveRecord], at_s: float) -> float:
 
 def _states(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> dict[int, list[DeviceState]]:
     """Readings of each accelerator around a window: the last before it, and up to the first after it."""
-    found: dict[int, list[DeviceState]] = {}
-    began_s = max((it.began_at_s for it in records if it.began_at_s <= begin_s), default=begin_s)
-    for record in (it for it in records if it.began_at_s == began_s):
-        for state in record.devices:
-            own = found.setdefault(state.index, [])
-            if own and state.at_s <= own[-1].at_s:
-                continue
-            if own and (own[-1].at_s >= end_s or (state.at_s <= begin_s)):
-                if own[-1].at_s < end_s:
-                    own[:] = [state]
-                continue
-            own.append(state)
-    return {index: own for index, own in found.items() if own}
+    found = {}
+    for index, own in device_readings(records, begin_s).items():
+        before = sum(it.at_s <= begin_s for it in own)
+        until = sum(it.at_s < end_s for it in own)
+        found[index] = own[max(0, before - 1) : until + 1]
+    return found
 
 
 def _reasons(
