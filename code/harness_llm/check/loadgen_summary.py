@@ -62,6 +62,9 @@ _LABELS = {
     },
     **{name: f"effective_{name}" for name in _PARAMETERS},
 }
+_TWO_DECIMALS = frozenset(
+    {"Completed samples per second", "Completed tokens per second", "Scheduled samples per second"}
+)
 _OLDER = re.compile("Time to Output")  # as LoadGen before v6.0 prints it
 # One of the two without the other is no contradiction: Offline's detail log has no token limits, a summary
 # with token latencies no target latency.
@@ -122,7 +125,7 @@ def summary_differences(summary: SummaryLog, detail: DetailLog) -> Iterator[str]
         elif key not in detail.values:
             if label not in _IN_ONE_ONLY:
                 yield f"{label}: {text}, which the detail log lacks"
-        elif not _says(text, detail.values[key]):
+        elif not _says(text, detail.values[key], has_two_decimals=label in _TWO_DECIMALS):
             yield f"{label}: {text} against {detail.values[key]}"
     printed = {label for label, _ in pairs}
     if not is_accuracy:
@@ -138,8 +141,8 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _says(text: str, value: Any) -> bool:
-    """Whether a printed value is that of the detail log: rates to 2 decimals or 6 digits, others whole."""
+def _says(text: str, value: Any, *, has_two_decimals: bool) -> bool:
+    """Whether a printed value is that of the detail log, which has six digits of a rate; others are whole."""
     if isinstance(value, bool):
         return text == ("Yes" if value else "NO") or text == str(int(value))
     if isinstance(value, str):
@@ -150,4 +153,8 @@ def _says(text: str, value: Any) -> bool:
         return True
     found = _number(text)
     is_rate = isinstance(value, float) or "." in text or "e" in text
-    return found is not None and is_rate and abs(found - value) <= SIX_DIGITS * abs(value) / 2 + 0.0051
+    if found is None or not is_rate:
+        return False
+    if has_two_decimals:
+        return abs(found - value) <= SIX_DIGITS * abs(value) / 2 + 0.0051
+    return f"{found:.6g}" == f"{value:.6g}"
