@@ -95,6 +95,9 @@ BOUNDED = {
         "answers to the same samples, which is a note where they are equal"
     ),
     rf"TEST06/{_LOG}:result_(completed|scheduled)_samples_per_sec": "the last of six digits, and no metric",
+    rf"{_LOG}:result_scheduled_samples_per_sec": (
+        "the last of six digits: the rate and the seed that it follows from say no more"
+    ),
     rf"both:{_DETAIL}:result_tokens_per_second": (
         "Offline logs no count of tokens: within 2.5 % of the scored length"
     ),
