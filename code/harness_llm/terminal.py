@@ -30,7 +30,7 @@ def shown(text: object) -> str:
 
 
 def say(text: object) -> None:
-    """Write a text and a line end to stderr; a word that fills the screen is cut."""
+    """Write a text and a line end to stderr; an overlong word is shortened."""
     sys.stderr.write(_LONG_WORD.sub(_cut, shown(text)) + "\n")
     sys.stderr.flush()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import sys
@@ -36,15 +35,3 @@ def run_study(arguments: list[str], *more: str) -> None:
     os.chdir(ROOT)  # paths in the files of this folder begin there
     sys.argv = ["harness-llm", "study", "power", "-c", str(config), "--output", str(DATA), *more, *asked]
     main()
-
-
-@contextlib.contextmanager
-def report_errors():
-    """End with the error's words and its exit code, as the command line does."""
-    from harness_llm.errors import HarnessError
-
-    try:
-        yield
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error.message}\n{error.remedy}\n")
-        sys.exit(error.exit_code)

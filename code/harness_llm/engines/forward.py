@@ -46,7 +46,7 @@ class ForwardEngine:
         self._passes = 0
 
     async def start(self, sink: Sink) -> EngineFacts:
-        """Load the model; the first passes, which are slower, are whoever asks them to warm up."""
+        """Load the model; warming up, for its first passes are slower, is left to the caller."""
         self._sink = sink
         try:
             return await asyncio.to_thread(self._load)

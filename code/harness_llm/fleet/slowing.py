@@ -14,7 +14,7 @@ from harness_llm.system.others import Others
 _PAUSE_S = 3.0
 """From when on a replica that has work and generates nothing is worth a warning while that lasts."""
 _APART_S = 10.0
-"""A slowing that comes again sooner goes on: a card at its power limit says so every other second."""
+"""One that returns within this time is the same: a card at its power limit reports it every other second."""
 _SAME_S = 2.0  # starts of one pause, by heartbeats and by the engine's steps
 _PIECE_BYTES = 1 << 20
 _LINE = 160  # characters of a log's line that people see
@@ -49,7 +49,7 @@ class _Episode:
         kind: Of the warning.
         what: For people.
         lasted_s: How long it had lasted when it was noticed.
-        apart_s: From which time apart two of it are two; up to then it goes on.
+        apart_s: How long it must be gone for its return to count as a new one.
         began_s: When it began, monotonic seconds.
         seen_s: When it was seen last.
     """

@@ -1,4 +1,4 @@
-"""What sensors told while a test was measured, as panels over its time: accelerators, KV caches, the host."""
+"""What sensors reported during a test, as panels over its time: accelerators, KV caches, the host."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MOST_NAMED = 8  # lines with a colour of their own
 _HEIGHT = 60
 
 Look = tuple[int, float, float | None]
-"""Of which device or replica, when (monotonic, s), and what; None where it did not tell."""
+"""Of which device or replica, when (monotonic, s), and what; None where it reported nothing."""
 
 
 @dataclass(frozen=True)
 class _Sensor:
-    """What can be told of each device or replica, once a second."""
+    """What is reported of each device or replica, once a second."""
 
     title: str
     of: str
@@ -49,7 +49,7 @@ _SENSORS = (
 
 
 def sensed(measured: Measured, x: Spec) -> list[Spec]:
-    """A panel for each sensor that told anything, the host's cores last.
+    """A panel for each sensor that reported anything, the host's cores last.
 
     Args:
         measured: The test.

@@ -162,4 +162,4 @@ def trials_of(folder: Path) -> list[Trial]:
         for path in folder.glob(f"trials/*/{TRIAL_JSON}")
         if ".broken-" not in path.parent.name
     ]
-    return sorted(found, key=lambda trial: trial.record.order)  # clocks begin anew with a host
+    return sorted(found, key=lambda trial: trial.record.order)  # a monotonic clock restarts at boot

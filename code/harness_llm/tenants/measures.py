@@ -114,7 +114,7 @@ def of_model(found: Iterations) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class MeasuredSet:
-    """One trial: the tenants that were asked at once, and what came of it.
+    """One trial: the tenants that were asked at once, and the results.
 
     Attributes:
         trial: Its files.

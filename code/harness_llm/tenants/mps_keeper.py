@@ -125,7 +125,7 @@ def _servers_of(pipes: str) -> list[psutil.Process]:
 
 
 def main() -> None:
-    """Keep the daemon until whoever started this process says so, or is gone."""
+    """Keep the daemon until the process that started this one says so, or is gone."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     spec = read_spec(KeeperSpec, Path(sys.argv[1]))
     over = threading.Event()

@@ -155,7 +155,7 @@ class TenantsStudy(Study):
                 shutil.rmtree(self._pipes, ignore_errors=True)
 
     def _keep(self, watch: Watch, folder: Path) -> None:
-        """Start the daemon in the hands of a process that ends it, and wait until it answers."""
+        """Start the process that starts and ends the daemon, and wait until the daemon answers."""
         folder.mkdir(exist_ok=True)
         children = watch.children
         name = children.free_name(mps_keeper.ROLE.kind)

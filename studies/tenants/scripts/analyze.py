@@ -5,10 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from multitenant import analyze, report_errors
+from multitenant import analyze
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} CONFIG|FOLDER")
-    with report_errors():
+    from harness_llm.cli.output import reported_errors
+
+    with reported_errors():
         print("\n".join(analyze(sys.argv[1])))

@@ -52,7 +52,7 @@ read_options() {
     fi
 }
 
-# bench_all KIND [--only GLOB] [OPTION...]: every file of configs/KIND; goes on after one that breaks.
+# bench_all KIND [--only GLOB] [OPTION...]: every file of configs/KIND; continues after one that fails.
 bench_all() {
     local kind=$1 config only asked said=() broke=0 began
     shift

@@ -1,6 +1,5 @@
 """The tenants study for scripts and notebooks: run experiments, read what they measured, draw it."""
 
-import contextlib
 import importlib.util
 import os
 import subprocess
@@ -55,18 +54,6 @@ def analyze(experiment):
 
     folder = folder_of(experiment)
     return write_tenants_report(folder, HERE / "plots" / folder.name)
-
-
-@contextlib.contextmanager
-def report_errors():
-    """End with an error's words and its exit code, as the command line does."""
-    from harness_llm.errors import HarnessError
-
-    try:
-        yield
-    except HarnessError as error:
-        sys.stderr.write(f"error: {error.message}\n{error.remedy}\n")
-        sys.exit(error.exit_code)
 
 
 _ = sys.modules[__name__]  # so that `from multitenant import _` gives all of it
