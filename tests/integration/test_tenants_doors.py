@@ -88,6 +88,9 @@ def test_a_mistake_ends_with_one_line(door: Path) -> None:
     assert said.splitlines()[-1].startswith("error: nsys is not on PATH; scripts/nsys_setup.sh")
     assert "usage" in _run(door, "./scripts/profile_multitenants.sh", code=2)
     assert "neither .deb nor .rpm" in _run(door, "./scripts/nsys_setup.sh", "a.zip", code=2)
+    assert "absent.yaml: no such file" in _run(
+        door, sys.executable, "scripts/analyze.py", "absent.yaml", code=2
+    )
     said = _run(door, sys.executable, "scripts/analyze.py", "configs/solo/solo_llama.yaml", code=2)
     assert "has no trial of a tenants study" in said and "Traceback" not in said
 

@@ -36,6 +36,10 @@ def folder_of(experiment):
     path = Path(experiment)
     if path.is_dir():
         return path
+    if not path.is_file():
+        from harness_llm.errors import ConfigError
+
+        raise ConfigError(f"{path}: no such file or folder", "Give an experiment's YAML file, or its folder.")
     script = 'source "$1/scripts/common.sh"; results_of "$2"'
     command = ["bash", "-c", script, "folder", str(HERE), str(path.resolve())]
     return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
