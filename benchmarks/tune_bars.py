@@ -6,6 +6,7 @@ The best possible rate, at which half of the runs are VALID, is found by whole r
     python benchmarks/tune_bars.py counted --truths 10    # the search alone; the time of runs only counts
     python benchmarks/tune_bars.py loadgen --truths 3     # the command line with LoadGen; minutes for each
     python benchmarks/tune_bars.py arguments --truths 3   # other bounds of a step, from one fit
+    python benchmarks/tune_bars.py honest --truths 10     # what was said to be VALID with p, and was
 
 docs/benchmarks.md says how to read the figures.
 """
@@ -125,7 +126,9 @@ def counted(truth: Truth) -> dict[str, Any]:
     took = time.monotonic() - began
     even = truth.hidden(prompts, answers).even_qps(found.qps or search.tried[-1].qps)
     legal = float(engines.future.asked(even)[0][-1])
-    return {**_compared(found, even), "engine_s_by_legal_run": engines.spent_s / legal, "search_s": took}
+    again = engines.share_valid(found.qps, 8) if found.qps else 0.0
+    spent = engines.spent_s / legal
+    return {**_compared(found, even), "valid_again": again, "engine_s_by_legal_run": spent, "search_s": took}
 
 
 def _compared(found: TunedRate, even: float) -> dict[str, Any]:
@@ -217,6 +220,29 @@ def arguments(truth: Truth) -> dict[str, Any]:
     }
 
 
+def honest(truth: Truth) -> dict[str, Any]:
+    """Whole runs of the truth at rates to which a look at one run gave very different probabilities."""
+    prompts, answers = _drawn_lengths(truth)
+    engines = truth.hidden(prompts, answers)
+    search = Search(engines, engines.future, prompts, np.full(truth.samples, 64), 0.9, lambda _: None)
+    search.probe(search.first_rate())
+    model, around = search.model(), search.tried[-1].qps
+    rates = around * np.arange(0.8, 1.5, 0.02)
+    said = np.array([model.p_valid(engines.future, rate) for rate in rates])
+    pairs = []
+    for number, wanted in enumerate((1.0, 0.9, 0.7, 0.5, 0.3, 0.1)):
+        near = int(np.abs(said - wanted).argmin())
+        seen = engines.answer(rates[near], engines.future.count(rates[near]), 2 * 10**6 + number)
+        pairs.append((float(said[near]), engines.future.judge(seen.ttft, seen.tpot).is_valid))
+    sure = [was for p, was in pairs if p >= 0.9]
+    return {
+        "brier": float(np.mean([(p - was) ** 2 for p, was in pairs])),
+        "of_sure_valid": float(np.mean(sure)) if sure else math.nan,
+        "sure": len(sure),
+        "pairs": " ".join(f"{p:.1f}:{'V' if was else 'I'}" for p, was in pairs),
+    }
+
+
 def _line(row: dict[str, Any]) -> str:
     return "  ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
@@ -228,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("how", choices=("counted", "loadgen", "arguments"))
+    parser.add_argument("how", choices=("counted", "loadgen", "arguments", "honest"))
     parser.add_argument("--truths", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="number of the first truth")
     parser.add_argument("--seconds", type=float, default=60.0, help="min_duration")
@@ -240,7 +266,7 @@ def main() -> None:
             if given.how == "loadgen":
                 row = by_loadgen(truth, Path(folder) / str(number))
             else:
-                row = counted(truth) if given.how == "counted" else arguments(truth)
+                row = {"counted": counted, "arguments": arguments, "honest": honest}[given.how](truth)
             rows.append(row)
             print(f"truth {number}: {_line(row)}", flush=True)  # noqa: T201
     for key in rows[0]:
@@ -249,7 +275,8 @@ def main() -> None:
         )
         if values.size:
             low, middle, high = np.nanquantile(values, (0, 0.5, 1))
-            print(f"{key}: median {middle:.4g}, from {low:.4g} to {high:.4g}")  # noqa: T201
+            mean = np.nanmean(values)
+            print(f"{key}: mean {mean:.4g}, median {middle:.4g}, from {low:.4g} to {high:.4g}")  # noqa: T201
 
 
 if __name__ == "__main__":

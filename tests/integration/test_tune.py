@@ -149,6 +149,20 @@ def _check_simulated(run: Run, result: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert 1.8 * alone["tokens_per_s"] < both["tokens_per_s"] < 2.1 * alone["tokens_per_s"]
 
 
+def test_limits_that_are_missing_are_said_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interactive's model has another name for LoadGen, so lines of the plain one say nothing about it."""
+    run = _tuning(tmp_path, "Interactive")
+    monkeypatch.setattr(Run, "command", _as_tune(run))
+    code, errors = run.complete()
+    assert code == 2
+    assert (
+        "no use_token_latencies and no ttft_latency and no tpot_latency for sim-interactive.Server" in errors
+    )
+    assert "sim-interactive.Server.ttft_latency = …" in errors
+
+
 def test_mistakes_are_said_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = _tuning(tmp_path, "Server")
     command = _as_tune(run)

@@ -17,12 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from harness_llm.tune.batching_loop import ENGINE, KNOTS, QUERY, REPLICA, run
+from harness_llm.tune.batching_loop import ENGINE, QUERY, REPLICA, run
 from harness_llm.tune.seen_run import Floats, Integers
-
-TERMS = 6 + len(KNOTS)
-"""Of a step's time: 1, running answers, prompt tokens, prompts, context, prompt attention, tokens by knot."""
-
 
 BOUNDS = {"max_num_seqs": "requests", "max_num_batched_tokens": "step_tokens", "kv_tokens": "kv_tokens"}
 """What can be set otherwise without a reload, by the name of it in `StepLimits`."""
@@ -38,6 +34,8 @@ class StepLimits:
         kv_tokens: Tokens that the KV cache holds.
         kv_block: Tokens of a block of it; the last block of a request is half empty on average.
         graphs: Tokens to which a smaller step is padded, ascending: the sizes of the engine's CUDA graphs.
+        plans_ahead: Whether a step is planned while the one before it runs (vLLM's asynchronous scheduling),
+            so that a prompt joins not the next step but the one after it.
     """
 
     requests: int = 1024
@@ -45,19 +43,12 @@ class StepLimits:
     kv_tokens: float = np.inf
     kv_block: int = 1
     graphs: tuple[int, ...] = ()
+    plans_ahead: bool = False
 
     def bounded(self, values: Mapping[str, int]) -> StepLimits:
         """With other bounds, by their names in `BOUNDS`."""
         named: dict[str, Any] = {BOUNDS[key]: value for key, value in values.items()}
         return replace(self, **named)
-
-    def padded(self, tokens: Floats) -> Floats:
-        """Tokens of steps, padded to the next graph; those above the largest stay."""
-        if not self.graphs:
-            return tokens
-        sizes = np.array([*self.graphs, np.inf])
-        found = sizes[np.searchsorted(sizes, tokens)]
-        return np.where(np.isfinite(found) & (tokens > 0), found, tokens)
 
 
 @dataclass(frozen=True)
@@ -97,6 +88,7 @@ def simulate(
     queries["first"] = queries["finish"] = np.inf
     fleet = np.zeros(speeds.size, REPLICA)
     fleet["speed"], fleet["ready"], fleet["cut"] = speeds, np.inf, -1
+    fleet["planned"] = np.inf
     engine = np.array(
         [
             (
@@ -108,6 +100,7 @@ def simulate(
                 noise.lasting,
                 noise.pauses_per_s,
                 noise.pause_s,
+                limits.plans_ahead,
             )
         ],
         ENGINE,

@@ -1,4 +1,7 @@
-"""The compiled part of `batching`: replicas step after step, and the router before them."""
+"""The compiled part of `batching`: replicas step after step, the router before them, and what a step does.
+
+It is one file because numba keeps what it compiled until the file itself changes, whatever else it calls.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 from __future__ import annotations
@@ -9,8 +12,14 @@ import math
 import numpy as np
 from numba import njit
 
-KNOTS = (8.0, 16.0, 32.0, 64.0, 96.0, 128.0, 192.0, 256.0, 384.0, 512.0, 768.0, 1024.0)
-"""Tokens of a step from which on each further one may cost more."""
+KNOTS = (
+    8.0, 16.0, 32.0, 64.0, 96.0, 128.0, 192.0, 256.0, 384.0, 512.0, 768.0, 1024.0, 1536.0, 2048.0, 3072.0,
+    4096.0, 8192.0,
+)  # fmt: skip
+"""Tokens of a step at which what each further one costs may change, up or down."""
+TERMS = 6 + len(KNOTS)
+"""Of a step's time: 1, running answers, prompt tokens, prompts, context, prompt attention, and tokens from
+each knot to the next."""
 
 QUERY = np.dtype(
     [
@@ -28,6 +37,7 @@ REPLICA = np.dtype(
     [
         ("speed", "<f8"),
         ("ready", "<f8"),  # when the step that runs ends
+        ("planned", "<f8"),  # until when prompts had to arrive to be in the next step
         ("step", "<i8"),
         ("context", "<f8"),  # tokens of the running answers
         ("cut", "<i8"),  # the prompt that the budget cut, and how much of it is done
@@ -49,10 +59,12 @@ ENGINE = np.dtype(
         ("lasting", "<f8"),
         ("pauses_per_s", "<f8"),
         ("pause_s", "<f8"),
+        ("ahead", "<i8"),  # whether a step is planned while the one before it runs
     ]
 )
 
 _KNOTS = np.array(KNOTS)
+WIDTHS = np.diff(_KNOTS, append=np.inf)
 _PLACE = 1 << 32  # in the heap of running answers: last step * _PLACE + query
 _compiled = njit(cache=True, nogil=True)
 
@@ -164,6 +176,8 @@ def _begin_step(one, ends, waits, begun, new, queries, engine, costs, graphs, no
             q, done = one.cut, one.cut_done
         elif len(waits) > 0 and here < engine.requests and not is_full:
             q, done = waits[0], 0
+            if queries[q].due > one.planned and here > 0:
+                break
             needed += queries[q].prompt + queries[q].made + engine.kv_request
             if needed > engine.kv_tokens and here > 0:
                 break
@@ -181,21 +195,30 @@ def _begin_step(one, ends, waits, begun, new, queries, engine, costs, graphs, no
         if one.cut_done == whole:
             new.append(q)
             one.cut = -1
+    one.planned = now if engine.ahead else np.inf
     if running + work == 0:
-        one.ready = np.inf
+        one.ready, one.planned = np.inf, np.inf
         return
+    did = np.zeros(TERMS)
+    _add_step(did, 1.0, running, work, prompts, graphs)
+    did[4], did[5] = one.context, attention
+    one.ready = now + _varied(one, engine, np.dot(did, costs) * one.speed)
+
+
+@_compiled
+def _add_step(terms, times, running, work, prompts, graphs):
+    """Add the terms of a step to others, but for its context and attention."""
     padded = running + work
     for size in graphs:
         if size >= padded:
             padded = size
             break
-    seconds = (
-        costs[0] + costs[1] * (padded - work) + costs[2] * work + costs[3] * prompts
-        + costs[4] * one.context + costs[5] * attention
-    )  # fmt: skip
+    terms[0] += times
+    terms[1] += times * (padded - work)
+    terms[2] += times * work
+    terms[3] += times * prompts
     for k in range(_KNOTS.size):
-        seconds += costs[6 + k] * max(0.0, padded - _KNOTS[k])
-    one.ready = now + _varied(one, engine, seconds * one.speed)
+        terms[6 + k] += times * min(max(0.0, padded - _KNOTS[k]), WIDTHS[k])
 
 
 @_compiled
@@ -256,3 +279,54 @@ def run(queries, fleet, engine, costs, graphs, pulled, seed, until):
             if pulled > 0 and ended > 0:
                 at = _release(fleet, waits, queries, r, ended, at)
         _begin_step(fleet[r], ends[r], waits[r], begun[r], new[r], queries, engine, costs, graphs, now)
+
+
+@_compiled
+def did(when, number, begun, prompts, due, running, context, budget, graphs, ahead):
+    """What the steps of one replica did, a row for the steps between two moments at which tokens were seen.
+
+    Prompts end at known moments. Where one waited already when the step before was planned, that step had
+    what was left of its budget of it.
+
+    Args:
+        when: The moments, s.
+        number: The number of the step that ended then.
+        begun: Of each moment, where its prompts begin among all.
+        prompts: Their tokens, in the order in which they end.
+        due: When each arrived, s.
+        running: Answers that ran before each moment.
+        context: Tokens that these held.
+        budget: Tokens of a step.
+        graphs: Tokens to which smaller steps are padded, ascending.
+        ahead: Whether a step is planned while the one before it runs.
+    """
+    found = np.zeros((len(when), TERMS))
+    left = prompts.copy()
+    lasted = 0.0  # the step before
+    for i in range(len(when)):
+        steps = max(1, number[i] - number[i - 1]) if i > 0 else 1
+        step_s = (when[i] - when[i - 1]) / steps if i > 0 else 0.0
+        room, work, parts, attention = max(1, budget - running[i]), 0, 0, 0.0
+        for q in range(begun[i], begun[i + 1]):
+            attention += left[q] * (prompts[q] - 0.5 * left[q])
+            work += left[q]
+            parts += 1
+        plain = steps - 1
+        while work > room and plain > 0:  # of a prompt longer than a step
+            _add_step(found[i], 1.0, running[i], room, 1, graphs)
+            work -= room
+            plain -= 1
+        planned = when[i] - step_s - (0.0 if not ahead else step_s if plain > 0 else lasted)
+        q = begun[i + 1]
+        is_next = i + 1 < len(when) and q < begun[i + 2] and number[i + 1] - number[i] <= 1
+        if is_next and work < room and due[q] <= planned:
+            take = min(room - work, left[q] - 1)
+            attention += take * 0.5 * take
+            left[q] -= take
+            work += take
+            parts += 1
+        _add_step(found[i], plain, running[i], 0, 0, graphs)
+        _add_step(found[i], 1.0, running[i], work, parts, graphs)
+        found[i, 4], found[i, 5] = steps * context[i], attention
+        lasted = step_s
+    return found

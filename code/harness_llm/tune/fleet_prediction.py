@@ -29,6 +29,8 @@ from harness_llm.tune.seen_run import Floats, Integers, Observed
 from harness_llm.tune.tries import RecordedEngines
 
 _SURE = 0.9
+_RUNS = 9
+"""Simulated runs of a prediction."""
 _SCHEDULES = (None, 1, 2, 3, 4)
 """Seeds of schedules: of another fleet, nobody should count on the luck of one."""
 
@@ -55,7 +57,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     p_valid: float | None = None
 
     @classmethod
-    def of(cls, seen: Observed, future: Future, qps: float, p_valid: float | None = None) -> Self:
+    def of(cls, seen: Observed, future: Future, qps: float) -> Self:
         """Of a whole run."""
         judged = future.judge(seen.ttft, seen.tpot)
         return cls(
@@ -65,7 +67,25 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
             tpot_s=_percentiles(seen.tpot),
             over=(judged.ttft.over, judged.tpot.over),
             allowed=judged.ttft.allowed,
-            p_valid=p_valid,
+        )
+
+    @classmethod
+    def simulated(cls, model: Model, asked: tuple[Floats, Integers], future: Future, qps: float) -> Self:
+        """Of a few simulated runs, the median of each figure: steps vary, and pauses come or do not."""
+        runs = [cls.of(model.run(*asked, seed=seed), future, qps) for seed in range(1, 1 + _RUNS)]
+
+        def middle(figures: Sequence[tuple[float, ...]]) -> list[float]:
+            return [float(value) for value in np.median(np.array(figures), axis=0)]
+
+        ttft, tpot = middle([run.ttft_s for run in runs]), middle([run.tpot_s for run in runs])
+        over = middle([run.over for run in runs])
+        return cls(
+            qps=qps,
+            tokens_per_s=float(np.median([run.tokens_per_s for run in runs])),
+            ttft_s=(ttft[0], ttft[1]),
+            tpot_s=(tpot[0], tpot[1]),
+            over=(round(over[0]), round(over[1])),
+            allowed=runs[0].allowed,
         )
 
 
@@ -176,8 +196,8 @@ class Recorded:
 
     def predict(self, model: Model, qps: float) -> Prediction:
         """A run of a fleet at a rate."""
-        seen = model.run(*self.future.asked(qps))
-        return Prediction.of(seen, self.future, qps, model.p_valid(self.future, qps, _SCHEDULES))
+        said = Prediction.simulated(model, self.future.asked(qps), self.future, qps)
+        return msgspec.structs.replace(said, p_valid=model.p_valid(self.future, qps, _SCHEDULES))
 
     def beside(self, real: Recorded, speeds: Sequence[float] = ()) -> tuple[Prediction, Prediction]:
         """Another run as it is predicted by this one, and as it was.
@@ -191,8 +211,8 @@ class Recorded:
         """
         self._require_same_data(real.future.samples)
         model = self.fleet(real.replicas, speeds, real.model.limits)
-        said = model.run(*real.future.asked(real.qps))
-        return Prediction.of(said, real.future, real.qps), Prediction.of(real.seen, real.future, real.qps)
+        said = Prediction.simulated(model, real.future.asked(real.qps), real.future, real.qps)
+        return said, Prediction.of(real.seen, real.future, real.qps)
 
     def beside_offline(self, real: Path, speeds: Sequence[float] = ()) -> tuple[Throughput, Throughput]:
         """An Offline run as this one predicts it, of the same samples in the same order, and as it was.

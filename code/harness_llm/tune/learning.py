@@ -19,7 +19,9 @@ _LEAST_SPREAD = 0.004
 _UNKNOWN_SPREAD = 0.02  # where there are too few blocks to tell
 _LEAST_OF_ONE = 200  # answers of a replica from which on its own speed is told
 _NOISES = (0.0, 0.02, 0.04, 0.07, 0.10, 0.15)
-_PAUSES = Noise(pauses_per_s=1 / 250, pause_s=0.3)
+# A pause is what a step takes longer than it should. How often one comes is told from those that were seen,
+# and from a quarter of one beforehand, of usual length, as if a minute had been seen before.
+_PAUSE_S, _PAUSE_TIMES, _BEFORE, _BEFORE_S, _USUAL_S = 0.1, 2.0, 0.25, 62.5, 0.3
 
 
 def learn(
@@ -45,11 +47,12 @@ def learn(
         (run, parts) for run, parts in zip(reversed(runs), reversed(known), strict=True) if parts
     )
     spread = max(_LEAST_SPREAD, _spread([*parts.values()], found, newest.until))
+    pauses = _pauses([each for parts in known for each in parts.values()], found)
     model = Model(
         found,
         _speeds(parts, found, replicas),
         math.hypot(spread, 0.1 * others),
-        replace(_PAUSES, pauses_per_s=0.0),
+        replace(pauses, pauses_per_s=0.0),
         0.0,
         limits,
         _answers(runs, max_tokens),
@@ -57,7 +60,7 @@ def learn(
         max_tokens,
         unexplained,
     )
-    model = replace(model, noise=_noise(model, newest))
+    model = replace(model, noise=replace(pauses, share=_noise(model, newest)))
     return replace(model, latency_s=_latency_s(model, newest))
 
 
@@ -103,11 +106,25 @@ def _again(model: Model, seen: Observed, noise: float = 0.0, seed: int = 1) -> O
     return model.run(seen.due, seen.sample, seed=seed, noise=Noise(noise), tokens=tokens, until=seen.until)
 
 
-def _noise(model: Model, seen: Observed) -> Noise:
+def _pauses(parts: Sequence[Equations], found: Floats) -> Noise:
+    """How often an engine that is busy pauses, and for how long."""
+    more = [each.lasted - each.steps @ found for each in parts]
+    long = np.concatenate(
+        [
+            extra[extra > np.maximum(_PAUSE_S, _PAUSE_TIMES * (each.lasted - extra))]
+            for extra, each in zip(more, parts, strict=True)
+        ]
+    )
+    count = _BEFORE + len(long)
+    busy_s = _BEFORE_S + sum(float(each.lasted.sum()) for each in parts)
+    return Noise(pauses_per_s=count / busy_s, pause_s=(_BEFORE * _USUAL_S + float(long.sum())) / count)
+
+
+def _noise(model: Model, seen: Observed) -> float:
     """The step noise, of a few, that gives the spread of TPOT that was seen."""
     ok = seen.done & (seen.tokens > 1)
     if ok.sum() < 60:
-        return replace(_PAUSES, share=_NOISES[1])
+        return _NOISES[1]
 
     def spread(run: Observed, kept: npt.NDArray[np.bool_]) -> float:
         return float(np.log(np.quantile(run.tpot[kept], 0.98) / np.quantile(run.tpot[kept], 0.6)))
@@ -122,7 +139,7 @@ def _noise(model: Model, seen: Observed) -> Noise:
                 found.append(spread(again, kept))
         misses[noise] = abs(float(np.median(found)) - wanted) if found else math.inf
     nearest = min(misses, key=lambda noise: misses[noise])
-    return replace(_PAUSES, share=min(nearest, max(0.02, 0.5 * model.unexplained)))
+    return min(nearest, max(0.02, 0.5 * model.unexplained))
 
 
 def _latency_s(model: Model, seen: Observed) -> float:

@@ -35,8 +35,8 @@ class Observed:
         prompt: Prompt tokens.
         tokens: Answer tokens; of unfinished queries, unknown.
         until: How long was looked, s.
-        batch: Time of the engine's outputs with the first token, ns; equal ones are of the same step. 0 where
-            that is not known.
+        batches: Times of the engine's outputs with the first and with the last token, ns by the replica's
+            clock, a row a query; equal ones are of the same step. None where they are not known.
     """
 
     due: Floats
@@ -47,7 +47,7 @@ class Observed:
     prompt: Integers
     tokens: Integers
     until: float
-    batch: Integers | None = None
+    batches: Integers | None = None
 
     @classmethod
     def of_events(cls, events: npt.NDArray[Any], due_ns: Integers, until_ns: int | None = None) -> Self:
@@ -74,7 +74,7 @@ class Observed:
             events["prompt_tokens"].astype(np.int64),
             events["tokens"].astype(np.int64),
             ((until_ns or last) - start) / 1e9,
-            events["first_batch_ns"].astype(np.int64),
+            _batches(events),
         )
 
     @classmethod
@@ -130,7 +130,7 @@ class Observed:
             self.prompt[kept],
             self.tokens[kept],
             until,
-            None if self.batch is None else self.batch[kept],
+            None if self.batches is None else self.batches[kept],
         )
 
     def of(self, replica: int) -> Observed:
@@ -145,13 +145,19 @@ class Observed:
             self.prompt[mine],
             self.tokens[mine],
             self.until,
-            None if self.batch is None else self.batch[mine],
+            None if self.batches is None else self.batches[mine],
         )
 
     @property
     def parts(self) -> list[Observed]:
         """By replica, those that did enough to learn from."""
         return [part for part in map(self.of, np.unique(self.replica)) if part.done.sum() >= LEAST_DONE]
+
+
+def _batches(events: npt.NDArray[Any]) -> Integers | None:
+    first, last = (events[f"{which}_batch_ns"].astype(np.int64) for which in ("first", "last"))
+    started, done = events["first_token_ns"] > 0, events["status"] == EventStatus.FINISHED
+    return np.stack((first, last), axis=1) if first[started].all() and last[done].all() else None
 
 
 LEAST_DONE = 20

@@ -1,9 +1,7 @@
-"""Step times from events alone: no trace of steps, no change of the engine.
+"""Step times from events alone: what each step did, and what that costs.
 
-All running answers advance together, so an answer has seen tokens - 1 steps between its first and its last
-token. From that the rate of steps over time is recovered (multiplicative updates, as in list-mode
-tomography). Then each answer is one equation: its duration is the sum, over its steps, of what the steps did
-times what that costs; solved by non-negative least squares on relative errors.
+Each answer is one equation: its duration is the sum, over its steps, of what the steps did times what that
+costs; solved by non-negative least squares on relative errors.
 """
 
 from __future__ import annotations
@@ -15,30 +13,14 @@ import numpy as np
 from scipy.optimize import nnls
 
 from harness_llm.errors import EngineError
-from harness_llm.tune.batching import TERMS, StepLimits
-from harness_llm.tune.batching_loop import KNOTS
-from harness_llm.tune.seen_run import LEAST_DONE, Floats, Observed
+from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.batching_loop import KNOTS, TERMS, WIDTHS, did
+from harness_llm.tune.seen_run import LEAST_DONE, Floats, Integers, Observed
+from harness_llm.tune.step_numbers import StepNumbers
 
-_UPDATES = 12
-_TOGETHER_S = 0.004  # first tokens that come so close to each other are of one step
-_SAME_BATCH_S = (
-    0.0005  # those of one batch of the engine's outputs may be taken over by a few turns of a loop
-)
 _RIDGE = 1e-7  # keeps terms that rise and fall together apart
-
-
-def _cumulative(values: Floats) -> Floats:
-    return np.concatenate(([0.0], np.cumsum(values)))
-
-
-def _held(start: Floats, end: Floats, weight: Floats, edges: Floats) -> Floats:
-    """Integral, over each bin between edges, of the sum of the weights whose windows are open."""
-    at = np.concatenate((start, end))
-    change = np.concatenate((weight, -weight))
-    order = np.argsort(at, kind="stable")
-    at, height = at[order], np.cumsum(change[order])
-    area = np.concatenate(([0.0], np.cumsum(height[:-1] * np.diff(at))))
-    return np.diff(np.interp(edges, at, area))
+_TOKENS = TERMS - len(KNOTS)  # from which term on they are of tokens from one knot to the next
+_LEAST_SEEN = 0.005  # share of steps that must reach a stretch of tokens for its own cost to be told
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +31,16 @@ class Equations:
         did: What its steps did, by `batching.TERMS`; shape (answers, terms).
         took: How long it took from its first token to its last, s.
         ended: When it ended, s.
-        largest: Most answers that ran at once.
+        steps: What the steps did from one moment at which tokens were seen to the next, where the engine was
+            busy; shape (moments, terms).
+        lasted: How long that was, s.
     """
 
     did: Floats
     took: Floats
     ended: Floats
-    largest: float
+    steps: Floats
+    lasted: Floats
 
 
 def equations(seen: Observed, limits: StepLimits) -> Equations:
@@ -65,75 +50,39 @@ def equations(seen: Observed, limits: StepLimits) -> Equations:
         seen: Of one replica.
         limits: Of a step.
     """
-    ok = seen.done & (seen.tokens > 1) & (seen.finish > seen.first)
-    started = np.isfinite(seen.first)
-    first, finish, steps = seen.first[ok], seen.finish[ok], seen.tokens[ok] - 1.0
-    took = finish - first
-    width = float(np.clip(np.median(took) / 20, 0.02, 1.0))
-    edges: Floats = np.arange(0.0, seen.until + 2 * width, width, dtype=np.float64)
+    started, done = np.isfinite(seen.first), seen.done
+    steps = StepNumbers.of(seen)
+    first, last = steps.first[done[started]], steps.last
+    running, context = _before(seen, steps)
+    order = np.lexsort((seen.due[started], steps.first))
+    made = did(
+        steps.when, steps.number, np.searchsorted(steps.first[order], np.arange(len(steps.when) + 1)),
+        seen.prompt[started][order], seen.due[started][order], running, context,
+        limits.step_tokens, np.array(limits.graphs, np.int64), limits.plans_ahead,
+    )  # fmt: skip
+    total = np.concatenate((np.zeros((1, TERMS)), np.cumsum(made, axis=0)))
+    kept = (last > first) & (seen.tokens[done] > 1)
+    sums = (total[last + 1] - total[first + 1])[kept]
+    sums[:, 0] = seen.tokens[done][kept] - 1
+    took, busy = (steps.when[last] - steps.when[first])[kept], running[1:] > 0
+    return Equations(sums, took, seen.finish[done][kept], made[1:][busy], np.diff(steps.when)[busy])
 
-    def within(values: Floats) -> Floats:
-        """Integral over each answer's window of a quantity given by bin, per second."""
-        total = _cumulative(values * width)
-        return np.interp(finish, edges, total) - np.interp(first, edges, total)
 
-    open_s = _held(first, finish, np.ones(len(steps)), edges)
-    rate = np.full(len(edges) - 1, float(np.median(steps / took)))
-    for _ in range(_UPDATES):
-        ratio = steps / np.maximum(within(rate), 1e-9)
-        seen_ratio = _held(first, finish, ratio, edges)
-        rate *= np.where(open_s > 0, seen_ratio / np.maximum(open_s, 1e-12), 1.0)
+def _before(seen: Observed, steps: StepNumbers) -> tuple[Integers, Floats]:
+    """Answers that ran, and tokens that they held, before the step that ended at each moment."""
+    started, done, count = np.isfinite(seen.first), seen.done, len(steps.when)
+    begun, ended = steps.first, steps.last
+    prompt = seen.prompt.astype(np.float64)
 
-    begin, end, prompt = (
-        seen.first[started],
-        np.minimum(seen.finish[started], seen.until),
-        seen.prompt[started],
-    )
-    total = _cumulative(rate * width)
-    made_before = np.interp(begin, edges, total)
-    running = _held(begin, end, np.ones(len(begin)), edges) / width
-    middle = np.interp((edges[:-1] + edges[1:]) / 2, edges, total)
-    context = np.maximum(_held(begin, end, prompt - made_before, edges) / width + running * middle, 0.0)
+    def open_(of_begun: Floats, of_ended: Floats) -> Floats:
+        change = np.bincount(begun, of_begun, count) - np.bincount(ended, of_ended, count)
+        return np.concatenate(([0.0], np.cumsum(change)[:-1]))
 
-    # Steps with prompts are known one by one: first tokens that come together end one.
-    batch = None if seen.batch is None else seen.batch[started]
-    is_stamped = batch is not None and bool(batch.all())
-    stamps = batch / 1e9 if batch is not None and is_stamped else begin
-    order = np.argsort(stamps, kind="stable")
-    times, lengths = begin[order], prompt[order].astype(float)
-    apart = np.diff(stamps[order]) > (_SAME_BATCH_S if is_stamped else _TOGETHER_S)
-    group = np.concatenate(([0], np.cumsum(apart))).astype(np.int64)
-    when = np.zeros(group[-1] + 1)
-    np.maximum.at(when, group, times)
-    when = np.maximum.accumulate(when)
-    work: Floats = np.bincount(group, weights=lengths).astype(np.float64)
-    prompts = np.bincount(group).astype(np.float64)
-    attention: Floats = np.bincount(group, weights=0.5 * lengths * lengths).astype(np.float64)
-    beside = running[np.minimum((when / width).astype(np.int64), len(running) - 1)]
-
-    def inside(values: Floats) -> Floats:
-        """Sum of a quantity of the steps with prompts that lie in each answer's window."""
-        sums = _cumulative(values)
-        return (
-            sums[np.searchsorted(when, finish, "right")]
-            - sums[np.searchsorted(when, first + _TOGETHER_S, "right")]
-        )
-
-    padded = limits.padded(running)
-    did = np.zeros((len(steps), TERMS))
-    did[:, 0], did[:, 1], did[:, 4] = steps, within(padded * rate), within(context * rate)
-    did[:, 2], did[:, 3], did[:, 5] = inside(work), inside(prompts), inside(attention)
-    room = np.maximum(limits.step_tokens - beside, 1.0)
-    chunks = np.floor(work / room)
-    rest = work - chunks * room
-    decode, mixed = limits.padded(beside), limits.padded(beside + rest)
-    did[:, 1] += inside(mixed - rest - decode)
-    for place, knot in enumerate(KNOTS):
-        alone = np.maximum(0.0, decode - knot)
-        last = np.where(rest > 0, np.maximum(0.0, mixed - knot), alone)
-        extra = chunks * max(0.0, limits.step_tokens - knot) + last - (chunks + 1) * alone
-        did[:, 6 + place] = within(np.maximum(0.0, padded - knot) * rate) + inside(extra)
-    return Equations(did, took, finish, float(running.max()))
+    number = steps.number.astype(np.float64)
+    since = number[begun]
+    running = open_(np.ones(len(begun)), np.ones(len(ended)))
+    held = open_(prompt[started] - since, prompt[done] - since[done[started]])
+    return running.astype(np.int64), np.maximum(held + running * np.concatenate(([0.0], number[:-1])), 0.0)
 
 
 def costs(parts: Sequence[Equations]) -> tuple[Floats, float]:
@@ -144,11 +93,27 @@ def costs(parts: Sequence[Equations]) -> tuple[Floats, float]:
     """
     if sum(len(part.took) for part in parts) < LEAST_DONE:
         raise EngineError("too few answers to learn step times from", "Give longer runs with --from.")
-    did = np.vstack([part.did / part.took[:, None] for part in parts])
+    seen = np.vstack([part.did for part in parts])
+    last = _last_seen(seen)
+    seen[:, last] += seen[:, last + 1 :].sum(1)
+    seen[:, last + 1 :] = 0
+    did = seen / np.concatenate([part.took for part in parts])[:, None]
     scale = np.maximum(did.max(0), 1e-30)
     scaled = did / scale
     normal = scaled.T @ scaled
     factor = np.linalg.cholesky(normal + _RIDGE * np.trace(normal) / TERMS * np.eye(TERMS))
     found, _ = nnls(factor.T, np.linalg.solve(factor, scaled.sum(0)))
     result: Floats = found / scale
-    return result, float(np.std(did @ result - 1))
+    unexplained = float(np.std(did @ result - 1))
+    if last + 1 < TERMS:  # larger steps than any that was seen
+        widths = WIDTHS[: last + 1 - _TOKENS]
+        mean = (result[_TOKENS : last + 1] * widths).sum() / widths.sum()
+        result[last + 1 :] = max(result[last], mean)
+    return result, unexplained
+
+
+def _last_seen(seen: Floats) -> int:
+    """The last term whose stretch of tokens enough steps reached."""
+    share = seen[:, _TOKENS:].sum(0) / (seen[:, 0].sum() * WIDTHS)
+    reached = np.flatnonzero(share >= _LEAST_SEEN)
+    return _TOKENS + int(reached[-1] if reached.size else 0)

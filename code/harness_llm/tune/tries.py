@@ -56,6 +56,7 @@ def engine_limits(facts: dict[str, Any]) -> StepLimits:
         kv_tokens,
         kv_block,
         tuple(sorted(graphs)),
+        bool(scheduler.get("async_scheduling")),
     )
 
 

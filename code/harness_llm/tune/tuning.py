@@ -14,7 +14,7 @@ from harness_llm.benchmark import resolve
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Mode, Scenario
-from harness_llm.errors import FolderError
+from harness_llm.errors import ConfigError, FolderError
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.results.held import utc_now
@@ -37,6 +37,7 @@ KIND = "tune"
 RESULT = "result"
 _TEST = Mode.PERFORMANCE.folder
 _ASKED = "asked.conf"
+_LIMITS = ("use_token_latencies", "ttft_latency", "tpot_latency")
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ class Tuning:
         benchmark = resolve(self.config.harness_config.benchmark)
         conf = UserConf.read(self.config.harness_config.user_conf)
         model = benchmark.loadgen_model(self.scenario)
+        if not benchmark.is_official:
+            self._require_limits(conf, model)
         harness = self.config.harness_config.model_copy(update={"measured_rate": None})
         if "target_qps" not in conf.settings_for(model, self.scenario):
             asked = self.folder / _ASKED
@@ -156,6 +159,17 @@ class Tuning:
             )
             harness = harness.model_copy(update={"user_conf": asked})
         return prepare([self.config.model_copy(update={"harness_config": harness})], (_TEST,))
+
+    def _require_limits(self, conf: UserConf, model: str) -> None:
+        """Refuse to look for a rate within limits that nobody set: LoadGen's own are of no benchmark."""
+        line = f"{model}.{self.scenario.loadgen_name}"
+        known = conf.settings_for(model, self.scenario)
+        missing = [key for key in _LIMITS if key not in known]
+        if self.scenario.is_timed_per_token and missing:
+            raise ConfigError(
+                f"{conf.path}: has no {' and no '.join(missing)} for {line}",
+                "Write " + "; ".join(f"{line}.{key} = …" for key in missing) + ".",
+            )
 
     def _measure_for(
         self, prepared: Prepared, known: Sequence[Tried]

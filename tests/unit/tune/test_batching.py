@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from harness_llm.loadgen.router import PullRouter, PushRouter
-from harness_llm.tune.batching import TERMS, Noise, StepLimits, simulate
+from harness_llm.tune.batching import Noise, StepLimits, simulate
+from harness_llm.tune.batching_loop import TERMS
 
 
 def _costs() -> np.ndarray:
@@ -54,6 +55,15 @@ def test_the_last_block_of_the_kv_cache_is_half_empty() -> None:
     assert max(finish) < 0.08, "both fit"
     first, finish, _ = _simulate(StepLimits(kv_tokens=24, kv_block=9), [5, 5], [6, 6])
     assert first[1] < finish[0] < 0.08 < finish[1], "each takes four tokens more"
+
+
+def test_a_step_that_is_planned_ahead_has_only_what_had_come_by_then() -> None:
+    """vLLM's asynchronous scheduling: what arrives during a step joins not the next but the one after it."""
+    due, prompt, tokens = np.array([0.0, 0.005, 0.2]), np.full(3, 5), np.full(3, 9)
+    for is_ahead, expected in ((False, [0.01, 0.02, 0.21]), (True, [0.01, 0.03, 0.21])):
+        limits = StepLimits(plans_ahead=is_ahead)
+        first, *_ = simulate(due, prompt, tokens, _costs(), np.ones(1), limits, Noise(), 0.0, 1)
+        assert first.tolist() == pytest.approx(expected), "an idle engine begins at once"
 
 
 def test_a_step_is_padded_to_the_next_graph() -> None:
