@@ -12,6 +12,7 @@ import msgspec
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.files import write_atomically
 from harness_llm.telemetry.sources import CardState, SimulatedCard
+from harness_llm.telemetry.visible import VARIABLE, visible_gpus
 
 SWITCH = "HARNESS_POWER_CONTROL"
 """Environment variable that forbids every write where it is `forbid`, whatever is asked."""
@@ -63,7 +64,7 @@ def refused(why: str) -> ConfigError:
 
 
 class NvmlCaps:
-    """Caps by NVIDIA's management library.
+    """Caps of the GPUs that this command may use, by NVIDIA's management library.
 
     Args:
         library: The module `pynvml`.
@@ -84,17 +85,19 @@ class NvmlCaps:
     ) -> None:
         self._nvml, self._set_caps, self._status, self._device = library, set_caps, status, device
         library.nvmlInit()
-        self._handles = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
+        self._handles = visible_gpus(library)
+        if not self._handles:
+            raise refused(f"no GPU of this host is visible here ({VARIABLE})")
         self.before = dict(before) if before is not None else self.now()
 
     def now(self) -> dict[int, int]:
         """The caps that the cards have, milliwatts, by card."""
-        return {i: int(self._nvml.nvmlDeviceGetPowerManagementLimit(h)) for i, h in enumerate(self._handles)}
+        return {i: int(self._nvml.nvmlDeviceGetPowerManagementLimit(h)) for i, h in self._handles.items()}
 
     def range(self) -> tuple[float, float, float]:
         """See `Caps.range`."""
-        limits = [self._nvml.nvmlDeviceGetPowerManagementLimitConstraints(h) for h in self._handles]
-        default = min(self._nvml.nvmlDeviceGetPowerManagementDefaultLimit(h) for h in self._handles)
+        limits = [self._nvml.nvmlDeviceGetPowerManagementLimitConstraints(h) for h in self._handles.values()]
+        default = min(self._nvml.nvmlDeviceGetPowerManagementDefaultLimit(h) for h in self._handles.values())
         return (
             max(low for low, _ in limits) / _MILLI,
             min(high for _, high in limits) / _MILLI,
@@ -113,7 +116,7 @@ class NvmlCaps:
         except OSError as error:
             return f"{error.filename} cannot be looked at: {error.strerror}"
         try:
-            mode = self._nvml.nvmlDeviceGetVirtualizationMode(self._handles[0])
+            mode = self._nvml.nvmlDeviceGetVirtualizationMode(next(iter(self._handles.values())))
         except (self._nvml.NVMLError, AttributeError):
             return ""
         return (
@@ -133,7 +136,7 @@ class NvmlCaps:
 
     def set(self, watts: float) -> float:
         """See `Caps.set`."""
-        for index in range(len(self._handles)):
+        for index in self._handles:
             self._write(index, round(watts * _MILLI))
         found = set(self.now().values())
         if found != {round(watts * _MILLI)}:
@@ -147,7 +150,7 @@ class NvmlCaps:
             try:
                 if int(self._nvml.nvmlDeviceGetPowerManagementLimit(self._handles[index])) != milliwatts:
                     self._write(index, milliwatts)
-            except (ConfigError, IndexError, self._nvml.NVMLError) as error:
+            except (ConfigError, KeyError, self._nvml.NVMLError) as error:
                 failed.append(f"card {index}: {error}")
         if failed:
             raise HostError(f"power caps were not restored: {'; '.join(failed)}", _REMEDY)

@@ -20,11 +20,12 @@ from harness_llm.logs.summary import SummaryLog
 from harness_llm.power.trainer import TRAIN_JSONL
 from harness_llm.results.live_file import read_live
 from harness_llm.results.live_records import LiveRecord
-from harness_llm.results.paths import FACTS_JSON
+from harness_llm.results.paths import FACTS_JSON, SPEC_JSON, TEST_JSON
 from harness_llm.results.recompute import percentile, tpot_ns
 from harness_llm.study.points import Trial, trials_of
 from harness_llm.study.runner import ASKED_JSON, IDLE_JSON
 from harness_llm.study.windows import WindowFacts, steady, tokens_between, utc_of, window
+from harness_llm.transport.spec import DriverSpec, read_spec
 
 SCHEMA = 1
 TRAINING_CSV, INFERENCE_CSV = "training_stats.csv", "inference_stats.csv"
@@ -128,7 +129,7 @@ def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None
     events = trial.events("inference")
     facts = [msgspec.json.decode(path.read_bytes()) for path in study.glob(f"fleets/*/*/*/{FACTS_JSON}")]
     concurrent = sum(int(it.get("max_concurrent") or 1) for it in facts)
-    begin_s, end_s = steady(events, concurrent)
+    begin_s, end_s = steady(events, min(concurrent, _open_at_once(trial) or concurrent))
     edges = np.append(np.arange(begin_s, end_s, 1.0), end_s)
     if len(edges) > 2 and edges[-1] - edges[-2] < 0.5:
         edges = np.delete(edges, -2)
@@ -143,6 +144,15 @@ def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None
         {**shared, **_of_block(live, float(begin), float(end), float(count))}
         for begin, end, count in zip(edges[:-1], edges[1:], tokens, strict=True)
     ]
+
+
+def _open_at_once(trial: Trial) -> int | None:
+    """How many requests the driver keeps open; fewer may not fill the engine. None: as many as come."""
+    folder = trial.folder / "inference"
+    if (folder / TEST_JSON).exists():  # LoadGen asks
+        return None
+    test = read_spec(DriverSpec, folder / SPEC_JSON).test
+    return None if test.rule == "timed" else test.width
 
 
 def _latency(events: Any) -> Row:

@@ -19,6 +19,7 @@ import msgspec
 import zmq
 
 import harness_llm
+from harness_llm.engines.forward_shapes import shape_of
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.keys import Keys
@@ -38,7 +39,7 @@ class TrainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: Its name on the control plane.
         control: Where the supervisor listens.
         folder: Where train.jsonl goes.
-        model: Checkpoint folder, or `tiny`.
+        model: Checkpoint folder, a name of `forward_shapes.SHAPES` for made-up weights, or `tiny`.
         text: File whose text is learned; None takes one of the package.
         steps: Steps that are measured; the same at each setting, so that energies compare.
         warm_up: Steps before them.
@@ -116,12 +117,19 @@ def _tiny(spec: TrainerSpec) -> tuple[Any, list[int]]:
 
 
 def _checkpoint(spec: TrainerSpec) -> tuple[Any, list[int]]:
-    """A checkpoint of transformers, and its tokens of the text."""
+    """A model of transformers, and its tokens of the text; made-up weights learn bytes."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32)
-    tokens: list[int] = AutoTokenizer.from_pretrained(spec.model)(_text(spec))["input_ids"]
+    shape = None if Path(spec.model).is_dir() else shape_of(spec.model)
+    tokens: list[int]
+    if shape is not None:
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # drawn there, it takes no time
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape), dtype=torch.float32)
+        tokens = list(_text(spec).encode())
+    else:
+        model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32)
+        tokens = AutoTokenizer.from_pretrained(spec.model)(_text(spec))["input_ids"]
     model.forward = _logits_of(model.forward)
     return model, tokens
 

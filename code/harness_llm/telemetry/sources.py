@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from harness_llm.telemetry.visible import visible_gpus
+
 _MEGA = 1e6
 
 
@@ -136,13 +138,13 @@ def nvml() -> Source | None:
         return None
     try:
         pynvml.nvmlInit()
-        return Nvml(pynvml) if pynvml.nvmlDeviceGetCount() else None
+        return Nvml(pynvml) if visible_gpus(pynvml) else None
     except pynvml.NVMLError:
         return None
 
 
 class Nvml:
-    """GPUs by NVML.
+    """The GPUs that this command may use, by NVML; a host may have more, which work for others.
 
     Args:
         library: The module `pynvml`.
@@ -150,10 +152,10 @@ class Nvml:
 
     def __init__(self, library: Any) -> None:
         self._nvml = library
-        self._handles = [
-            library.nvmlDeviceGetHandleByIndex(index) for index in range(library.nvmlDeviceGetCount())
-        ]
-        self._names = [str(self._ask("nvmlDeviceGetName", handle) or "") for handle in self._handles]
+        self._handles = visible_gpus(library)
+        self._names = {
+            index: str(self._ask("nvmlDeviceGetName", it) or "") for index, it in self._handles.items()
+        }
         self._reasons = {
             "power": library.nvmlClocksThrottleReasonSwPowerCap
             | library.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
@@ -164,7 +166,7 @@ class Nvml:
 
     def read(self) -> list[DeviceReading]:
         """One reading of each GPU."""
-        return [self._reading(index, handle) for index, handle in enumerate(self._handles)]
+        return [self._reading(index, handle) for index, handle in self._handles.items()]
 
     def _reading(self, index: int, handle: Any) -> DeviceReading:
         at_s = time.monotonic()

@@ -114,8 +114,11 @@ def _of_harness(tenant: Tenant, path: Path) -> tuple[Seat, EngineKind]:
         harness = config.harness_config.model_copy(update={"replicas": 1})
         config = config.model_copy(update={"harness_config": harness})
     prepared = prepare([config], ("performance",))
+    on_gpu = config.engine.needs_devices and accelerators.read().accelerators
+    loads_beside = bool(on_gpu and config.llm_config.get("kv_cache_memory_bytes"))  # takes no memory for free
+    plan = replace(prepared.groups[0].fleet, name=tenant.name, loads_beside=loads_beside)
     seat = Seat(
-        tenant, replace(prepared.groups[0].fleet, name=tenant.name), prepared.table, tenant.workload,
+        tenant, plan, prepared.table, tenant.workload,
         prepared.tests[0], prepared.marker, str(config.model_path or config.engine.kind), prepared.identity,
         "answer",
     )  # fmt: skip

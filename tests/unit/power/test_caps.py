@@ -21,6 +21,7 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(json.dumps({"limits": [650_000, 600_000], "writes": []}))
     monkeypatch.setenv("FAKE_NVML", str(path))
     monkeypatch.delenv(caps_module.SWITCH, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return path
 
 
@@ -47,6 +48,18 @@ def test_a_cap_is_set_read_back_and_given_back(cards: Path, tmp_path: Path) -> N
     count = len(_writes(cards))
     caps.restore()
     assert len(_writes(cards)) == count  # nothing to give back, nothing written
+
+
+def test_cards_of_others_are_left_alone(cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    caps = _caps(tmp_path)
+    caps.prove()
+    assert caps.set(300) == 300 and json.loads(cards.read_text())["limits"] == [650_000, 300_000]
+    caps.restore()
+    assert {index for index, _ in _writes(cards)} == {1}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ConfigError, match="no GPU of this host is visible here"):
+        _caps(tmp_path)
 
 
 def test_a_card_that_breaks_leaves_none_of_the_others_capped(cards: Path, tmp_path: Path) -> None:

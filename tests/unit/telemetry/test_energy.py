@@ -19,6 +19,7 @@ from harness_llm.results.paths import EVENTS_NPY
 from harness_llm.telemetry.meter import Meter
 from harness_llm.telemetry.process import sample
 from harness_llm.telemetry.sources import AmdSmi, DeviceReading, Nvml, Recording
+from harness_llm.telemetry.visible import visible_gpus
 from harness_llm.transport.wire import Sampled, decode_control, encode
 from harness_llm.views.run_summary import summarize
 
@@ -131,7 +132,10 @@ def _no_counter(_: object) -> int:
     raise _NvmlError
 
 
-def test_nvml_is_read_in_its_units_and_what_it_does_not_know_is_left_out() -> None:
+def test_nvml_is_read_in_its_units_and_what_it_does_not_know_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     library = SimpleNamespace(
         NVMLError=_NvmlError, NVML_CLOCK_SM=1, NVML_TEMPERATURE_GPU=0,
         nvmlClocksThrottleReasonSwPowerCap=4, nvmlClocksThrottleReasonHwPowerBrakeSlowdown=128,
@@ -150,6 +154,34 @@ def test_nvml_is_read_in_its_units_and_what_it_does_not_know_is_left_out() -> No
     assert (found.busy, found.memory_busy, found.memory_used_bytes) == (0.97, 0.4, 2**36)
     assert found.celsius == 61
     assert found.throttled == ("power", "heat")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "visible"),
+    [
+        (None, [0, 1, 2]),
+        ("2", [2]),
+        ("2, 0", [2, 0]),
+        ("GPU-b", [1]),
+        ("GPU-b,GPU-none,0", [1]),  # as CUDA: nothing counts after a word that names no GPU
+        ("7,0", []),
+        ("", []),
+        ("NoDevFiles", []),
+        ("MIG-b12", [0, 1, 2]),
+    ],
+)
+def test_only_gpus_that_the_command_may_use_are_read(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, visible: list[int]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    library = SimpleNamespace(
+        nvmlDeviceGetCount=lambda: 3, nvmlDeviceGetHandleByIndex="abc".__getitem__,
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}123",
+    )  # fmt: skip
+    found = visible_gpus(library)
+    assert list(found) == visible and list(found.values()) == ["abc"[number] for number in visible]
 
 
 def test_amd_smi_is_read_in_its_units_and_what_it_does_not_know_is_left_out() -> None:
