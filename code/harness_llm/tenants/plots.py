@@ -105,7 +105,8 @@ def _over_time(one: MeasuredSet) -> Spec:
 def _tokens_over_time(one: MeasuredSet) -> Spec:
     begin = min(float(own.start_s[0]) for own in one.found.values())
     ends = {name: own.start_s + own.latency_ms / 1000 - begin for name, own in one.found.items()}
-    edges = np.linspace(0, max(float(own.max()) for own in ends.values()), _RATE_BINS + 1)
+    # Until one of them has its last answer: what follows is a falling rest of each.
+    edges = np.linspace(0, min(float(own.max()) for own in ends.values()), _RATE_BINS + 1)
     values: Values = []
     for name, own in one.found.items():
         counted = spread(own.start_s - begin, ends[name], own.tokens, edges) / np.diff(edges)
