@@ -6,20 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
+from left_behind import Host
 from marked import MARK, marked_processes
 
 from harness_llm.results.events import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -56,6 +58,7 @@ class Run:
     prefix: list[str] = field(default_factory=list)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[str] | None = None
+    host: Host = field(default_factory=lambda: Host(Path(tempfile.gettempdir())))
 
     @property
     def output(self) -> Path:
@@ -129,6 +132,7 @@ class Run:
         while left := self.processes():
             assert time.monotonic() < deadline, [process.cmdline() for process in left]
             time.sleep(0.05)
+        assert not (found := self.host.left(seconds)), found
 
     def events(self, test: str) -> npt.NDArray[np.void]:
         return read_events(self.output / test / "events.npy")

@@ -1,4 +1,4 @@
-"""Real vLLM on a CPU under faults: weights, memory, shared memory and a replica."""
+"""Real vLLM on a CPU under faults: weights, memory, shared memory, a replica, and a run that is killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 from test_vllm_run import LOAD_S, SAMPLES, USER_CONF, arguments
 
 from harness_llm.core import EventStatus
+from harness_llm.files import is_locked
+from harness_llm.transport.leftovers import clear_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,3 +144,31 @@ def test_one_of_two_replicas_is_killed_and_the_other_answers_everything_once(
         [sys.executable, "-m", "harness_llm", "check", str(run.output)], capture_output=True, text=True
     )
     assert "survived 1 failure" in checked.stdout, checked.stdout
+
+
+@pytest.mark.parametrize("victims", ["the command", "its engine core", "every process at once"])
+def test_a_killed_run_leaves_no_shared_memory_and_no_socket_or_the_next_run_clears_them(
+    arguments: dict[str, Any], new_run: Callable[..., Run], victims: str
+) -> None:
+    run = new_run(**{**arguments, "user_conf": USER_CONF.format(server_ms=300_000)})
+    run.harness = {**run.harness, "scenarios": ["Server"]}
+    run.start()
+    run.wait_until_asked("Server/performance", 3, LOAD_S)
+    assert run.process is not None
+    command = psutil.Process(run.process.pid)
+    family = [command, *run.family()]
+    cores = [_core(replica) for replica in run.processes(_REPLICA)]
+    killed = {"the command": [command], "its engine core": cores}.get(victims, family)
+    for process in killed:
+        process.suspend()  # so that none sees another's end
+    for process in killed:
+        process.kill()
+    run.wait(60)
+    assert not psutil.wait_procs(family, 20)[1]
+    if killed is family:
+        assert run.host.left(), "they had something"
+        for owner in Path(tempfile.gettempdir()).glob("harness-llm-*/owner"):
+            if not is_locked(owner):
+                os.utime(owner, (0, 0))  # it is not being made right now
+        clear_abandoned(Path(tempfile.gettempdir()))
+    run.assert_nothing_is_left()

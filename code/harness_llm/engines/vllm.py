@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import signal
 from array import array
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sized
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 
 from harness_llm.core import Request
 from harness_llm.ending import told_exit
-from harness_llm.engines.base import CutShort, EngineFacts, TaskEngine
+from harness_llm.engines.base import SOCKETS_VARIABLE, CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.vitals import Vitals
 from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems
 from harness_llm.engines.vllm_stats import SchedulerEar
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 _WHOLE = ("stop", "length")  # finish reasons of an answer; others (abort, error) leave it cut short
 _JSON_DEPTH = 4
 _LOOK_S = 0.05
+_SOCKETS = "VLLM_RPC_BASE_PATH"
+_SOCKET_NAME, _SOCKET_PATH = 37, 107  # a slash and a UUID; what the kernel takes
 _TELLS = "harness_llm.kernels.tally.Worker"  # makes vLLM's workers say what was replaced in them
 
 
@@ -54,6 +57,7 @@ class VllmEngine(TaskEngine):
         Raises:
             EngineError: An argument that this vLLM does not know.
         """
+        _place_sockets()
         import vllm
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -199,6 +203,13 @@ class VllmEngine(TaskEngine):
                 parameters.skip_clone = True
             self._parameters[key] = parameters
         return self._parameters[key]
+
+
+def _place_sockets() -> None:
+    """Have vLLM make its sockets where the run removes them; by itself it leaves them in TMPDIR."""
+    folder = os.environ.get(SOCKETS_VARIABLE, "")
+    if folder and len(folder.encode()) + _SOCKET_NAME <= _SOCKET_PATH:
+        os.environ.setdefault(_SOCKETS, folder)
 
 
 def _changes(given: Mapping[str, Any], config: Any) -> dict[str, dict[str, Any]]:

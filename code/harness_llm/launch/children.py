@@ -12,6 +12,7 @@ from typing import Self
 import zmq
 
 from harness_llm import ending, errors
+from harness_llm.engines.base import SOCKETS_VARIABLE
 from harness_llm.errors import EngineError, HarnessError
 from harness_llm.launch.cause import MemoryKills, explained
 from harness_llm.launch.child import Child, Loss
@@ -22,7 +23,7 @@ from harness_llm.transport.control import ControlServer
 from harness_llm.transport.keys import admitting, make_keys
 from harness_llm.transport.leftovers import note_segments, socket_folder
 from harness_llm.transport.listening import ListeningClock
-from harness_llm.transport.wire import Failed, Progress, Ready, ReplicaFailed, Shutdown, ToChild
+from harness_llm.transport.wire import Failed, Progress, ReplicaFailed, Shutdown, ToChild
 
 _POLL_MS = 200
 _LAST_WORDS_S, _LAST_WORDS_MS = 0.5, 50
@@ -137,7 +138,8 @@ class Children:
         """
         self._names.add(name)
         log_from = log.stat().st_size if log.exists() else 0
-        handle = self.launcher.start(role, name, spec, log, environment or {})
+        added = {SOCKETS_VARIABLE: str(self._sockets), **(environment or {})}
+        handle = self.launcher.start(role, name, spec, log, added)
         child = Child(handle, hear, self.clock.look(), role.silence_s, log_from=log_from)
         self._children[name] = child
         return child
@@ -166,12 +168,12 @@ class Children:
         for name, message in self._control.receive(timeout_ms, self._children):
             child = self._children[name]
             child.heard_s, child.has_spoken = self.clock.look(), True
+            if not child.is_started and not child.handle.host:
+                note_segments(self._sockets, child.handle.process_id)
             if isinstance(message, Failed):
                 self._lose(child, _error_of(message, child))
             else:
                 child.take(message)
-            if isinstance(message, Ready) and not child.handle.host:
-                note_segments(self._sockets, child.handle.process_id)
 
     def _check(self, child: Child) -> None:
         if not self._is_needed(child):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import harness_llm
+from harness_llm.engines.base import SOCKETS_VARIABLE
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch.launcher import Effort, Launcher
 from harness_llm.launch.local import LocalHandle, LocalLauncher, log_size, log_text
@@ -72,7 +73,7 @@ class HostAgent:
         path = self._folder / "spec.json"
         path.touch(0o600)  # it holds keys
         path.write_bytes(spec)
-        added = {**environment, HOST_VARIABLE: host}
+        added = {**environment, HOST_VARIABLE: host, SOCKETS_VARIABLE: str(self._folder)}
         self._handle = LocalLauncher().start(role, name, path, self._folder / "log.txt", added)
         return self._handle.process_id
 

@@ -43,15 +43,32 @@ def members(group: int) -> list[int]:
 
 
 def segments(processes: Iterable[int]) -> set[Path]:
-    """Files in shared memory that processes have mapped and that this user owns."""
-    found: set[Path] = set()
+    """Files in shared memory that processes have mapped and that this user owns.
+
+    They are known by their inodes: who makes a named semaphore maps it by a name that glibc has already
+    given up, "/dev/shm/sem.2aGq1X (deleted)", and its file has another.
+    """
+    mapped: set[str] = set()
     for process in processes:
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{process}/maps").read_text(errors="replace").splitlines():
-                _, _, name = line.partition(f"{_SHARED}/")
-                if name and not name.endswith(" (deleted)"):
-                    found.add(_SHARED / name)
-    return {path for path in found if _is_own(path)}
+            lines = Path(f"/proc/{process}/maps").read_text(errors="replace").splitlines()
+            mapped.update(" ".join(line.split()[3:5]) for line in lines if f" {_SHARED}/" in line)
+    return {path for path in own_segments() if _inode(path) in mapped} if mapped else set()
+
+
+def own_segments() -> set[Path]:
+    """Files in shared memory that this user owns."""
+    try:
+        return {path for path in _SHARED.iterdir() if _is_own(path)}
+    except OSError:
+        return set()
+
+
+def own_processes() -> list[int]:
+    """This user's processes, as far as they can be seen from here."""
+    return [
+        int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and _is_own(folder)
+    ]
 
 
 def kill_group(group: int) -> None:
@@ -66,7 +83,7 @@ def kill_group(group: int) -> None:
         is_own = group == os.getpgrp()
         left = segments([*living, os.getpid()] if is_own else living)
         if left:
-            others = set(_own_processes()) - set(living) - ({os.getpid()} if is_own else set())
+            others = set(own_processes()) - set(living) - ({os.getpid()} if is_own else set())
             left -= segments(others)
         for process in living:
             _kill(process)
@@ -100,6 +117,15 @@ def _is_own(path: Path) -> bool:
         return path.lstat().st_uid == os.getuid()
     except OSError:
         return False
+
+
+def _inode(path: Path) -> str:
+    """Device and inode of a file, as /proc/<process>/maps writes them; empty where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return ""
+    return f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x} {found.st_ino}"
 
 
 def _remove(left: set[Path]) -> None:
@@ -146,7 +172,7 @@ def clear_abandoned(place: Path) -> None:
         except OSError:
             continue
         if is_abandoned:
-            _remove(_noted(folder) - segments(_own_processes()))
+            _remove(_noted(folder) - segments(own_processes()))
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -156,9 +182,3 @@ def _noted(folder: Path) -> set[Path]:
     except (OSError, UnicodeDecodeError):
         return set()
     return {path for path in map(Path, lines) if path.parent == _SHARED and _is_own(path)}
-
-
-def _own_processes() -> list[int]:
-    return [
-        int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and _is_own(folder)
-    ]

@@ -95,6 +95,24 @@ def killed_then_another(rig: Rig) -> Seen:
     rig.signal(signal.SIGKILL)
     rig.finish()
     assert [*rig.temporary.glob("harness-llm-*")]
+    assert not rig.host.left()
+    for owner in rig.temporary.glob("harness-llm-*/owner"):
+        os.utime(owner, (0, 0))  # it is not being made right now
+    rig.output = rig.folder / "second"
+    rig.harness["replicas"] = 1
+    return rig.run("Offline")
+
+
+def all_killed_then_another(rig: Rig) -> Seen:
+    """Every process is killed at once, as with a container; the next run clears what they held."""
+    rig.running(replicas=2)
+    victims = rig.processes()
+    for process in victims:
+        process.suspend()  # so that none sees another's end
+    for process in victims:
+        process.kill()
+    rig.finish()
+    assert {Path(path).name[:4] for path in rig.host.left()} == {"psm_", "sem."}
     for owner in rig.temporary.glob("harness-llm-*/owner"):
         os.utime(owner, (0, 0))  # it is not being made right now
     rig.output = rig.folder / "second"
@@ -166,7 +184,19 @@ FAULTS = (
         ("VALID",),
         within_s=30,
         state="complete",
+        cleared=True,
         stays="until the next run: a folder of sockets",
+    ),
+    Fault(
+        _AREA,
+        "SIGKILL of every process at once (a container's end); another run follows",
+        all_killed_then_another,
+        0,
+        ("VALID",),
+        within_s=30,
+        state="complete",
+        cleared=True,
+        stays="until the next run: a folder of sockets, shared memory",
     ),
     *(
         Fault(

@@ -52,6 +52,7 @@ class Fault:
         within_s: Longest time from the fault to the command's end, seconds.
         state: `state` of run.json afterwards; empty where there is no run folder.
         stays: What stays beside the run folder, for people; nothing by default, and then nothing is found.
+        cleared: Whether another run has followed, after which nothing of that is found.
         hides: What must stand in no output and in no file of the run or of the tree.
         in_ci: Whether it runs in each continuous integration; the rest runs behind the marker `long`.
     """
@@ -64,6 +65,7 @@ class Fault:
     within_s: float = 10.0
     state: str = ""
     stays: str = ""
+    cleared: bool = False
     hides: tuple[str, ...] = ()
     in_ci: bool = False
 
@@ -78,7 +80,7 @@ class Fault:
             found.append(f"ended after {seen.seconds:.1f} s, not within {self.within_s:g} s")
         if (state := rig.state()) != self.state:
             found.append(f"run.json says {state!r}, not {self.state!r}")
-        if not self.stays:
+        if self.cleared or not self.stays:
             found += rig.left()
         found += [f"{path} holds {part!r}" for part in self.hides for path in rig.files_with(part)]
         return [

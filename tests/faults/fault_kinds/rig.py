@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 import yaml
+from left_behind import Host
 from marked import MARK, marked_processes
 
 from fault_kinds.fault import Seen
@@ -36,6 +37,15 @@ sim.Server.target_qps = 100
 sim.Server.min_duration = 120000
 sim.Server.min_query_count = 500
 sim.Server.sample_concatenate_permutation = 1
+"""
+_HOLDS = f"""\
+import sys
+if {REPLICA!r} in sys.orig_argv:
+    import multiprocessing, os, socket
+    from multiprocessing.shared_memory import SharedMemory
+    held = socket.socket(socket.AF_UNIX), SharedMemory(create=True, size=4096)
+    held += (multiprocessing.get_context("spawn").Lock(),)
+    held[0].bind(os.path.join(os.environ["HARNESS_LLM_SOCKETS"], "engine-%d" % os.getpid()))
 """
 _PATIENCE_S = 90.0
 
@@ -58,6 +68,7 @@ class Rig:
         self.output = folder / "run"
         self.mark = f"{os.getpid()}-{folder.name}-{time.monotonic_ns()}"
         self.temporary = Path(tempfile.mkdtemp(prefix="fk-", dir="/tmp"))  # short, for sockets lie in it
+        self.host = Host(self.temporary)
         self.harness: dict[str, Any] = {}
         self.llm: dict[str, Any] = {}
         self.conf = CONF
@@ -69,6 +80,8 @@ class Rig:
         }
         self.process: subprocess.Popen[str] | None = None
         self._mounts: list[Path] = []
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(_HOLDS)
 
     # ------------------------------------------------------------------ what is run
 
@@ -130,8 +143,12 @@ class Rig:
         return self.verb(*self.run_arguments(scenario, *more), shell=shell)
 
     def running(self, replicas: int = 1, *more: str) -> None:
-        """Start a long Server run, and wait until some queries are answered."""
+        """Start a long Server run, and wait until some queries are answered.
+
+        Its replicas hold what vLLM's processes hold: shared memory, a named semaphore and a Unix socket.
+        """
         self.harness.setdefault("replicas", replicas)
+        self.environment["PYTHONPATH"] = os.pathsep.join([str(self.folder / "site"), *sys.path])
         self.start(self.run_arguments("Server", *more))
         self.wait_until(self.is_answered)
 
@@ -194,11 +211,12 @@ class Rig:
         return place
 
     def left(self, seconds: float = 3) -> list[str]:
-        """Processes and folders of sockets that are left a moment after the end."""
+        """Processes, folders of sockets, sockets and shared memory that are left a moment after the end."""
         deadline = time.monotonic() + seconds
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         found = [f"process left: {process.cmdline()}" for process in self.processes()]
+        found += [f"left on the host: {path}" for path in self.host.left(seconds)]
         return found + [f"left in TMPDIR: {path.name}" for path in self.temporary.glob("harness-llm-*")]
 
     def files_with(self, part: str) -> list[Path]:

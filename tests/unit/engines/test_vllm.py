@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_llm.core import Request
+from harness_llm.engines import vllm
+from harness_llm.engines.base import SOCKETS_VARIABLE
 from harness_llm.engines.vllm import VllmEngine
 from harness_llm.errors import EngineError
 
@@ -253,3 +255,21 @@ def test_an_engine_core_that_answers_nothing_is_not_waited_for(
                 await engine.abort([1])
 
     _with_engine(test)
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "then"),
+    [
+        ("/tmp/run", None, "/tmp/run"),
+        ("/tmp/run", "/mine", "/mine"),  # the user's own word
+        ("/" + "x" * 80, None, None),  # too long for a socket: where vLLM would make it
+        ("", None, None),
+    ],
+)
+def test_vllms_sockets_lie_where_the_run_removes_them(
+    monkeypatch: pytest.MonkeyPatch, given: str, chosen: str | None, then: str | None
+) -> None:
+    variables = {SOCKETS_VARIABLE: given} | ({"VLLM_RPC_BASE_PATH": chosen} if chosen else {})
+    monkeypatch.setattr(vllm.os, "environ", variables)
+    vllm._place_sockets()
+    assert variables.get("VLLM_RPC_BASE_PATH") == then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,10 @@ def group(tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
+def _kinds(paths: set[Path]) -> set[str]:
+    return {re.split(r"[_-]", path.name)[0] for path in paths}
+
+
 def _wait_for(condition: object, seconds: float = 5) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -71,7 +76,7 @@ def test_a_group_that_is_killed_leaves_no_process_and_no_shared_memory(
     group: subprocess.Popen[str], tracker: str
 ) -> None:
     held = segments(members(group.pid))
-    assert any(path.name.startswith("psm_") for path in held)
+    assert _kinds(held) == {"psm", "sem.mp"}, "shared memory and a named semaphore"
     if tracker == "killed":
         trackers = [process for process in members(group.pid) if leftovers._is_tracker(process)]
         assert trackers
@@ -144,6 +149,7 @@ def test_folders_of_dead_runs_go_with_what_they_note_and_those_of_living_ones_st
 def test_what_a_group_holds_is_noted_for_a_later_run(group: subprocess.Popen[str], tmp_path: Path) -> None:
     dead = _dead_folder(tmp_path)
     held = segments(members(group.pid))
+    assert _kinds(held) == {"psm", "sem.mp"}
     note_segments(dead, group.pid)
     clear_abandoned(tmp_path)
     assert all(path.exists() for path in held), "somebody has it still"
