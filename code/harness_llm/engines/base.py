@@ -17,7 +17,7 @@ from harness_llm.engines.vitals import StepClock, Vitals
 from harness_llm.errors import EngineError
 
 SOCKETS_VARIABLE = "HARNESS_LLM_SOCKETS"
-"""Environment variable with a folder where an engine's processes may make Unix sockets; the run removes it."""
+"""Environment variable with a folder where an engine's processes make Unix sockets; the run removes it."""
 
 _WARM_UP_PROMPTS = (16, 64, 256)  # tokens
 _WARM_UP_TOKENS = 4
