@@ -14,24 +14,35 @@ from typing import Any
 MASK = "<secret>"
 
 _SHORTEST = 8  # characters: a shorter value would be found in texts that do not mean it
+_WHICH = r"(?:[_-]?(?:\d+|value|read|write|ro|rw|prod|dev|test|old|new))?$"  # of several: HF_TOKEN_2
 _NAME = re.compile(
-    r"(?:^|[_.-])(?:\w*token|\w*secret|password|passwd|passphrase|pwd|pat|credentials?|auth|bearer|cookie"
-    r"|(?:api|access|private|signing|encryption)[_-]?key|apikey|(?:access|secret)[_-]?key[_-]?id)$",
+    r"(?:^|[_.-])(?:\w*token|\w*secrets?|\w*passwords?|\w*passwd|\w*passphrase|pwd|pass|pat|credentials?"
+    r"|auth|authorization|bearer|cookies?|jwt|dsn|session[_-]?id|connection[_-]?string"
+    r"|(?:api|access|private|signing|encryption|account|secret|service)[_-]?keys?"
+    rf"|(?:access|secret)[_-]?key[_-]?id){_WHICH}",
     re.IGNORECASE,
 )
+_KEY = re.compile(rf"(?!.*(?:GPG|PUBLIC|PRIMARY|FOREIGN|CACHE|SORT|HASH|KV)_KEY)[A-Z][A-Z0-9_]*_KEYS?{_WHICH}")
+"""A variable that some program reads: OPENAI_KEY."""
 _NO_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:\w*[_-])?(?:max|min|num|eos|bos|pad|unk|stop|sep|cls|mask)[_-]?\w*token$", re.I
+    r"(?:^|_)(?:\w*[_-])?(?:max|min|num|eos|bos|pad|unk|stop|sep|cls|mask|begin|end|start|first|last|special"
+    rf"|image|audio|video|new)[_-]?\w*token{_WHICH}",
+    re.I,
 )
 _FORMS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"hf_[A-Za-z0-9]{20,}"
     r"|sk-[A-Za-z0-9_-]{16,}"
     r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}"
-    r"|glpat-[A-Za-z0-9_-]{16,}"
+    r"|gl(?:pat|rt|dt|oas|soat|ptt|cbt)-[A-Za-z0-9_-]{16,}"
     r"|xox[abeoprs]-[A-Za-z0-9-]{10,}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
     r"|AIza[A-Za-z0-9_-]{30,}"
     r"|nvapi-[A-Za-z0-9_-]{16,}"
+    r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9]{16,}"
+    r"|(?:npm|dckr_pat|gsk|r8|dop_v1|lin_api|shpat)_[A-Za-z0-9_-]{20,}"
+    r"|pypi-Ag[A-Za-z0-9_-]{30,}|hv[sb]\.[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9._-]{16,}"
+    r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     r")"
     r"|(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
@@ -49,7 +60,7 @@ _known: set[str] = set()
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable or a key of this name holds a secret, such as HF_TOKEN or api_key."""
-    return bool(_NAME.search(name)) and not _NO_SECRET_NAME.search(name)
+    return bool(_NAME.search(name) or _KEY.fullmatch(name)) and not _NO_SECRET_NAME.search(name)
 
 
 def know(value: str) -> None:

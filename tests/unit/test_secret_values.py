@@ -17,6 +17,12 @@ PLANTED = {
     "user": "https://" + "0pqRsT9x@host.example/x",
     "odd url": "https://user:" + "pa55@word@host.example/x",
     "jwt": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N",
+    "stripe": "sk_live_" + "Zy9Xw8Vu" * 3,
+    "npm": "npm_" + "Zy9Xw8Vu" * 4,
+    "pypi": "pypi-AgEIcHlwaS5vcmc" + "Zy9Xw8Vu" * 4,
+    "vault": "hvs." + "Zy9Xw8Vu" * 3,
+    "docker": "dckr_pat_" + "Zy9Xw8Vu" * 3,
+    "mail": "SG." + "Zy9Xw8Vu" * 2 + "." + "Zy9Xw8Vu" * 3,
     "key": "-----BEGIN RSA PRIVATE " + "KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
 }
 
@@ -42,6 +48,7 @@ def test_every_common_form_is_masked_wherever_it_stands(kind: str) -> None:
             "0pqR",
             "eyJz",
             "MIIE",
+            "Zy9X",
         ):
             assert part not in seen
     assert masked(PLANTED["url"]) == f"https://{MASK}@host.example/x"
@@ -59,10 +66,14 @@ def test_ordinary_words_stay(text: str) -> None:
 
 def test_names() -> None:
     for name in ("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN", "api_key", "VLLM_API_KEY", "hf_token", "PASSWORD",
-                 "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "db.password", "client-secret"):  # fmt: skip
+                 "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "db.password", "client-secret", "HF_TOKEN_2",
+                 "HF_TOKEN_READ", "API_KEY_1", "PGPASSWORD", "SMTP_PASS", "OPENAI_KEY", "KAGGLE_KEY",
+                 "AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING", "SENTRY_DSN", "Authorization",
+                 "SECRET_VALUE", "COOKIES", "AccountKey"):  # fmt: skip
         assert is_secret_name(name), name
     for name in ("eos_token", "pad_token", "tokenizer", "max_tokens", "min_tokens", "api_key_env", "monkey",
-                 "engine_key", "PATH", "eos_token_id"):  # fmt: skip
+                 "engine_key", "PATH", "eos_token_id", "image_token", "first_token", "TOKENIZERS_PARALLELISM",
+                 "sort_key", "VLLM_CACHE_KEY", "PUBLIC_KEY", "compass", "bypass", "KEYBOARD"):  # fmt: skip
         assert not is_secret_name(name), name
 
 
