@@ -20,6 +20,8 @@ An INVALID result or a failed check is data, never an exception (exit 1).
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from tokenize import TokenError
 from zipfile import BadZipFile
@@ -74,6 +76,39 @@ class RunBroken(HarnessError):  # noqa: N818 - a run that broke, whatever the er
 
 class HostError(RunBroken):
     """The machine said no: disk, port, memory or permission."""
+
+
+_HOST_SAID = {
+    errno.ENAMETOOLONG: "Give a shorter path.",
+    errno.EACCES: "Give a path that this user may use.",
+    errno.EMFILE: "Raise the limit of open files, e.g. `ulimit -n 4096`.",
+    errno.ENFILE: "The host has too many files open: end what needs them.",
+    errno.ENOSPC: "Free space on that disk.",
+    errno.EDQUOT: "Free space: this user's quota is used up.",
+    errno.EROFS: "Choose a folder on a disk that can be written.",
+    errno.EIO: "The disk fails; see dmesg.",
+    errno.ESTALE: "Mount that file system again.",
+    errno.EAGAIN: "Raise the limit of processes, e.g. `ulimit -u 4096`.",
+    errno.ENOMEM: "Free memory, or raise the limit that this process has (ulimit -v, a container's).",
+}
+
+
+def told_by_host(error: OSError | MemoryError) -> HarnessError | None:
+    """An error that the operating system gave where nobody expected one, as one of ours.
+
+    Args:
+        error: What was raised; none of ours.
+
+    Returns:
+        None where it speaks neither of a file nor of a limit, and so is a mistake in this package.
+    """
+    code = errno.ENOMEM if isinstance(error, MemoryError) else error.errno
+    path = None if isinstance(error, MemoryError) else error.filename
+    if path is None and code not in _HOST_SAID:
+        return None
+    said = os.strerror(code) if code else str(error)
+    kind = UsageError if code == errno.ENAMETOOLONG else HostError
+    return kind(f"{path}: {said}" if path is not None else said, _HOST_SAID.get(code or 0, ""))
 
 
 class EngineError(RunBroken):

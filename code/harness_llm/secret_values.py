@@ -22,7 +22,9 @@ _NAME = re.compile(
     rf"|(?:access|secret)[_-]?key[_-]?id){_WHICH}",
     re.IGNORECASE,
 )
-_KEY = re.compile(rf"(?!.*(?:GPG|PUBLIC|PRIMARY|FOREIGN|CACHE|SORT|HASH|KV)_KEY)[A-Z][A-Z0-9_]*_KEYS?{_WHICH}")
+_KEY = re.compile(
+    rf"(?!.*(?:GPG|PUBLIC|PRIMARY|FOREIGN|CACHE|SORT|HASH|KV)_KEY)[A-Z][A-Z0-9_]*_KEYS?{_WHICH}"
+)
 """A variable that some program reads: OPENAI_KEY."""
 _NO_SECRET_NAME = re.compile(
     r"(?:^|_)(?:\w*[_-])?(?:max|min|num|eos|bos|pad|unk|stop|sep|cls|mask|begin|end|start|first|last|special"

@@ -39,7 +39,7 @@ from harness_llm.cli.submit import submit_verb
 from harness_llm.cli.system import system_verb
 from harness_llm.cli.tune import tune_verb
 from harness_llm.cli.watch import watch_verb
-from harness_llm.errors import HarnessError, RunBroken, UsageError
+from harness_llm.errors import HarnessError, RunBroken, UsageError, told_by_host
 
 __all__ = ["app", "main"]
 
@@ -108,9 +108,13 @@ def main() -> NoReturn:
         code = say_error(error)
     except _Misused as error:
         code = _say_usage(error)
-    except Exception:  # noqa: BLE001 - the command line's edge: Python would end with 1, which means INVALID
-        _log.exception("an error in harness-llm itself; please report it with these lines")
-        code = RunBroken.exit_code
+    except Exception as error:  # noqa: BLE001 - the command line's edge: Python would end with 1: INVALID
+        told = told_by_host(error) if isinstance(error, OSError | MemoryError) else None
+        if told is None:
+            _log.exception("an error in harness-llm itself; please report it with these lines")
+            code = RunBroken.exit_code
+        else:
+            code = say_error(told)
     sys.exit(code)
 
 

@@ -20,6 +20,7 @@ _HARNESS = "harness_config"
 _NODES = ("llm_config", _HARNESS)
 _DEEPEST = 8
 _LARGEST_BYTES = 1_000_000
+_LONGEST_TEXT = 100_000  # characters, once ${NAME} is replaced in it
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _CHOICES = ("dataset", "engine")
 """Keys whose value is a `kind` with keys of its own; the name of the kind alone is a short form."""
@@ -217,6 +218,11 @@ def _expand(node: Node, environment: Mapping[str, str], mistakes: list[Mistake])
     if isinstance(node.value, list):
         return replace(node, value=[_expand(child, environment, mistakes) for child in node.value])
     if not isinstance(node.value, str):
+        return node
+    used = [environment.get(name) or default for name, default in _VARIABLE.findall(node.value)]
+    if sum(map(len, used)) > _LONGEST_TEXT:
+        said = f"longer than {_LONGEST_TEXT:,} characters with the variables in it; write a shorter text"
+        mistakes.append(Mistake(node.place, f"{node.key}: {said}"))
         return node
 
     def found(match: re.Match[str]) -> str:

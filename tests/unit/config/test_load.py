@@ -196,6 +196,11 @@ BAD = {
         "${ANYWHERE}/m",
         [":2:3: llm_config.model", "ANYWHERE", "export", ":-default"],
     ),
+    "variables that make a text without end": (
+        "/m",
+        ("${ANYWHERE:-" + "x" * 1000 + "}") * 101,
+        [":2:3: llm_config.model", "longer than 100,000 characters"],
+    ),
 }
 
 
