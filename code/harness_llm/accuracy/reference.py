@@ -202,8 +202,10 @@ def generate(model_path: Path, table: SampleTable, *, dtype: str, batch: int) ->
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(model_path), dtype=getattr(torch, dtype), local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{model_path}: transformers cannot load it: {error}") from error
+    except Exception as error:  # what a library makes of damaged files is anything
+        raise ModelError(
+            f"{model_path}: transformers cannot load it: {type(error).__name__}: {error}"
+        ) from error
     model.eval()
     ends = _end_tokens(model)
     order = np.lexsort((table.prompt_lengths, table.min_tokens)).tolist()

@@ -74,14 +74,17 @@ class Tokenizer:
             )
         try:
             self._tokenizer = _load(choice)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except BaseException as error:
+            if not _is_of_library(error):
+                raise
             if not choice.trust_remote_code and "trust_remote_code" in str(error):
                 raise ModelError(
                     f"{self.folder}: its tokenizer is Python code in that folder",
                     "Read it; llm_config.trust_remote_code: true lets it run.",
                 ) from error
             raise ModelError(
-                f"{self.folder}: holds no tokenizer that transformers can load: {error}",
+                f"{self.folder}: holds no tokenizer that transformers can load: "
+                f"{type(error).__name__}: {error}",
                 "The folder needs tokenizer.json or tokenizer.model, and tokenizer_config.json; "
                 "llm_config.tokenizer names another one.",
             ) from error
@@ -137,15 +140,15 @@ class Tokenizer:
                 f"{self.folder}: the tokenizer has no chat template",
                 "Use a chat checkpoint, or give plain prompts or token ids.",
             )
-        from jinja2 import TemplateError
-
         clock = {} if _is_mistral(self._tokenizer) else {"strftime_now": self._fixed_date}
         try:
             return self._tokenizer.apply_chat_template(
                 [dict(message) for message in messages], add_generation_prompt=True, **clock, **options
             )
-        except TemplateError as error:
-            raise ValueError(f"the chat template refuses it: {error}") from error
+        except BaseException as error:
+            if isinstance(error, ValueError) or not _is_of_library(error):
+                raise
+            raise ValueError(f"the chat template refuses it: {error or type(error).__name__}") from error
 
     def _fixed_date(self, form: str) -> str:
         """What the chat template gets for the day of today, for what it is given wins over what it finds."""
@@ -189,6 +192,11 @@ def _load(choice: TokenizerChoice) -> Any:
     return transformers.AutoTokenizer.from_pretrained(
         str(choice.folder), trust_remote_code=choice.trust_remote_code, **options
     )
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Whether a library makes it of damaged files: that may be anything; Rust's panic is no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def _is_mistral(tokenizer: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness_llm.core import GenerationLimits
-from harness_llm.datasets import SampleTable, validate_fit
+from harness_llm.datasets import SampleTable, tokenizer, validate_fit
 from harness_llm.datasets.dataset_kind import Reading
 from harness_llm.datasets.kinds import KINDS, dataset_of, load
 from harness_llm.errors import DatasetError, ModelError
@@ -122,6 +122,36 @@ def test_folder_without_tokenizer_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="holds no tokenizer"):
         _load("jsonl", path, tmp_path)
+
+
+class PanicException(BaseException):
+    """As Rust's, in the tokenizers package."""
+
+
+@pytest.mark.parametrize(
+    "raised", [TypeError("a list"), AttributeError("x"), RuntimeError("y"), PanicException("unwrap on None")]
+)
+def test_whatever_a_library_makes_of_a_damaged_tokenizer_is_a_model_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    def load(_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(tokenizer, "_load", load)
+    path = _jsonl(tmp_path, {"prompt": "hello"})
+    with pytest.raises(ModelError, match=f"holds no tokenizer .*{type(raised).__name__}: {raised}"):
+        _load("jsonl", path, tmp_path)
+
+
+def test_an_interrupt_while_a_tokenizer_is_loaded_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tokenizer, "_load", load)
+    with pytest.raises(KeyboardInterrupt):
+        _load("jsonl", _jsonl(tmp_path, {"prompt": "hello"}), tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
