@@ -10,7 +10,7 @@ import zmq
 from harness_llm.errors import ReplicaLost
 from harness_llm.transport.keys import Keys, secure_client
 from harness_llm.transport.listening import ListeningClock
-from harness_llm.transport.wire import PROTOCOL_VERSION, Close, Open, encode
+from harness_llm.transport.wire import PROTOCOL_VERSION, RELEASE, Close, Open, encode
 
 _PATIENCE_S = 70.0  # an engine must first let go of what it works on
 _LINGER_MS = 1000
@@ -35,7 +35,7 @@ def release(
     Raises:
         ReplicaLost: One did not answer.
     """
-    session = f"release-{uuid.uuid4().hex}"
+    session = f"{RELEASE}{uuid.uuid4().hex}"
     sockets = []
     for endpoint in endpoints:
         socket = context.socket(zmq.DEALER)

@@ -14,6 +14,7 @@ from harness_llm.errors import ProtocolError
 from harness_llm.replica.session import Session
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
+    RELEASE,
     Close,
     Heartbeat,
     Open,
@@ -52,6 +53,7 @@ class Server:
         self._socket = socket
         self._sessions: dict[str, Session] = {}
         self._names: set[str] = set()  # of all sessions there were; what comes from others is dropped
+        self._gone: set[str] = set()  # of those, whose process is gone: what still comes of it was on its way
         self._owners: dict[int, tuple[Session, int]] = {}
         self._next_id = 0
         self._dirty: list[Session] = []
@@ -173,8 +175,12 @@ class Server:
                 session = self._sessions[name]
                 session.count_submit(message.seq)
                 self._engine.submit([self._own(session, request) for request in message.requests])
+            case Submit() if name in self._gone:
+                pass
             case Open():
                 self._names.add(name)
+                if name.startswith(RELEASE):
+                    self._gone.update(self._sessions)
                 self._start(self._begin(name, peer, message.session))
             case Close():  # a session that a later Open has ended is no more: its Close may come late
                 if (ended := self._sessions.pop(name, None)) is not None:

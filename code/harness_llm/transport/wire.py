@@ -23,6 +23,9 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False)
 
 # ------------------------------------------------------------------ data plane: loadgen -> replica
 
+RELEASE = "release-"
+"""How a session is called that ends the one before it, whose process is gone."""
+
 
 class Open(_Message, frozen=True):
     """Begin a session; the replica forgets any earlier session of this peer."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from harness_llm.core import Mode, Scenario
+from harness_llm.engines.base import SOCKETS_VARIABLE
 from harness_llm.errors import EngineError, HostError, LoadgenLost, ReplicaLost
 from harness_llm.fleet import fleet as fleet_module
 from harness_llm.fleet import measurement as measurement_module
@@ -107,9 +108,10 @@ def test_replicas_are_told_what_they_are_and_say_where_they_listen(world: _World
         assert (first["engine"], first["engine_arguments"], second["engine_arguments"]) == (
             "simulated", {"x": 0}, {"x": 1},
         )  # fmt: skip
+        sockets = first["control"].removeprefix("ipc://").removesuffix("/control")
         assert [handle.environment for handle in world.launcher.started.values()] == [
-            {"GPU": "0"},
-            {"GPU": "1"},
+            {"GPU": "0", SOCKETS_VARIABLE: sockets},
+            {"GPU": "1", SOCKETS_VARIABLE: sockets},
         ]
         assert fleet.endpoints == ["ipc://a/replica-0", "ipc://a/replica-1"]
         assert fleet.facts == [FACTS, FACTS]

@@ -16,6 +16,7 @@ from harness_llm.replica.server import Server
 from harness_llm.testing import HeldEngine
 from harness_llm.transport.wire import (
     PROTOCOL_VERSION,
+    RELEASE,
     Close,
     DataMessage,
     Events,
@@ -232,6 +233,28 @@ def test_a_late_close_harms_nothing_and_a_late_request_is_an_error() -> None:
         await world.until(lambda: bool(world.errors))
         assert isinstance(world.errors[0], ProtocolError)
         assert "unexpected Submit from 'a'" in str(world.errors[0])
+
+    _with_world(HeldEngine, test)
+
+
+def test_what_a_process_that_is_gone_still_asks_is_dropped() -> None:
+    """A test that is given up may have thousands of requests on their way."""
+
+    async def test(world: _World) -> None:
+        world.engine.may_let_go.set()
+        gone, release, after = world.peer("a"), world.peer(f"{RELEASE}1"), world.peer("b")
+        gone.open()
+        await gone.hear()
+        release.open()
+        await release.hear()
+        gone.submit(_request(1))
+        release.send(Close())
+        after.open()
+        await after.hear()
+        gone.submit(_request(2))
+        after.submit(_request(3))
+        await world.until(lambda: world.server.in_flight == 1)
+        assert not world.errors
 
     _with_world(HeldEngine, test)
 
