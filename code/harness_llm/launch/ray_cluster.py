@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +25,7 @@ from harness_llm.launch.launcher import Effort, Launcher
 from harness_llm.launch.local import LocalHandle, LocalLauncher, log_size, log_text
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import HOST_VARIABLE
+from harness_llm.transport.leftovers import note_segments, socket_folder
 
 _POLL_S = 0.5
 _PLACE_S = 45.0  # below a role's first_word_s, so that this reason comes first
@@ -53,11 +52,15 @@ class News:
 
 
 class HostAgent:
-    """Starts one process on the host where Ray has put this agent; an actor of Ray."""
+    """Starts one process on the host where Ray has put this agent; an actor of Ray.
+
+    What it leaves when it is killed goes with the next one on its host, as that of a command does.
+    """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="harness-llm-agent-"))
-        self._read = 0
+        self._held = contextlib.ExitStack()
+        self._folder = self._held.enter_context(socket_folder())
+        self._asked = self._read = 0
         self._handle: LocalHandle
 
     def start(self, host: str, role: Role, name: str, spec: bytes, environment: Mapping[str, str]) -> int:
@@ -79,6 +82,9 @@ class HostAgent:
 
     def news(self) -> News:
         """How it is now."""
+        self._asked += 1
+        if self._asked.bit_count() == 1:  # ever more rarely: most shared memory is made while it loads
+            note_segments(self._folder, self._handle.process_id)
         reason = self._handle.exit_reason()
         if reason is not None:
             self._handle.signal(signal.SIGKILL)  # what it started must end, too
@@ -88,7 +94,7 @@ class HostAgent:
             new = log.read()
         self._read += len(new)
         if reason is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._held.close()
         return News(reason, new, self._handle.effort(), self._handle.stopped())
 
     def signal(self, number: int) -> None:

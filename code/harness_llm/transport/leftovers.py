@@ -149,8 +149,7 @@ def socket_folder() -> Iterator[Path]:
 
 def note_segments(folder: Path, group: int) -> None:
     """Note in a socket folder what shared memory a group has, for a later run that finds the folder."""
-    found = segments(members(group))
-    if found:
+    if found := segments(members(group)) - _noted(folder):
         with contextlib.suppress(OSError), (folder / _SEGMENTS).open("a") as file:
             file.writelines(f"{path}\n" for path in sorted(found))
 
