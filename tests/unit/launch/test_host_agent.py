@@ -36,7 +36,14 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostAgent
     agent = HostAgent()
     agent.start("127.0.0.1", Role("plain", "holds_memory"), "c", b"{}", {})
     yield agent
+    _end(agent)
+
+
+def _end(agent: HostAgent) -> None:
     agent.signal(9)
+    agent._handle.process.wait(5)
+    if agent._handle.writer is not None:
+        agent._handle.writer.join(5)
 
 
 def _said(agent: HostAgent) -> list[str]:
@@ -52,11 +59,8 @@ def _said(agent: HostAgent) -> list[str]:
 def test_nothing_stays_where_the_process_has_ended(agent: HostAgent, tmp_path: Path) -> None:
     memory, sockets = _said(agent)
     assert Path(sockets).is_dir() and Path("/dev/shm", memory).exists()
-    agent.signal(9)
-    deadline = time.monotonic() + 5
-    while agent.news().exit_reason is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    _end(agent)
+    assert agent.news().exit_reason == "was killed by SIGKILL"
     assert not Path("/dev/shm", memory).exists()
     assert list((tmp_path / "tmp").iterdir()) == []
 
