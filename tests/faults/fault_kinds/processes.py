@@ -79,6 +79,12 @@ def hung_and_late(rig: Rig) -> Seen:
     return with_engine("Server", hang_after=100, _stall_timeout_s=20)(rig)
 
 
+def flooded(rig: Rig) -> Seen:
+    """A rate of a hundred times what the engine holds: thousands of requests are on their way at the end."""
+    rig.conf = rig.conf.replace("Server.target_qps = 100", "Server.target_qps = 20000")
+    return with_engine("Server", first_token_ms=1, per_token_ms=0.1, concurrent=4, _replicas=2)(rig)
+
+
 def suspended(seconds: float, *, all_of_them: bool) -> Callable[[Rig], Seen]:
     """The command alone, or every process of it, is stopped for a while, as by Ctrl-Z or a paused machine."""
 
@@ -164,6 +170,15 @@ FAULTS = (
         hung_and_late,
         1,
         ("are over the TTFT limit", "Server/replica-0 has generated nothing for"),
+        within_s=30,
+        state="abandoned",
+    ),
+    Fault(
+        _AREA,
+        "the rate is a hundred times what the engines hold",
+        flooded,
+        1,
+        ("are over the TTFT limit",),
         within_s=30,
         state="abandoned",
     ),

@@ -229,6 +229,21 @@ FAULTS = (
         yaml_text("x: 18446744073709551616"),
         says=("llm_config.x", "more than 64 bits"),
     ),
+    _refused(
+        "variables in a text that make 100,000 characters of it",
+        yaml_text("x: '" + ("${NOTHING:-" + "x" * 1000 + "}") * 101 + "'"),
+        says=("llm_config.x", "longer than 100,000 characters"),
+    ),
+    _refused(
+        "a data set whose path has 5,000 characters",
+        harness(dataset={"kind": "jsonl", "path": "x" * 5000}),
+        says=("File name too long", "shorter path"),
+    ),
+    _refused(
+        "a run folder whose path has 5,000 characters: `show`",
+        lambda rig: rig.verb("show", "x" * 5000),
+        says=("File name too long", "shorter path"),
+    ),
     _refused("a text with NUL", yaml_text('x: "a\\0b"'), says=("llm_config.x", "NUL")),
     _refused("half a character", yaml_text('x: "\\ud800"'), says=("llm_config.x", "half a character")),
     _refused(
