@@ -249,6 +249,21 @@ def test_a_test_that_is_abandoned_names_a_replica_that_stands_still(world: _Worl
         )
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_engines_are_freed_at_once_or_before_the_next_test(
+    world: _World, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    freed: list[int] = []
+    monkeypatch.setattr(fleet_module, "release", lambda *_: freed.append(1))
+    with world.fleet() as fleet:
+        fleet.frees_late = late
+        for count in (0, 1):
+            _begin(world, fleet)
+            assert len(freed) == count
+            fleet.abandon("it is hopeless")
+            assert len(freed) == count + (not late)
+
+
 def test_a_test_that_is_abandoned_says_why_and_leaves_the_fleet_to_the_next(world: _World) -> None:
     with world.fleet() as fleet:
         name = _begin(world, fleet)
