@@ -27,6 +27,7 @@ _FATAL = (
     "window_not_bracketed",
     "energy_disagrees",
 )
+_ABLE = {"slo": "was VALID in each trial", "slowdown": "is fast enough"}  # other objectives take any setting
 
 
 @dataclass(frozen=True)
@@ -210,21 +211,21 @@ def recommend(
     if len(choices) < 2:
         what = "one setting" if choices else "nothing"
         return Advice(None, f"nothing is recommended: {what} was measured", front=front)
-    if not able:
-        return Advice(None, f"nothing is recommended: {_why_none(choices, objective)}", front=front)
+    if not able or len(sound) < 2:
+        return Advice(None, f"nothing is recommended: {_why_none(choices, sound, objective)}", front=front)
     highest_w = max(float(np.mean(_power(choice))) for choice in able)
     values = [_objective(choice, objective, eta, highest_w) for choice in able]
     places = tied_with_least(values)
     if places is None:
         least = able[int(np.argmin([np.mean(own) for own in values]))]
         if len(able) == 1:
-            return Advice(least, f"{least.name}: the only setting that is possible", (least,), front)
+            return Advice(least, f"{least.name}: the only setting that {_ABLE[objective]}", (least,), front)
         return Advice(
-            least, _told(least, choices) + "; of one trial each, so that chance may have chosen it", (), front
+            least, _told(least, sound) + "; of one trial each, so that chance may have chosen it", (), front
         )
     tied = [able[place] for place in places]
     chosen = max(tied, key=lambda choice: choice.tokens_per_s.value)
-    words = _told(chosen, choices)
+    words = _told(chosen, sound)
     if len(tied) > 1:
         words += f"; not told apart from it: {', '.join(it.name for it in tied if it is not chosen)}"
     return Advice(chosen, words, tuple(tied), front)
@@ -258,17 +259,19 @@ def _is_able(choice: Choice, choices: Sequence[Choice], objective: Objective, sl
     return True
 
 
-def _why_none(choices: Sequence[Choice], objective: Objective) -> str:
+def _why_none(choices: Sequence[Choice], sound: Sequence[Choice], objective: Objective) -> str:
     if not any(choice.energy for choice in choices):
         return "no power was measured"
-    if reasons := sorted({why for choice in choices for why in choice.reasons if why in _FATAL}):
-        return f"the energy of no setting is sound ({', '.join(reasons)})"
-    return "no setting was VALID in each trial" if objective == "slo" else "no setting is left"
+    if len(sound) > 1:
+        return f"no setting {_ABLE[objective]}"
+    reasons = sorted({why for choice in choices for why in choice.reasons if why in _FATAL})
+    others = f" ({', '.join(reasons)})" if reasons else ""
+    return f"the energy of {'only one' if sound else 'no'} setting is sound{others}"
 
 
 def _told(choice: Choice, choices: Sequence[Choice]) -> str:
     """The setting, its energy, and both against the fastest."""
-    fastest = max((it for it in choices if it.energy), key=lambda it: it.tokens_per_s.value)
+    fastest = max(choices, key=lambda it: it.tokens_per_s.value)
     said = f"{choice.name}: {choice.joules} J/token"
     if fastest is choice:
         return f"{said}, the fastest"

@@ -112,8 +112,12 @@ def test_a_setting_that_was_ever_invalid_is_never_recommended_by_slo() -> None:
     advice = recommend(_choices(rows), "slo")
     assert advice.choice is not None and advice.choice.value == 550
     for row in rows:
+        row["verdict"] = "VALID" if row["max_watt"] == 700 else "INVALID"
+    assert recommend(_choices(rows), "slo").words == "700 W: the only setting that was VALID in each trial"
+    for row in rows:
         row["verdict"] = "INVALID"
-    assert recommend(_choices(rows), "slo").choice is None
+    none = recommend(_choices(rows), "slo")
+    assert none.choice is None and "no setting was VALID in each trial" in none.words
 
 
 @pytest.mark.parametrize(
@@ -134,9 +138,21 @@ def test_hot_trials_and_caps_that_do_not_bind_are_said() -> None:
     for row in rows:
         row["reasons"] = "thermal" if row["max_watt"] == 300 else ""
     choices = _choices(rows)
-    assert recommend(choices).choice is choices[1]
+    alone = recommend(choices)
+    assert alone.choice is None and "the energy of only one setting is sound (thermal)" in alone.words
     notes = " | ".join(notes_on(choices))
     assert "300 W: thermal" in notes and "700 W: the cap never limited" in notes
+
+
+def test_a_setting_whose_energy_is_not_sound_is_compared_with_nothing(tmp_path: Path) -> None:
+    rows = _rows(np.random.default_rng(0), caps=(250, 400, 550, 700))
+    for row in rows:
+        row["reasons"] = "sampling_gap" if row["max_watt"] in (250, 700) else ""
+    (tmp_path / "inference_stats.csv").write_text(as_csv(INFERENCE_COLUMNS, rows))
+    (tmp_path / "training_stats.csv").write_text(as_csv(TRAINING_COLUMNS, []))
+    lines = write_power_report(tmp_path)
+    assert "550 W" in lines[0] and "250 W" not in lines[0] and "700 W" not in lines[0]
+    assert not any("front" in line for line in lines), "both sound ones are on it: there is no other"
 
 
 def test_files_of_the_published_scripts_are_read_and_recommended_from(tmp_path: Path) -> None:
