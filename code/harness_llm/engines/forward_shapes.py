@@ -57,4 +57,5 @@ def shape_of(name: str, *, tiny: bool = False) -> dict[str, Any] | None:
     found = SHAPES.get(name.rpartition("/")[2].lower())
     if found is None or not tiny:
         return found
-    return {**found, **_TINY.get(found["model_type"], _TINY["other"]), "vocab_size": 1000}
+    ends = {"bos_token_id": None, "eos_token_id": None}  # the kind's own lie beyond so few ids
+    return {**found, **_TINY.get(found["model_type"], _TINY["other"]), "vocab_size": 1000, **ends}

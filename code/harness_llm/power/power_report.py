@@ -34,7 +34,7 @@ _CHARTS: tuple[tuple[str, str, Callable[[Choice], float | None]], ...] = (
     ("GPU Utilization", "%", lambda it: it.means["gpu_utilization"]),
     ("Memory Utilization", "%", lambda it: it.means["memory_utilization"]),
     ("Total Time", "min", lambda it: it.minutes),
-    ("Energy per Token", "J", lambda it: it.joules.value if it.joules else None),
+    ("Energy per Token", "J", lambda it: it.joules.value if it.joules and it.is_sound else None),
 )
 _COLUMNS = ("tokens/s", "J/token", "95 %", "W", "°C", "MHz", "cap binds", "verdict")
 
@@ -182,7 +182,8 @@ def _chart(
         return {**base, **empty}
     x, y = [it[0] for it in values], [it[1] for it in values]
     fine = np.linspace(min(x), max(x), _POINTS)
-    axis_y = {"field": "y", "type": "quantitative", "title": None, "scale": {"zero": False}}
+    scale = {"domain": [0, 100]} if unit == "%" else {"zero": False}  # a dip of 1 % is none
+    axis_y = {"field": "y", "type": "quantitative", "title": None, "scale": scale}
     across = axis_x("x", x_title)
     across["scale"] = {"zero": False, "padding": 12}
     layers = [
@@ -195,7 +196,7 @@ def _chart(
         bars = [
             (it.value, it.joules.low, it.joules.high)
             for it in choices
-            if it.joules and it.joules.low is not None
+            if it.is_sound and it.joules and it.joules.low is not None
         ]
         ends = {"values": [{"x": value, "y": low, "high": high} for value, low, high in bars]}
         rule = layer({"type": "rule", "color": RED}, x=across, y=axis_y, y2={"field": "high"})
