@@ -173,7 +173,7 @@ def jain(values: Sequence[float]) -> float:
 def beside_alone(one: MeasuredSet, alone: Mapping[str, MeasuredSet]) -> None:
     """Add what sharing cost each tenant to its figures, by itself alone in the same trial of the same load.
 
-    Slowdowns are by p50, by p99 and by tokens a second; `progress` is the share of its own speed that it
+    Slowdowns are by p50 and by p99; `progress` is the share of its own speed that it
     keeps. Of all together: system throughput (sum of progress), mean slowdown, and how evenly it is shared.
     """
     if len(one.tenants) < 2 or any(name not in alone for name in one.tenants):
@@ -183,7 +183,6 @@ def beside_alone(one: MeasuredSet, alone: Mapping[str, MeasuredSet]) -> None:
         own["slowdown"] = own["p50_ms"] / base["p50_ms"]
         own["slowdown_p99"] = own["p99_ms"] / base["p99_ms"]
         own["progress"] = own["throughput_tokens_per_s"] / base["throughput_tokens_per_s"]
-        own["slowdown_tokens_per_s"] = 1 / own["progress"]
         latency = one.found[name].latency_ms[: one.found[name].measured]
         own["slo"] = {f"{it:g}": float((latency <= it * base["p50_ms"]).mean()) for it in SLO_FACTORS}
     slowdowns = [own["slowdown"] for own in one.models.values()]
