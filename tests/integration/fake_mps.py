@@ -39,16 +39,16 @@ def _answer(words):
 
 
 def _serve():
-    logs = Path(os.environ["CUDA_MPS_LOG_DIRECTORY"])
+    assert Path(os.environ["CUDA_MPS_LOG_DIRECTORY"]).is_dir()
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     if HOW == "refuses":
-        (logs / "control.log").write_text("User did not have permission to start the control daemon\n")
-        sys.exit(1)
+        sys.exit("User did not have permission to start the control daemon")
     sleep = [sys.executable, "-c", "import time; time.sleep(300)", "nvidia-cuda-mps-server"]
     server = subprocess.Popen(sleep, start_new_session=True)
     FILE.with_suffix(".new").write_text(str(server.pid))
     FILE.with_suffix(".new").rename(FILE)
-    (logs / "control.log").write_text("up\n")
+    sys.stdout.write("up\n")  # as NVIDIA's, it logs to its output in the foreground
+    sys.stdout.flush()
     began = time.monotonic()
     while FILE.exists() and not (HOW == "dies" and time.monotonic() - began > 3):
         time.sleep(0.05)

@@ -28,6 +28,24 @@ def visible_gpus(library: Any) -> dict[int, Any]:
     return found
 
 
+def by_uuid(devices: str) -> str:
+    """GPUs of a CUDA_VISIBLE_DEVICES by their UUIDs, which no other program numbers otherwise.
+
+    As they are given where NVML is not there, or where they are no numbers of its.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        words = [word.strip() for word in devices.split(",")]
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(int(word)) for word in words]
+        return ",".join(str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles)
+    except (ImportError, ValueError):
+        return devices
+    except pynvml.NVMLError:
+        return devices
+
+
 def _by_uuid(library: Any, handles: list[Any], begin: str) -> int | None:
     if not begin.startswith("GPU-"):
         return None

@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from harness_llm.errors import ConfigError, HostError
+from harness_llm.fleet.fleet import FleetPlan
+from harness_llm.telemetry.visible import VARIABLE, by_uuid
 from harness_llm.tenants.tenants_file import Mps, Tenant
 
 CONTROL = "nvidia-cuda-mps-control"
@@ -88,6 +91,24 @@ def client_environment(pipes: Path, tenant: Tenant, mps: Mps) -> dict[str, str]:
         **({} if tenant.memory is None else {"CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": f"0={tenant.memory}"}),
         **({} if tenant.priority == "normal" else {"CUDA_MPS_CLIENT_PRIORITY": "1"}),
     }
+
+
+def on_uuids(plan: FleetPlan) -> FleetPlan:
+    """The same engines with their GPUs named by UUID."""
+    replicas = tuple(
+        replace(it, environment={**it.environment, VARIABLE: by_uuid(it.environment[VARIABLE])})
+        if VARIABLE in it.environment
+        else it
+        for it in plan.replicas
+    )
+    return replace(plan, replicas=replicas)
+
+
+def devices_of(plans: Sequence[FleetPlan]) -> str:
+    """The GPUs of all engines, where all are named by UUID; else empty, for numbers may be another's."""
+    named = [it.environment.get(VARIABLE, "") for plan in plans for it in plan.replicas]
+    devices = dict.fromkeys(device for it in named for device in it.split(","))
+    return ",".join(devices) if all(device.startswith("GPU-") for device in devices) else ""
 
 
 def prove(control: str, pipes: Path, tenants: Mapping[str, Collection[int]]) -> dict[str, list[int]]:

@@ -24,6 +24,7 @@ import zmq
 
 from harness_llm.errors import HostError
 from harness_llm.launch.role import Role
+from harness_llm.telemetry.visible import VARIABLE
 from harness_llm.tenants.mps import CONTROL, LOGS, PIPES, SERVER, WITHOUT, ask, servers
 from harness_llm.transport.control import PARENT_VARIABLE, ControlClient
 from harness_llm.transport.keys import Keys
@@ -32,6 +33,7 @@ from harness_llm.transport.wire import Done, Heartbeat, Stage
 
 ROLE = Role("mps", "harness_llm.tenants.mps_keeper", started="word", silence_s=15.0, grace_s=20.0)
 UP = "MPS is up"
+DAEMON_LOG = "daemon.log"
 _LOOK_S, _STARTS_S, _ENDS_S = 0.2, 15.0, 5.0
 _CLIENTS_END_S = 2.0  # replicas look for their study twice a second
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -46,6 +48,7 @@ class KeeperSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         program: The daemon's program.
         pipes: The daemon's folder of sockets, which the keeper removes.
         logs: Folder of the daemon's logs.
+        devices: The GPUs that it shares, by UUID; empty: all of the host.
         keys: What it shows the supervisor; None on Unix sockets.
     """
 
@@ -54,6 +57,7 @@ class KeeperSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     program: str
     pipes: str
     logs: str
+    devices: str = ""
     keys: Keys | None = None
 
 
@@ -69,13 +73,16 @@ class Daemon:
 
     def __init__(self, spec: KeeperSpec) -> None:
         self._program, self._pipes, self._logs = spec.program, Path(spec.pipes), Path(spec.logs)
-        # Clients count the devices that they see; a daemon that saw fewer would count otherwise.
-        environment = {name: it for name, it in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+        # Its server takes a context on each GPU that it sees, whoever works there. Clients that count the
+        # GPUs that they see would count otherwise than it does; UUIDs are the same for both.
+        environment = {name: it for name, it in os.environ.items() if name != VARIABLE}
         environment |= {PIPES: spec.pipes, LOGS: spec.logs}
-        self.process = subprocess.Popen(  # noqa: S603 - NVIDIA's program
-            [self._program, "-f"], env=environment, stdin=subprocess.DEVNULL,
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL),  # noqa: PLW1509
-        )  # fmt: skip
+        environment |= {VARIABLE: spec.devices} if spec.devices else {}
+        with (self._logs / DAEMON_LOG).open("ab") as log:  # in the foreground it logs nowhere else
+            self.process = subprocess.Popen(  # noqa: S603 - NVIDIA's program
+                [self._program, "-f"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=lambda: ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL),  # noqa: PLW1509
+            )  # fmt: skip
 
     def wait_until_up(self) -> None:
         """Return when it answers."""
@@ -93,7 +100,7 @@ class Daemon:
                 return
 
     def _words(self) -> str:
-        log = self._logs / "control.log"
+        log = self._logs / DAEMON_LOG
         text = log.read_text(errors="replace").strip() if log.exists() else ""
         return text[-500:] or f"exit code {self.process.returncode}, and its log is empty"
 

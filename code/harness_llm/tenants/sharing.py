@@ -133,7 +133,9 @@ class TenantsStudy(Study):
         if self._mps is None:
             return [seat.plan for seat in self._seats]
         return [
-            with_variables(seat.plan, mps.client_environment(self._pipes, seat.tenant, self._mps))
+            with_variables(
+                mps.on_uuids(seat.plan), mps.client_environment(self._pipes, seat.tenant, self._mps)
+            )
             for seat in self._seats
         ]
 
@@ -160,8 +162,9 @@ class TenantsStudy(Study):
         children = watch.children
         name = children.free_name(mps_keeper.ROLE.kind)
         keys = children.keys and children.keys.for_client()
+        devices = mps.devices_of([mps.on_uuids(seat.plan) for seat in self._seats])
         spec = mps_keeper.KeeperSpec(
-            name, children.control, self._control, str(self._pipes), str(folder.resolve()), keys
+            name, children.control, self._control, str(self._pipes), str(folder.resolve()), devices, keys
         )
         write_spec(spec, folder / SPEC_JSON)
         child = children.start(mps_keeper.ROLE, name, folder / SPEC_JSON, folder / "keeper.log")

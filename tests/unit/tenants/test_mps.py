@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness_llm.errors import HostError
+from harness_llm.fleet.fleet import FleetPlan, ReplicaPlan
+from harness_llm.telemetry.visible import by_uuid
 from harness_llm.tenants import mps
 from harness_llm.tenants.tenants_file import Mps, Tenant
 
@@ -49,3 +53,36 @@ def test_a_daemon_that_does_not_answer_is_said_in_its_own_words(tmp_path: Path) 
         mps.servers(control, tmp_path)
     with pytest.raises(HostError, match="does not answer 'x'"):
         mps.ask(_daemon(tmp_path, "sleep 5"), tmp_path, "x", timeout_s=0.2)
+
+
+def _plan(devices: str | None) -> FleetPlan:
+    environment = {"A": "b"} if devices is None else {"A": "b", "CUDA_VISIBLE_DEVICES": devices}
+    return FleetPlan("x", (ReplicaPlan("vllm", {}, environment),))
+
+
+def test_the_daemon_shares_the_gpus_of_its_tenants_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"2": "GPU-c", "3": "GPU-d"}
+    monkeypatch.setattr(mps, "by_uuid", lambda names: ",".join(known.get(it, it) for it in names.split(",")))
+    plans = [mps.on_uuids(_plan("2")), mps.on_uuids(_plan("2,3"))]
+    assert [it.replicas[0].environment for it in plans] == [
+        {"A": "b", "CUDA_VISIBLE_DEVICES": "GPU-c"}, {"A": "b", "CUDA_VISIBLE_DEVICES": "GPU-c,GPU-d"},
+    ]  # fmt: skip
+    assert mps.devices_of(plans) == "GPU-c,GPU-d"
+    assert mps.devices_of([mps.on_uuids(_plan("7"))]) == "", "a number means another card to the daemon"
+    assert mps.on_uuids(_plan(None)) == _plan(None) and mps.devices_of([_plan(None)]) == ""
+
+
+def test_gpus_are_named_by_uuid_where_nvml_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoneError(Exception):
+        pass
+
+    def handle(index: int) -> str:
+        if index > 1:
+            raise NoneError
+        return "ab"[index]
+
+    library = SimpleNamespace(NVMLError=NoneError, nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=handle,
+                              nvmlDeviceGetUUID=lambda it: f"GPU-{it}")  # fmt: skip
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    assert by_uuid("1, 0") == "GPU-b,GPU-a"
+    assert [by_uuid(given) for given in ("7", "GPU-x", "")] == ["7", "GPU-x", ""]
