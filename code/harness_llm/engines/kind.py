@@ -86,6 +86,11 @@ class EngineKind(BaseModel):
     kind: str
 
     @classmethod
+    def takes_gpus(cls) -> bool:
+        """Whether a replica takes GPUs where the host has some."""
+        return cls.needs_devices
+
+    @classmethod
     def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
         """Name and version of what runs the model, for a system description; empty where nobody knows.
 

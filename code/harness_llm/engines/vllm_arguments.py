@@ -100,14 +100,22 @@ def variable_problems(given: Collection[str], known: Collection[str], version: s
     return problems
 
 
+def is_built_for_cpus() -> bool:
+    """Whether the vLLM that is installed here can use no GPU."""
+    for_gpus, for_cpus = DISTRIBUTIONS
+    return _version(for_gpus) is None and _version(for_cpus) is not None
+
+
 def installed_version() -> str | None:
     """Version of the vLLM that is installed here, or None without one."""
-    for name in DISTRIBUTIONS:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
+    return next(filter(None, map(_version, DISTRIBUTIONS)), None)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def installed_arguments() -> frozenset[str] | None:

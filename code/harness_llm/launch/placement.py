@@ -61,7 +61,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
     replicas = engine.replicas or harness.replicas
     if not engine.needs_devices or harness.launcher is not None:  # a cluster gives out its devices itself
         return [dict(common) for _ in range(replicas or 1)]
-    found = accelerators.read().accelerators
+    found = accelerators.read().accelerators if engine.takes_gpus() else ()
     if not found:
         if engine.devices_asked is not None:
             raise ConfigError(

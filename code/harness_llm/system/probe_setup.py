@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness_llm.engines.vllm_arguments import installed_version
+from harness_llm.engines.vllm_arguments import installed_version, is_built_for_cpus
 from harness_llm.fetch.hub_errors import TOKEN_VARIABLE
 from harness_llm.fetch.places import dataset_root, model_root
 from harness_llm.system import accelerators
@@ -52,7 +52,7 @@ def vllm(place: Surroundings) -> Diagnosis:
     version = installed_version()
     if version is None:
         return fails("vLLM", f"not installed for {sys.executable}", _ENVIRONMENT)
-    has_gpu_build = _is_installed("vllm")
+    has_gpu_build = not is_built_for_cpus()
     if place.gpus and not has_gpu_build:
         return fails(
             "vLLM",
@@ -69,14 +69,6 @@ def vllm(place: Surroundings) -> Diagnosis:
     if problem:
         return fails("vLLM", f"{version} cannot be imported: {problem}", _ENVIRONMENT)
     return good("vLLM", f"{version}, imported in {seconds:.0f} s")
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def loadgen(place: Surroundings) -> Diagnosis:

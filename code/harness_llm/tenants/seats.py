@@ -114,7 +114,7 @@ def _of_harness(tenant: Tenant, path: Path) -> tuple[Seat, EngineKind]:
         harness = config.harness_config.model_copy(update={"replicas": 1})
         config = config.model_copy(update={"harness_config": harness})
     prepared = prepare([config], ("performance",))
-    on_gpu = config.engine.needs_devices and accelerators.read().accelerators
+    on_gpu = config.engine.takes_gpus() and accelerators.read().accelerators
     loads_beside = bool(on_gpu and config.llm_config.get("kv_cache_memory_bytes"))  # takes no memory for free
     plan = replace(prepared.groups[0].fleet, name=tenant.name, loads_beside=loads_beside)
     seat = Seat(

@@ -9,6 +9,7 @@ import pytest
 from harness_llm.config.harness import RunConfig
 from harness_llm.errors import ConfigError
 from harness_llm.launch.placement import replica_environments, split_devices
+from harness_llm.engines import vllm_arguments
 from harness_llm.system import accelerators
 
 
@@ -30,6 +31,7 @@ def _config(llm: dict[str, Any] | None = None, **harness: Any) -> RunConfig:
 def _host(monkeypatch: pytest.MonkeyPatch, vendor: str, count: int, **environment: str) -> None:
     found = SimpleNamespace(accelerators=tuple(SimpleNamespace(vendor=vendor) for _ in range(count)))
     monkeypatch.setattr(accelerators, "read", lambda: found)
+    monkeypatch.setattr(vllm_arguments, "is_built_for_cpus", lambda: False)
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -112,3 +114,11 @@ def test_the_simulated_engine_needs_no_devices(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(accelerators, "read", lambda: pytest.fail("looked for devices"))
     assert len(replica_environments(_config(engine="simulated", replicas=7))) == 7
     assert len(replica_environments(_config(engine="simulated"))) == 1
+
+
+def test_a_vllm_built_for_cpus_leaves_the_gpus_of_its_host_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    _host(monkeypatch, "NVIDIA", 4)
+    assert len(replica_environments(_config())) == 4
+    monkeypatch.setattr(vllm_arguments, "is_built_for_cpus", lambda: True)
+    (environment,) = replica_environments(_config())
+    assert "CUDA_VISIBLE_DEVICES" not in environment

@@ -163,7 +163,7 @@ def test_vllm(
     problem: str, judgement: Judgement, said: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(probe_setup, "installed_version", lambda: version)
-    monkeypatch.setattr(probe_setup, "_is_installed", lambda _: is_gpu_build)
+    monkeypatch.setattr(probe_setup, "is_built_for_cpus", lambda: not is_gpu_build)
     monkeypatch.setattr(probe_setup, "_imports", lambda _: (1.0, problem))
     found = probe_setup.vllm(_place(tmp_path, gpus))
     assert found.judgement is judgement and said in found.found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness_llm.engines import vllm_arguments
 from harness_llm.engines.forward_shapes import SHAPES
 from harness_llm.study.study_file import read_study
 from harness_llm.system import accelerators
@@ -46,4 +47,5 @@ def test_an_engine_loads_beside_others_where_it_says_what_it_takes_of_a_gpu(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     found = accelerators.Found((Accelerator(name="H100", vendor="NVIDIA"),) * gpus)
     monkeypatch.setattr(accelerators, "read", lambda: found)
+    monkeypatch.setattr(vllm_arguments, "is_built_for_cpus", lambda: False)
     assert _loads_beside(tmp_path, more) == [says and gpus > 0] * 2
