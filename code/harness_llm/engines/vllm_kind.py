@@ -74,7 +74,7 @@ class Vllm(EngineKind):
 
     @classmethod
     def takes_gpus(cls) -> bool:
-        """vLLM is built for GPUs or for CPUs; the second leaves a host's GPUs alone."""
+        """VLLM is built for GPUs or for CPUs; the second leaves a host's GPUs alone."""
         return not vllm_arguments.is_built_for_cpus()
 
     @classmethod

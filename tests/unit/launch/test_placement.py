@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from harness_llm.config.harness import RunConfig
+from harness_llm.engines import vllm_arguments
 from harness_llm.errors import ConfigError
 from harness_llm.launch.placement import replica_environments, split_devices
-from harness_llm.engines import vllm_arguments
 from harness_llm.system import accelerators
 
 
