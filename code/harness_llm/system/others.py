@@ -1,11 +1,14 @@
-"""What processes of others hold of the cores that a run may use, while it runs: from /proc, by psutil."""
+"""What processes of others hold of the cores that a run may use, while it runs: from /proc, by psutil.
+
+A server on this host that a run measures is not one of the others.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -24,7 +27,7 @@ class CoreTime:
 
     Attributes:
         busy: Of all processes, on the cores that this one may use; time stolen by a hypervisor counts.
-        own: Of this process, and of all that it started.
+        own: Of this process, of all that it started, and of servers on this host that these are connected to.
     """
 
     busy: float
@@ -151,9 +154,36 @@ class _Host:
     def _own(self) -> float:
         """Of each living process what it used, and what the children used that it has waited for."""
         this = psutil.Process()
+        own = {process.pid: process for process in (this, *this.children(recursive=True))}
         used = 0.0
-        for process in (this, *this.children(recursive=True)):
+        for process in (own | _local_servers(own)).values():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 used += times.user + times.system + times.children_user + times.children_system
         return used
+
+
+def _local_servers(own: Mapping[int, psutil.Process]) -> dict[int, psutil.Process]:
+    """Servers on this host that these are connected to over TCP, with all of their process groups."""
+    asked = set()
+    for process in own.values():
+        with contextlib.suppress(psutil.Error):
+            asked |= {
+                it.raddr for it in process.net_connections("tcp") if it.status == psutil.CONN_ESTABLISHED
+            }
+    if not asked:
+        return {}
+    groups = set()
+    for end in psutil.net_connections("tcp"):
+        if end.laddr in asked and end.status == psutil.CONN_ESTABLISHED and end.pid and end.pid not in own:
+            with contextlib.suppress(ProcessLookupError):
+                groups.add(os.getpgid(end.pid))
+    groups.discard(
+        os.getpgid(0)
+    )  # a script that started everything: what else it started is not the server's
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if process.pid not in own and os.getpgid(process.pid) in groups:
+                found[process.pid] = process
+    return found

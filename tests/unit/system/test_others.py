@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -7,6 +10,7 @@ import time
 import pytest
 
 from harness_llm.results.observed import BusyPeriod, OthersRecord
+from harness_llm.system import others
 from harness_llm.system.others import CoreTime, Others
 
 
@@ -89,9 +93,7 @@ def test_the_sentence_names_cores_and_times() -> None:
 
 def test_a_child_of_this_process_is_its_own() -> None:
     """On the real host: what a child burns is the run's, whatever else runs here."""
-    from harness_llm.system.others import _Host
-
-    host = _Host()
+    host = others._Host()
     before = host.read()
     code = "import time\nwhile time.process_time() < 0.5: pass"
     with subprocess.Popen([sys.executable, "-c", code]) as child:
@@ -102,3 +104,35 @@ def test_a_child_of_this_process_is_its_own() -> None:
     after = host.read()
     assert after.own - before.own >= 0.45
     assert after.busy - before.busy >= 0.4
+
+
+_SERVER = """
+import os, socket, time
+if os.fork():
+    os._exit(0)  # so that it is no child of whoever started it
+os.setsid()
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    print(os.getpid(), listening.getsockname()[1], flush=True)
+    open_connection, _ = listening.accept()
+    os.fork()  # as an API server has an engine beside it
+    end = time.process_time() + 1.0
+    while time.process_time() < end:
+        pass
+    print("spent", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_server_that_the_run_asks_is_none_of_the_others() -> None:
+    command = [sys.executable, "-c", _SERVER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        pid, port = map(int, starter.stdout.readline().split())
+        try:
+            before = others._Host().read().own
+            with socket.create_connection(("127.0.0.1", port)):
+                assert [starter.stdout.readline() for _ in range(2)] == ["spent\n"] * 2
+                assert others._Host().read().own - before > 1.9
+            assert others._Host().read().own - before < 1.0, "nobody is connected any more"
+        finally:
+            os.killpg(pid, signal.SIGKILL)
