@@ -17,6 +17,7 @@ _WIDTH, _HEIGHT = 620, 240
 _MOST_POINTS = 400
 _SQUARE = 46  # pixels of a cell
 _RATE_BINS = 60
+_NAMES_A_ROW = 5
 Values = list[dict[str, Any]]
 
 
@@ -62,6 +63,11 @@ def _name(field: str, title: str | None = None) -> Spec:
     return {"field": field, "type": "nominal", "title": title, "sort": None}
 
 
+def _tenant() -> Spec:
+    """A colour for each tenant; many names take several rows, so that the chart is not wider for them."""
+    return {**_name("tenant"), "legend": {"columns": _NAMES_A_ROW}}
+
+
 def _plain(values: Values, mark: Spec, *, height: int = _HEIGHT, **encoding: Any) -> Spec:
     return {
         "width": _WIDTH, "height": height, "data": {"values": values}, "mark": mark, "encoding": encoding,
@@ -80,8 +86,8 @@ def _latency(one: MeasuredSet, alone: Sequence[MeasuredSet]) -> Spec:
     ]
     return _plain(
         values, {"type": "line", "interpolate": "step-after"}, x=_number("ms", "ms", zero=False),
-        y=_number("share", ""), color=_name("tenant"), strokeDash=_name("how"),
-        order={"field": "share"},
+        y=_number("share", ""), color=_tenant(), order={"field": "share"},
+        strokeDash=_name("how") if alone else {"value": []},
     )  # fmt: skip
 
 
@@ -97,7 +103,7 @@ def _over_time(one: MeasuredSet) -> Spec:
         ]  # fmt: skip
     return _plain(
         values, {"type": "point", "filled": True, "size": 22}, x=_number("s", "seconds"),
-        y=_number("ms", ""), color=_name("tenant"),
+        y=_number("ms", ""), color=_tenant(),
         opacity={"field": "measured", "type": "quantitative", "scale": None},
     )  # fmt: skip
 
@@ -116,7 +122,7 @@ def _tokens_over_time(one: MeasuredSet) -> Spec:
         ]
     return _plain(
         values, {"type": "line", "interpolate": "step-after"}, x=_number("s", "seconds"),
-        y=_number("rate", ""), color=_name("tenant"),
+        y=_number("rate", ""), color=_tenant(),
     )  # fmt: skip
 
 
@@ -127,10 +133,12 @@ def _throughput(one: MeasuredSet, alone: Sequence[MeasuredSet]) -> Spec:
         for trial in trials
         for name in trial.tenants
     ]
+    is_crowded = len(one.tenants) > _NAMES_A_ROW
+    x = {**_name("tenant"), "axis": {"labelAngle": -30 if is_crowded else 0, "labelOverlap": False}}
+    domain = {"domain": ["alone", "together"], "range": [GREY, BLUE]} if alone else {"range": [BLUE]}
     return _plain(
-        values, {"type": "bar"}, x={**_name("tenant"), "axis": {"labelAngle": 0}},
-        y=_number("rate", ""), xOffset=_name("how"),
-        color={**_name("how"), "scale": {"domain": ["alone", "together"], "range": [GREY, BLUE]}},
+        values, {"type": "bar"}, x=x, y=_number("rate", ""), xOffset=_name("how"),
+        color={**_name("how"), "scale": domain},
     )  # fmt: skip
 
 
@@ -161,7 +169,7 @@ def _fairness(one: MeasuredSet) -> Spec | None:
     if "jain" not in one.gpu:
         return None
     values: Values = [{"tenant": name, "share": own["progress"]} for name, own in one.models.items()]
-    x = _number("share", "of its speed alone; line: an equal part of one GPU")
+    x = _number("share", "of its speed alone; line: what taking turns gives")
     base = _plain(
         values, {"type": "bar", "color": BLUE}, height=28 * len(values) + 20, x=x, y=_name("tenant")
     )
@@ -180,7 +188,7 @@ def _slo(one: MeasuredSet) -> Spec | None:
         return None
     return _plain(
         values, {"type": "line", "point": True}, x=_number("factor", "times", zero=False),
-        y=_number("share", "", axis={"format": "%"}), color=_name("tenant"),
+        y=_number("share", "", axis={"format": "%"}), color=_tenant(),
     )  # fmt: skip
 
 
@@ -191,7 +199,7 @@ def _unit(one: MeasuredSet) -> str:
 def _utilization(one: MeasuredSet, live: Sequence[LiveRecord]) -> Spec | None:
     record = one.trial.record
     begin = min(float(own.start_s[0]) for own in one.found.values())
-    inside = [it for it in live if record.began_s <= it.at_s <= record.ended_s + 1]
+    inside = [it for it in live if begin <= it.at_s <= record.ended_s + 1]
     values: Values = [
         {"s": it.at_s - begin, "what": f"GPU {device.index}", "y": 100 * device.busy}
         for it in inside
