@@ -53,11 +53,17 @@ class OpenAIEngine(TaskEngine):
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=1),
             read_bufsize=8 << 20,  # above the longest event, in bytes; the first one repeats the prompt
         )
-        models = {model["id"]: model for model in (await self._get("/v1/models")).get("data", ())}
-        name = self._options["model"] or next(iter(models), "any model")
+        status, listed = await self._get("/v1/models")
+        models = {model["id"]: model for model in listed.get("data", ())}
+        if not models:
+            raise EngineError(
+                f"{self._url}/v1/models names no model: HTTP {status}",
+                "base_urls are of OpenAI-compatible servers, without the /v1; is this one up?",
+            )
+        name = self._options["model"] or next(iter(models))
         if name not in models:
-            raise EngineError(f"{self._url}/v1/models lists {', '.join(models) or 'nothing'}, not {name}")
-        version = (await self._get("/version")).get("version", "of unknown version")
+            raise EngineError(f"{self._url}/v1/models lists {', '.join(models)}, not {name}")
+        version = (await self._get("/version"))[1].get("version", "of unknown version")
         self._body = {"model": name, "temperature": 0, "stream": True, "return_token_ids": True}
         server = f"server {models[name].get('owned_by')} {version}, model {name}"
         facts = {"url": self._url, "model": models[name], "prefix_caching": "unknown", "sampling": "unknown"}
@@ -106,9 +112,10 @@ class OpenAIEngine(TaskEngine):
         if self._session is not None:
             await self._session.close()
 
-    async def _get(self, path: str) -> Any:
+    async def _get(self, path: str) -> tuple[int, Any]:
+        """The status, and what is answered; an empty object where that is an error."""
         async with self._session.get(f"{self._url}{path}", timeout=60) as response:
-            return msgspec.json.decode(await response.read()) if response.ok else {}
+            return response.status, msgspec.json.decode(await response.read()) if response.ok else {}
 
 
 class OpenAI(EngineKind):

@@ -159,8 +159,8 @@ def test_giving_a_request_up_closes_its_stream_and_silences_it() -> None:
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        ({"models": None}, "lists nothing"),
-        ({"models": {"data": []}}, "lists nothing"),
+        ({"models": None}, "names no model: HTTP 404"),
+        ({"models": {"data": []}}, "names no model: HTTP 200"),
         ({"models": {"data": [{"id": "c"}, {"id": "d"}]}, "model": "tiny"}, "lists c, d, not tiny"),
         ({"models": {"data": [{}]}}, "KeyError"),
         ({"behave": refuses(404)}, "a warm-up prompt was not answered: .*HTTP 404: no room"),
