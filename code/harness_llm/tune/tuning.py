@@ -161,7 +161,7 @@ class Tuning:
         return prepare([self.config.model_copy(update={"harness_config": harness})], (_TEST,))
 
     def _require_limits(self, conf: UserConf, model: str) -> None:
-        """Refuse to look for a rate within limits that nobody set: LoadGen's own are of no benchmark."""
+        """Refuse to look for a rate where user.conf sets no limits: LoadGen's defaults fit no benchmark."""
         line = f"{model}.{self.scenario.loadgen_name}"
         known = conf.settings_for(model, self.scenario)
         missing = [key for key in _LIMITS if key not in known]
