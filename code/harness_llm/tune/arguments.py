@@ -19,10 +19,11 @@ from harness_llm.config.harness import RunConfig
 from harness_llm.errors import ConfigError, EngineError, FolderError, ReplicaLost
 from harness_llm.results.reading import read_record, write_record
 from harness_llm.results.record_base import Record
+from harness_llm.results.study_folder import StudyFolder
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.seen_run import Observed
 from harness_llm.tune.tries import probe_of
-from harness_llm.tune.tuning import Tuning, Wish
+from harness_llm.tune.tuning import Tuning, Wish, study_record
 from harness_llm.views.live import View
 
 AS_CONFIGURED = "as configured"
@@ -156,15 +157,16 @@ class ArgumentSearch:
             ConfigError: An argument is wrong, or the scenario has no first tokens.
             HarnessError: The host is not fit, or a run broke.
         """
-        record = self._begun(choices(texts))
-        for choice in record.choices:
+        wanted = choices(texts)
+        for choice in wanted:
             self.configured(choice)  # a wrong value is said before anything is loaded
-        began = time.monotonic()
-        while (number := _next(record.choices)) is not None:
-            if number and time.monotonic() - began > self.wish.budget_s:
-                break
-            record = self._load(record, number)
-            write_record(self.folder / _RECORD, record)
+        with StudyFolder(self.folder) as study:
+            study.begin(study_record(self.configured(wanted[0]).harness_config.scenario))
+            try:
+                record = self._loaded(self._begun(wanted))
+            except BaseException as error:
+                study.finish("interrupted", str(error) or type(error).__name__)
+                raise
         plain = probe_of(self._of(0))
         found = [
             Compared(choice, self._of(number), *_beside(plain, probe_of(self._of(number)))) if choice.qps
@@ -172,6 +174,16 @@ class ArgumentSearch:
             for number, choice in enumerate(record.choices)
         ]  # fmt: skip
         return sorted(found, key=lambda one: (-(one.choice.qps or 0), -(one.choice.simulated_qps or 0)))
+
+    def _loaded(self, record: ArgumentsRecord) -> ArgumentsRecord:
+        """Load what is promising and was not tried, in turn."""
+        began = time.monotonic()
+        while (number := _next(record.choices)) is not None:
+            if number and time.monotonic() - began > self.wish.budget_s:
+                break
+            record = self._load(record, number)
+            write_record(self.folder / _RECORD, record)
+        return record
 
     def configured(self, choice: Combination) -> RunConfig:
         """The configuration with a choice.

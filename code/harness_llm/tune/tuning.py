@@ -63,6 +63,19 @@ class Wish:
     probe_qps: float | None = None
 
 
+def study_record(scenario: Scenario) -> StudyRecord:
+    """The manifest of a tuning that begins now."""
+    return StudyRecord(
+        kind=KIND,
+        seed=0,
+        points=(PointRecord(label=RESULT, settings={"scenario": str(scenario)}),),
+        command=tuple(provenance.command()),
+        versions=provenance.packages(),
+        state="running",
+        started_utc=utc_now(),
+    )
+
+
 @dataclass
 class Tuning:
     """One tuning: a scenario of a benchmark in its study folder.
@@ -104,19 +117,9 @@ class Tuning:
         Raises:
             HarnessError: A setting is wrong, the host is not fit, or a run broke.
         """
-        label = PointRecord(label=RESULT, settings={"scenario": str(self.scenario)})
-        record = StudyRecord(
-            kind=KIND,
-            seed=0,
-            points=(label,),
-            command=tuple(provenance.command()),
-            versions=provenance.packages(),
-            state="running",
-            started_utc=utc_now(),
-        )
         known = known_runs(self.wish.known, self.scenario)
         with StudyFolder(self.folder) as study:
-            study.begin(record)
+            study.begin(study_record(self.scenario))
             try:
                 prepared = self._prepared()
                 self._check_same(study, prepared)

@@ -11,11 +11,12 @@ import pytest
 
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, EngineError, FolderError
+from harness_llm.results.study_folder import StudyFolder
 from harness_llm.tune import arguments
 from harness_llm.tune.arguments import AS_CONFIGURED, ArgumentSearch, Combination, choices
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.seen_run import Observed
-from harness_llm.tune.tuning import Wish
+from harness_llm.tune.tuning import Wish, study_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,8 @@ def test_only_what_is_configured_and_the_best_by_simulation_are_loaded(
     ]  # fmt: skip
     assert (found[0].ttft, found[0].tpot) == (1, 1) and found[-1].ttft is None
     assert found[0].folder != found[1].folder
+    with StudyFolder(tmp_path) as study:  # where the best is tuned then
+        study.begin(study_record(Scenario.SERVER))
 
 
 def test_what_cannot_be_simulated_is_loaded(engines: _Engines, tmp_path: Path) -> None:
