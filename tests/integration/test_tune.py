@@ -121,7 +121,7 @@ def test_arguments_are_compared_and_the_best_is_tuned(
         "max_num_seqs=32", "as configured", "max_num_seqs=1",
     ]  # fmt: skip
     assert worst["qps"] is None and best["qps"] > 1.5 * configured["qps"], "the worst was not loaded"
-    assert best["ttft"] < 1
+    assert 0.1 < best["ttft"] < 2, "at a rate that what is configured holds, neither keeps queries waiting"
     config = (run.output / "runs" / "result" / "config" / "Server.yaml").read_text()
     assert "concurrent: 32" in config
     assert found["target_qps"] > configured["qps"]
