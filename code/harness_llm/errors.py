@@ -94,10 +94,10 @@ _HOST_SAID = {
 
 
 def told_by_host(error: OSError | MemoryError) -> HarnessError | None:
-    """An error that the operating system gave where nobody expected one, as one of ours.
+    """One of our errors for one that the operating system gave where it was not expected.
 
     Args:
-        error: What was raised; none of ours.
+        error: What was raised.
 
     Returns:
         None where it speaks neither of a file nor of a limit, and so is a mistake in this package.

@@ -24,7 +24,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False)
 # ------------------------------------------------------------------ data plane: loadgen -> replica
 
 RELEASE = "release-"
-"""How a session is called that ends the one before it, whose process is gone."""
+"""Prefix of the names of sessions that end the one before them, whose process is gone."""
 
 
 class Open(_Message, frozen=True):
