@@ -72,9 +72,11 @@ def no_file(what: str, kind: str) -> Callable[[Rig], Seen]:
         if kind == "pipe":
             os.mkfifo(path)
         elif kind == "socket":
+            place = rig.temporary / "other"  # whose sockets are nothing that a run left
+            place.mkdir()
             with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(str(rig.temporary / "s"))
-            path.symlink_to(rig.temporary / "s")
+                listener.bind(str(place / "s"))
+            path.symlink_to(place / "s")
         elif kind == "folder":
             path.mkdir()
         else:
