@@ -82,8 +82,6 @@ class Fleet:
         preflight: What came of that; None where nothing was asked.
         replicas: The replicas' processes, by number; empty while nothing is loaded.
         running: The test that runs now.
-        frees_late: Whether engines keep what an abandoned test left them until the next test begins, and end
-            with it where none does: for a fleet that is measured alone.
     """
 
     def __init__(self, watch: Watch, plan: FleetPlan, folder: Path, samples: Path | None = None) -> None:
@@ -91,7 +89,7 @@ class Fleet:
         self.preflight: PreflightRecord | None = None
         self.replicas: list[Child] = []
         self.running: Measurement | None = None
-        self.frees_late = self._is_to_free = False
+        self._is_to_free = False
         self._watch = watch
         self._folder = folder
         self._samples = samples
@@ -249,7 +247,10 @@ class Fleet:
         """Start a test and return at once; each `Watch.turn` brings it on."""
         assert self.replicas and self.running is None, "a fleet that is loaded runs one test at a time"
         if self._is_to_free:
-            self._free()
+            living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]
+            children = self._watch.children
+            release(children.context, living, lambda: self._watch.turn("freeing replicas"), children.keys)
+            self._is_to_free = False
         self._replace_lost()
         self._watch.view.say(f"{test.name}: begins")
         self.running = Measurement(self._watch.children, self.plan.name, self.replicas, test, folder)
@@ -273,26 +274,14 @@ class Fleet:
             )
 
     def abandon(self, reason: str) -> TestResult:
-        """Give the running test up; when it returns, no engine works on any of it, unless it `frees_late`.
-
-        Raises:
-            RunBroken: A child was lost meanwhile, or an engine did not let go.
-        """
+        """Give the running test up; engines let go of what is left of it when the next one begins."""
         assert self.running is not None
         given_up, self.running = self.running, None
         given_up.abandon(reason)
         assert given_up.result is not None
         self._watch.view.say(f"{given_up.test.name}: abandoned: {reason}")
         self._is_to_free = True
-        if not self.frees_late:
-            self._free()
         return given_up.result
-
-    def _free(self) -> None:
-        living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]
-        children = self._watch.children
-        release(children.context, living, lambda: self._watch.turn("freeing replicas"), children.keys)
-        self._is_to_free = False
 
     def break_off(self, error: BaseException | None) -> None:
         """End the running test, if there is one, because of `error`; None for an end from outside."""

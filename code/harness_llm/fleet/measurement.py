@@ -91,6 +91,7 @@ class Measurement:
         self._loadgen = self._start()
         self._news_s = self._worked_s = children.clock.now_s
         self._done_s: float | None = None
+        self._lost, self._lost_s = "", 0.0
 
     @property
     def is_over(self) -> bool:
@@ -147,8 +148,11 @@ class Measurement:
             replica = self._replicas[message.replica]
             if not replica.is_lost:
                 self._children.give_up(replica, f"was given up: {message.message}", message.remedy)
-        elif self.progress.update(message):
+            return
+        if self.progress.update(message):
             self._news_s = self._children.clock.now_s
+        if message.lost and not self._lost:
+            self._lost, self._lost_s = message.lost, self._children.clock.now_s
 
     def step(self) -> None:
         """Look how far it is; call it after each turn of the children.
@@ -166,6 +170,8 @@ class Measurement:
             for number, replica in enumerate(self._replicas):
                 self._check_pace(number, replica)
             self._check_progress()
+            if self._lost and all(map(self._is_accounted_for, range(len(self._replicas)))):
+                self.progress.lost = self._lost
         elif child.handle.exit_reason() is None:
             self._check_end()
         else:
@@ -191,6 +197,17 @@ class Measurement:
             + (f"; stopped by a signal: {stopped}" if stopped else ""),
             "Look at its log and its device; where an engine may take longer for its next token, raise "
             "harness_config.stall_timeout_s.",
+        )
+
+    def _is_accounted_for(self, number: int) -> bool:
+        """Whether a replica, since the test is lost, went forward, or stands still long enough to be named.
+
+        One that is silent may be the reason for samples that are late: then its loss is what ends the test.
+        """
+        replica, still_s = self._replicas[number], self.still_s(number)
+        lost_for_s = self._children.clock.now_s - self._lost_s
+        return replica.is_lost or (
+            replica.heard_s > self._lost_s and (still_s < lost_for_s or still_s >= _STILL_S)
         )
 
     def _check_progress(self) -> None:

@@ -107,7 +107,6 @@ def measure_groups(
             samples = folder.path / group.tests[0].samples
             fleet_folder = folder.group(group.fleet.name)
             fleet = watch.fleet(group.fleet, fleet_folder, samples)
-            fleet.frees_late = True
             if not all(map(is_complete, group.tests)):
                 before = EngineFactsBefore(fleet_folder) if any(map(is_complete, group.tests)) else None
                 loaded.enter_context(fleet)

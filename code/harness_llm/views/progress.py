@@ -33,7 +33,7 @@ class TestProgress:
         tokens: Output tokens of complete queries.
         started: When it began, monotonic seconds.
         last_change: When anything last happened, monotonic seconds.
-        lost: Why it cannot be VALID any more; empty while it can.
+        lost: Why it cannot be VALID any more; empty while it can, or while a lost replica may be the reason.
         ttft_over: Samples over the limit of TTFT, by the harness's own clock.
         tpot_over: Samples over the limit of TPOT.
         others: What others hold of the host; None where nobody looks.
@@ -63,7 +63,6 @@ class TestProgress:
         self.issued, self.done, self.tokens = message.issued, message.done, message.tokens
         self._ttft.update(binned(message.ttft))
         self._tpot.update(binned(message.tpot))
-        self.lost = self.lost or message.lost
         self.ttft_over += _over(message.ttft, self.test.ttft_limit_ms)
         self.tpot_over += _over(message.tpot, self.test.tpot_limit_ms)
         return is_news

@@ -249,19 +249,51 @@ def test_a_test_that_is_abandoned_names_a_replica_that_stands_still(world: _Worl
         )
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_engines_are_freed_at_once_or_before_the_next_test(
-    world: _World, monkeypatch: pytest.MonkeyPatch, late: bool
+def test_a_replica_that_falls_silent_ends_the_test_not_the_samples_that_become_late_by_it(
+    world: _World,
+) -> None:
+    lost: list[str] = []
+    wanted = "a/replica-0 has been silent"
+    with pytest.raises(ReplicaLost, match=wanted), world.fleet() as fleet:
+        name = _begin(world, fleet, silence_timeout_s=8)
+        world.say("a/replica-0", Heartbeat(in_flight=5, generated=7))
+        world.watch.turn()
+        for _ in range(30):
+            world.say(name, Progress(9, 4, 8, b"", b"", lost="3 samples are late"))
+            world.watch.turn()
+            lost.append(fleet.running.progress.lost if fleet.running else "")
+    assert len(lost) > 3 and not any(lost)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_test_is_lost_once_each_replica_went_forward_or_stands_still_long_enough_to_be_named(
+    world: _World, moves: bool
+) -> None:
+    with world.fleet() as fleet:
+        name = _begin(world, fleet)
+        assert fleet.running is not None
+        for turn in range(9):
+            world.say("a/replica-0", Heartbeat(in_flight=5, generated=7 + turn * moves))
+            if turn == 4:
+                world.say(name, Progress(9, 4, 8, b"", b"", lost="3 samples are late"))
+            world.watch.turn()
+            if fleet.running.progress.lost:
+                break
+        assert fleet.running.progress.lost == "3 samples are late" and turn >= 4
+        assert (fleet.running.still_s(0) < 2) == moves
+
+
+def test_engines_let_go_of_an_abandoned_test_before_the_next_one(
+    world: _World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[int] = []
     monkeypatch.setattr(fleet_module, "release", lambda *_: freed.append(1))
     with world.fleet() as fleet:
-        fleet.frees_late = late
         for count in (0, 1):
             _begin(world, fleet)
             assert len(freed) == count
             fleet.abandon("it is hopeless")
-            assert len(freed) == count + (not late)
+            assert len(freed) == count
 
 
 def test_a_test_that_is_abandoned_says_why_and_leaves_the_fleet_to_the_next(world: _World) -> None:
