@@ -36,6 +36,7 @@ from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer
 from harness_llm.engines.simulated_steps import Batching
 from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.tune.model import Model
 from harness_llm.tune.search import Search, TunedRate
 
 _MODEL = "sim"
@@ -194,13 +195,18 @@ def by_loadgen(truth: Truth, folder: Path) -> dict[str, Any]:
     return row
 
 
-def arguments(truth: Truth) -> dict[str, Any]:
-    """The best of some bounds of a step by one fit, against the best by whole runs of the truth."""
-    prompts, answers = _drawn_lengths(truth)
+def _after_one_run(truth: Truth, prompts: Any, answers: Any) -> tuple[Hidden, Model, float]:
+    """The truth's engines, what one run of them taught, and the rate of that run."""
     engines = truth.hidden(prompts, answers)
     search = Search(engines, engines.future, prompts, np.full(truth.samples, 64), 0.9, lambda _: None)
     search.probe(search.first_rate())
-    model, around = search.model(), search.tried[-1].qps
+    return engines, search.model(), search.tried[-1].qps
+
+
+def arguments(truth: Truth) -> dict[str, Any]:
+    """The best of some bounds of a step by one fit, against the best by whole runs of the truth."""
+    prompts, answers = _drawn_lengths(truth)
+    engines, model, around = _after_one_run(truth, prompts, answers)
     rows = []
     for requests in (8, 16, 32, 64, 128):
         for tokens in (64, 128, 256, 512, 1024):
@@ -222,11 +228,7 @@ def arguments(truth: Truth) -> dict[str, Any]:
 
 def honest(truth: Truth) -> dict[str, Any]:
     """Whole runs of the truth at rates to which a look at one run gave very different probabilities."""
-    prompts, answers = _drawn_lengths(truth)
-    engines = truth.hidden(prompts, answers)
-    search = Search(engines, engines.future, prompts, np.full(truth.samples, 64), 0.9, lambda _: None)
-    search.probe(search.first_rate())
-    model, around = search.model(), search.tried[-1].qps
+    engines, model, around = _after_one_run(truth, *_drawn_lengths(truth))
     rates = around * np.arange(0.8, 1.5, 0.02)
     said = np.array([model.p_valid(engines.future, rate) for rate in rates])
     pairs = []
