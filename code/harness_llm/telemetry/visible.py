@@ -29,9 +29,9 @@ def visible_gpus(library: Any) -> dict[int, Any]:
 
 
 def by_uuid(devices: str) -> str:
-    """GPUs of a CUDA_VISIBLE_DEVICES by their UUIDs, which no other program numbers otherwise.
+    """Name the GPUs of a CUDA_VISIBLE_DEVICES by UUID, which means the same to every program.
 
-    As they are given where NVML is not there, or where they are no numbers of its.
+    Without NVML, or where NVML does not know the numbers, the text is returned unchanged.
     """
     try:
         import pynvml
