@@ -95,7 +95,7 @@ def _test(table: Path, qps: float) -> LoadgenTest:
 
 
 def _measured(fleet: Fleet, test: LoadgenTest, folder: Path) -> tuple[float, float]:
-    """When the first query of a run was issued, and when it was wished to end, s."""
+    """When the first query of a run was issued, and when its end was asked for, s."""
     wished = 0.0
 
     def enough(progress: TestProgress) -> str:

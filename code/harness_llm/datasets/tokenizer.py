@@ -195,7 +195,7 @@ def _load(choice: TokenizerChoice) -> Any:
 
 
 def _is_of_library(error: BaseException) -> bool:
-    """Whether a library makes it of damaged files: that may be anything; Rust's panic is no Exception."""
+    """Whether damaged files may cause it: any Exception, or Rust's panic, which is none."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 

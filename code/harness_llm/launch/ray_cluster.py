@@ -54,7 +54,7 @@ class News:
 class HostAgent:
     """Starts one process on the host where Ray has put this agent; an actor of Ray.
 
-    What it leaves when it is killed goes with the next one on its host, as that of a command does.
+    What a killed agent leaves behind is removed by the next one on its host, as for commands.
     """
 
     def __init__(self) -> None:

@@ -99,7 +99,7 @@ def _sentences(choices: dict[str, list[Choice]], advice: dict[str, Advice]) -> l
     lines = [f"{name}: {found.words}." for name, found in advice.items()]
     lines += [
         f"{name}: on the front of tokens/s and J/token: {', '.join(it.name for it in found.front)}; each "
-        "other setting whose energy is sound is both slower and dearer than one of these."
+        "other setting whose energy is sound is slower and uses more energy than one of these."
         for name, found in advice.items()
         if 0 < len(found.front) < sum(it.is_sound for it in choices[name])
     ]

@@ -53,7 +53,7 @@ class Server:
         self._socket = socket
         self._sessions: dict[str, Session] = {}
         self._names: set[str] = set()  # of all sessions there were; what comes from others is dropped
-        self._gone: set[str] = set()  # of those, whose process is gone: what still comes of it was on its way
+        self._gone: set[str] = set()  # those of them whose process has ended; their late messages are dropped
         self._owners: dict[int, tuple[Session, int]] = {}
         self._next_id = 0
         self._dirty: list[Session] = []

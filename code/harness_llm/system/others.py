@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -168,22 +169,22 @@ def _local_servers(own: Mapping[int, psutil.Process]) -> dict[int, psutil.Proces
     asked = set()
     for process in own.values():
         with contextlib.suppress(psutil.Error):
-            asked |= {
-                it.raddr for it in process.net_connections("tcp") if it.status == psutil.CONN_ESTABLISHED
-            }
+            asked |= {link.raddr for link in process.net_connections("tcp") if _is_open(link)}
     if not asked:
         return {}
     groups = set()
-    for end in psutil.net_connections("tcp"):
-        if end.laddr in asked and end.status == psutil.CONN_ESTABLISHED and end.pid and end.pid not in own:
+    for link in psutil.net_connections("tcp"):
+        if link.laddr in asked and _is_open(link) and link.pid and link.pid not in own:
             with contextlib.suppress(ProcessLookupError):
-                groups.add(os.getpgid(end.pid))
-    groups.discard(
-        os.getpgid(0)
-    )  # a script that started everything: what else it started is not the server's
+                groups.add(os.getpgid(link.pid))
+    groups.discard(os.getpgid(0))  # of a script that started both, and perhaps more
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError):
             if process.pid not in own and os.getpgid(process.pid) in groups:
                 found[process.pid] = process
     return found
+
+
+def _is_open(link: Any) -> bool:
+    return bool(link.status == psutil.CONN_ESTABLISHED)

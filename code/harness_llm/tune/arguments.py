@@ -176,7 +176,7 @@ class ArgumentSearch:
         return sorted(found, key=lambda one: (-(one.choice.qps or 0), -(one.choice.simulated_qps or 0)))
 
     def _loaded(self, record: ArgumentsRecord) -> ArgumentsRecord:
-        """Load what is promising and was not tried, in turn."""
+        """Load the promising combinations that were not tried yet, one after another."""
         began = time.monotonic()
         while (number := _next(record.choices)) is not None:
             if number and time.monotonic() - began > self.wish.budget_s:
