@@ -246,11 +246,7 @@ class Fleet:
     def begin(self, test: LoadgenTest, folder: Path) -> Measurement:
         """Start a test and return at once; each `Watch.turn` brings it on."""
         assert self.replicas and self.running is None, "a fleet that is loaded runs one test at a time"
-        if self._is_to_free:
-            living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]
-            children = self._watch.children
-            release(children.context, living, lambda: self._watch.turn("freeing replicas"), children.keys)
-            self._is_to_free = False
+        self.let_go()
         self._replace_lost()
         self._watch.view.say(f"{test.name}: begins")
         self.running = Measurement(self._watch.children, self.plan.name, self.replicas, test, folder)
@@ -274,7 +270,7 @@ class Fleet:
             )
 
     def abandon(self, reason: str) -> TestResult:
-        """Give the running test up; engines let go of what is left of it when the next one begins."""
+        """Give the running test up; until `let_go`, or the next test, engines work on what is left of it."""
         assert self.running is not None
         given_up, self.running = self.running, None
         given_up.abandon(reason)
@@ -282,6 +278,18 @@ class Fleet:
         self._watch.view.say(f"{given_up.test.name}: abandoned: {reason}")
         self._is_to_free = True
         return given_up.result
+
+    def let_go(self) -> None:
+        """Wait until no engine works on an abandoned test any more; returns at once where there is none.
+
+        Raises:
+            RunBroken: A child was lost meanwhile, or an engine did not let go.
+        """
+        if self._is_to_free:
+            living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]
+            children = self._watch.children
+            release(children.context, living, lambda: self._watch.turn("freeing replicas"), children.keys)
+            self._is_to_free = False
 
     def break_off(self, error: BaseException | None) -> None:
         """End the running test, if there is one, because of `error`; None for an end from outside."""

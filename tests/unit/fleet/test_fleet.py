@@ -296,6 +296,20 @@ def test_engines_let_go_of_an_abandoned_test_before_the_next_one(
             assert len(freed) == count
 
 
+def test_engines_let_go_at_once_while_another_fleet_is_measured(
+    world: _World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[int] = []
+    monkeypatch.setattr(fleet_module, "release", lambda *_: freed.append(1))
+    with world.fleet("a") as a, world.fleet("b") as b:
+        world.is_good = False
+        loads = [(a, TEST, world.folder / "first"), (b, TEST, world.folder / "second")]
+        reasons = iter(["the first is hopeless", "", "the other, too"])
+        results = world.watch.measure(loads, lambda _: next(reasons))
+    assert [result.reason for result in results] == ["the first is hopeless", "the other, too"]
+    assert len(freed) == 1, "the last has nobody to disturb"
+
+
 def test_a_test_that_is_abandoned_says_why_and_leaves_the_fleet_to_the_next(world: _World) -> None:
     with world.fleet() as fleet:
         name = _begin(world, fleet)
