@@ -21,6 +21,7 @@ STARTING_CHECKPOINT = "starting_checkpoint.json"
 """In a quantized checkpoint's folder: `{"model_digest": ...}` of the checkpoint that it was made from."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_LAYER = re.compile(r"\b(?:layers|h)\.(\d+)\.")  # model.layers.79.mlp.down_proj.weight
 _CHUNK = 1 << 20
 _LARGEST_DESCRIPTION = 64 << 20  # bytes; a larger file holds weights
 _MISTRAL = "params.json"
@@ -139,7 +140,23 @@ class Checkpoint:
             raise ModelError(f"{self.path}: holds no weights (*.safetensors)", _AGAIN)
         if weights:
             check_weights(self.path)
+            self._require_layers()
         check_tokenizer(self.path, must_have=tokenizer)
+
+    def _require_layers(self) -> None:
+        """An engine would miss the last layers only after it has read all the others."""
+        numbers = [int(found[1]) for name, _ in self._weights if (found := _LAYER.search(name))]
+        asked = self._number("num_hidden_layers")
+        if asked is not None and numbers and (held := max(numbers) + 1) < asked:
+            raise ModelError(
+                f"{self.path}: holds weights of {held} of the {asked} layers of its config.json",
+                _AGAIN,
+            )
+
+    @cached_property
+    def _weights(self) -> list[tuple[str, Tensor]]:
+        files = self.path.glob("*.safetensors")
+        return [found for file in files for found in _tensors(file).items()]
 
     @cached_property
     def weight_bytes(self) -> Mapping[str, int]:
@@ -149,9 +166,8 @@ class Checkpoint:
             ModelError: A file is not whole.
         """
         found: Counter[str] = Counter()
-        for file in self.path.glob("*.safetensors"):
-            for tensor in _tensors(file).values():
-                found[tensor.dtype] += tensor.end - tensor.start
+        for _, tensor in self._weights:
+            found[tensor.dtype] += tensor.end - tensor.start
         return found
 
     @property

@@ -144,6 +144,20 @@ def test_what_is_too_large_for_a_description_is_not_read(model: Path, name: str)
         Checkpoint(model).require(weights=True)
 
 
+@pytest.mark.parametrize("names", ["model.layers.{}.mlp.up_proj.weight", "h.{}.attn.c_attn.weight"])
+def test_weights_of_fewer_layers_than_the_configuration_has_are_named(model: Path, names: str) -> None:
+    last = names.format(1)
+    (model / "b.safetensors").write_bytes(safetensors(names.format(0), last, "lm_head.weight"))
+    (model / INDEX).unlink()
+    Checkpoint(model).require(weights=True)
+    (model / "b.safetensors").write_bytes(safetensors(names.format(0), "lm_head.weight"))
+    with pytest.raises(ModelError, match=r"holds weights of 1 of the 2 layers"):
+        Checkpoint(model).require(weights=True)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    Checkpoint(model).require(weights=True)
+
+
 @pytest.mark.parametrize("key", ["vocab_size", "num_attention_heads", "hidden_size"])
 @pytest.mark.parametrize("number", [0, -1])
 def test_a_size_below_one_is_named(model: Path, key: str, number: int) -> None:

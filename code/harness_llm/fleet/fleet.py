@@ -26,6 +26,8 @@ from harness_llm.views.progress import TestProgress
 if TYPE_CHECKING:  # a watch makes fleets, and a fleet turns with its watch
     from harness_llm.fleet.watch import Watch
 
+_SHOWN = 4  # processes of others
+
 
 @dataclass(frozen=True)
 class ReplicaPlan:
@@ -127,7 +129,7 @@ class Fleet:
         watch.view.say(f"{_count(plan)} of {kinds} starting; log: {self._folder}/*/log.txt")
         if others := watch.children.launcher.strangers(REPLICA):
             watch.view.say(
-                f"note: another run is on this host (process ids {', '.join(map(str, others))}); "
+                f"note: another run is on this host (process ids {_first(others)}); "
                 "what shares a device or a core is measured slower"
             )
         self._began_s = watch.children.clock.look()
@@ -296,6 +298,11 @@ class Fleet:
         if self.running is not None:
             broken, self.running = self.running, None
             broken.break_off(error)
+
+
+def _first(numbers: Sequence[int]) -> str:
+    more = len(numbers) - _SHOWN
+    return ", ".join(map(str, numbers[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(replicas: FleetPlan | list[Child]) -> str:

@@ -273,7 +273,8 @@ class Measurement:
         try:
             self._folder.broken(reason)
         except HarnessError as second:  # the disk is full, or the folder gone: the first error is the cause
-            _log.warning("%s: test.json does not say that the test is broken: %s", self.test.name, second)
+            said = second.message  # its remedy is not what helps here
+            _log.warning("%s: test.json does not say that the test is broken: %s", self.test.name, said)
         finally:
             self._end()
 

@@ -9,12 +9,13 @@ _TOKEN_BYTES = 4
 
 @dataclass
 class _Seen:
-    """Of one replica; the fields of `results.records.AnswerRecord`."""
+    """Of one replica; the fields of `results.observed.AnswerRecord`."""
 
     answers: int = 0
     one_token_id: int = 0
     other_first_token: int = 0
     odd_length: int = 0
+    no_token: int = 0
     are_alike: bool = True
 
 
@@ -58,6 +59,9 @@ class AnswerWatch:
             return f"an answer has {len(answer)} bytes, which are no whole tokens"
         if not least <= count <= most:
             return f"an answer has {count} tokens, {least} to {most} were asked for"
+        if answer[_TOKEN_BYTES - 1 :: _TOKEN_BYTES].count(0) != count:  # the highest byte of each
+            seen.no_token += 1
+            return "an answer has token ids below 0 or above 16,777,215, which no vocabulary has"
         if first_token is not None and int.from_bytes(head, "little", signed=True) != first_token:
             seen.other_first_token += 1
             found = int.from_bytes(head, "little", signed=True)

@@ -113,6 +113,7 @@ class AnswerRecord(Record, frozen=True, kw_only=True):
         one_token_id: Those that are one token id again and again.
         other_first_token: Those that begin with another token than was reported first.
         odd_length: Those that are no whole tokens.
+        no_token: Those with token ids that no vocabulary has.
         are_alike: Whether all are the same.
     """
 
@@ -120,6 +121,7 @@ class AnswerRecord(Record, frozen=True, kw_only=True):
     one_token_id: int
     other_first_token: int
     odd_length: int
+    no_token: int = 0
     are_alike: bool
 
 

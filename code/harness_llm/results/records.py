@@ -6,7 +6,7 @@ that is missing or wrong: the value that speaks against the run.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
@@ -24,6 +24,9 @@ from harness_llm.results.record_base import Record
 
 FORMAT = 2
 """Of run.json and test.json. 1: facts of all engines at replicas/<n>; 2: at replicas/<group>/<n>."""
+
+TestName = Annotated[str, msgspec.Meta(pattern=r"^[\w-][^/]*(/[\w-][^/]*)*$")]
+"""Such as `Offline/performance`: folders below the run's, none of whose names begins with a dot."""
 
 State = Literal["running", "complete", "broken", "interrupted", "abandoned"]
 
@@ -111,7 +114,7 @@ class RunRecord(Record, frozen=True, kw_only=True):
     accelerators: tuple[dict[str, Any], ...]
     dataset: DatasetRecord
     test_datasets: dict[str, DatasetRecord] = {}
-    tests: tuple[str, ...]
+    tests: tuple[TestName, ...]
     rates: dict[str, RateRecord] = {}
     fingerprint: str = ""
     identity: dict[str, str] = {}

@@ -161,6 +161,8 @@ def _contents(events: npt.NDArray[np.void], record: TestRecord, table: SampleTab
             )
         if seen.odd_length:
             yield who + f"{seen.odd_length:,} of {seen.answers:,} answers are no whole tokens"
+        if seen.no_token:
+            yield who + f"{seen.no_token:,} of {seen.answers:,} answers have token ids that no vocabulary has"
         if seen.answers < _ENOUGH:
             continue
         if 2 * seen.one_token_id >= seen.answers:

@@ -138,13 +138,15 @@ def test_a_replica_that_loads_is_judged_by_the_plans_patience_and_then_by_the_te
         assert {child.silence_s for child in world.watch.children} == {3}
 
 
-@pytest.mark.parametrize("others", [[], [41, 42]])
-def test_another_run_on_the_host_is_said(world: _World, others: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("others", "told"), [([], ""), ([41, 42], "(process ids 41, 42)"), (range(9), "0, 1, 2, 3 and 5 more)")]
+)
+def test_another_run_on_the_host_is_said(world: _World, others: list[int], told: str) -> None:
     world.launcher.others = others
     with world.fleet():
         notes = [line for line in world.said if "another run is on this host" in line]
     assert len(notes) == bool(others)
-    assert all("41, 42" in note for note in notes)
+    assert all(told in note for note in notes)
 
 
 def test_a_test_is_told_everything_and_its_result_is_recorded(world: _World) -> None:

@@ -66,6 +66,10 @@ def _packed(*tokens: int) -> bytes:
         (_packed(5), 5, "has 1 tokens"),
         (_packed(1, 2, 3, 4, 5), 1, "has 5 tokens"),
         (_packed(1, 2, 3)[:-1], 1, "has 11 bytes"),
+        (_packed(5, -1, 2), 5, "token ids below 0"),
+        (_packed(-1, 5), -1, "token ids below 0"),
+        (_packed(5, 1 << 24), 5, "token ids below 0 or above 16,777,215"),
+        (_packed(5, (1 << 24) - 1), 5, ""),
     ],
 )
 def test_what_is_wrong_with_an_answer(answer: bytes, first: int | None, fault: str) -> None:
@@ -76,6 +80,7 @@ def test_what_is_wrong_with_an_answer(answer: bytes, first: int | None, fault: s
     assert (seen.answers, watch.seen[0].answers) == (1, 0)
     assert seen.one_token_id == 0, "none of these is one token again and again, an empty one least of all"
     assert seen.other_first_token == ("begins" in fault) and seen.odd_length == ("bytes" in fault)
+    assert seen.no_token == ("token ids" in fault)
 
 
 def test_likeness_is_seen_replica_by_replica() -> None:

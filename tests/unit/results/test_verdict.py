@@ -115,6 +115,7 @@ def answers(**changes: Any) -> AnswerRecord:
     [
         ({"other_first_token": 1}, "replica 1: 1 of 64 answers begin with another token"),
         ({"odd_length": 2}, "replica 1: 2 of 64 answers are no whole tokens"),
+        ({"no_token": 3}, "replica 1: 3 of 64 answers have token ids that no vocabulary has"),
         ({"one_token_id": 64}, "replica 1: 64 of 64 answers are one token id again and again"),
         ({"are_alike": True}, "replica 1: all 64 answers are the same, though the prompts differ"),
     ],
