@@ -84,6 +84,7 @@ _HOST_SAID = {
     errno.EMFILE: "Raise the limit of open files, e.g. `ulimit -n 4096`.",
     errno.ENFILE: "The host has too many files open: end what needs them.",
     errno.ENOSPC: "Free space on that disk.",
+    errno.EFBIG: "Raise the limit of a file's size, e.g. `ulimit -f unlimited`.",
     errno.EDQUOT: "Free space: this user's quota is used up.",
     errno.EROFS: "Choose a folder on a disk that can be written.",
     errno.EIO: "The disk fails; see dmesg.",
@@ -107,8 +108,23 @@ def told_by_host(error: OSError | MemoryError) -> HarnessError | None:
     if path is None and code not in _HOST_SAID:
         return None
     said = os.strerror(code) if code else str(error)
+    return _of_host(f"{path}: {said}" if path is not None else said, code, "")
+
+
+def refused_by_host(what: str, error: OSError, remedy: str) -> HarnessError:
+    """Our error for one of the operating system, with what helps against its kind.
+
+    Args:
+        what: What was tried, and on what; its reason is added.
+        error: What was raised.
+        remedy: What to do where its number alone does not say.
+    """
+    return _of_host(f"{what}: {error.strerror or error}", error.errno, remedy)
+
+
+def _of_host(message: str, code: int | None, otherwise: str) -> HarnessError:
     kind = UsageError if code == errno.ENAMETOOLONG else HostError
-    return kind(f"{path}: {said}" if path is not None else said, _HOST_SAID.get(code or 0, ""))
+    return kind(message, _HOST_SAID.get(code or 0, otherwise))
 
 
 class EngineError(RunBroken):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from harness_llm.errors import HostError
+from harness_llm.errors import HostError, refused_by_host
 
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # which nobody holds
 LARGEST_TEXT = 64 << 20
@@ -45,9 +45,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise HostError(
-            f"{path}: cannot be written: {error}", "Free disk space or choose another folder."
-        ) from error
+        raise refused_by_host(f"{path}: cannot be written", error, "Choose another folder.") from error
 
 
 @contextmanager

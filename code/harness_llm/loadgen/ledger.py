@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness_llm.core import EventStatus
-from harness_llm.errors import HostError, ProtocolError
+from harness_llm.errors import ProtocolError, refused_by_host
 from harness_llm.results.events import EVENT_DTYPE, EVENT_FIELDS
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ class Ledger:
         try:
             os.posix_fallocate(self._descriptor, 0, size)
         except OSError as error:
-            raise HostError(
-                f"{self._path}: no room for {capacity} events: {error}", "Free disk space."
+            raise refused_by_host(
+                f"{self._path}: no room for {capacity} events", error, "Free disk space."
             ) from error
         self._map = mmap.mmap(self._descriptor, size)
         self._map[:_HEADER_BYTES] = _header(capacity)

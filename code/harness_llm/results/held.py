@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from harness_llm.errors import FolderError, HostError
+from harness_llm.errors import FolderError, refused_by_host
 from harness_llm.files import is_locked, locked, write_atomically
 
 _LOCK = ".lock"
@@ -57,7 +57,7 @@ class HeldFolder:
         noun: What it is, for people: `run`.
 
     Raises:
-        FolderError: Another process holds it, or it holds something else.
+        FolderError: Another process holds it, it holds something else, or is no folder.
         HostError: It cannot be used.
     """
 
@@ -71,9 +71,14 @@ class HeldFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             strangers = [entry.name for entry in self.path.iterdir() if entry.name != _LOCK]
+        except (FileExistsError, NotADirectoryError) as error:
+            part = "part of its path" if isinstance(error, NotADirectoryError) else "it"
+            raise FolderError(
+                f"{self.path}: {part} is there already and not a folder", "Choose another one with --output."
+            ) from error
         except OSError as error:
-            raise HostError(
-                f"{self.path}: cannot be used: {error}", "Choose a folder that you may write to."
+            raise refused_by_host(
+                f"{self.path}: cannot be used", error, "Choose a folder that you may write to."
             ) from error
         if strangers and not self.record_path.exists():
             raise FolderError(

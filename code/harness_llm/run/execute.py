@@ -10,7 +10,7 @@ import harness_llm
 from harness_llm import ending
 from harness_llm.config.load import dump_config
 from harness_llm.core import Mode
-from harness_llm.errors import FolderError, HarnessError, HostError
+from harness_llm.errors import FolderError, HarnessError, HostError, refused_by_host
 from harness_llm.fleet.roles import REPLICA
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import launcher_of
@@ -95,8 +95,8 @@ def execute(
                     folder.lost(LossRecord(name=it.name, kind=it.kind, reason=it.reason) for it in losses)
         except OSError as error:
             _finish_broken(folder, told, str(error))
-            raise HostError(
-                f"{folder.path}: {error}", "Free disk space, or choose another folder."
+            raise refused_by_host(
+                str(error.filename or folder.path), error, "Choose another folder."
             ) from error
         except HarnessError as error:
             _finish_broken(folder, told, error.message)

@@ -145,7 +145,7 @@ FAULTS = (
         within_s=30,
         state="complete",
     ),
-    Fault(_AREA, "the output is a file", output_is("a file"), 3, ("cannot be used",)),
+    Fault(_AREA, "the output is a file", output_is("a file"), 2, ("not a folder",)),
     Fault(
         _AREA,
         "the output is a folder of somebody else's",
@@ -153,7 +153,7 @@ FAULTS = (
         2,
         ("no run folder",),
     ),
-    Fault(_AREA, "the output is a link to itself", output_is("a loop"), 3, ("cannot be used",)),
+    Fault(_AREA, "the output is a link to itself", output_is("a loop"), 2, ("not a folder",)),
     Fault(
         _AREA,
         "another run uses the folder",

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from golden.run_folder import begin_test
 from msgspec.structs import replace
 
 from harness_llm.core import Mode, Scenario
-from harness_llm.errors import FolderError, HostError, ProtocolError
+from harness_llm.errors import FolderError, ProtocolError
 from harness_llm.results.held import is_in_use, utc_now
 from harness_llm.results.paths import RUN_JSON, group_folder
 from harness_llm.results.records import DatasetRecord, RunRecord, Verdict
@@ -40,17 +43,41 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("kind", ["a file", "under a file"])
-def test_a_path_that_cannot_be_a_folder(tmp_path: Path, kind: str) -> None:
-    (tmp_path / "file").write_text("")
-    path = tmp_path / "file" / "x" if kind == "under a file" else tmp_path / "file"
-    with pytest.raises(HostError, match="cannot be used"), RunFolder(path):
+def _link(path: Path, target: str) -> None:
+    path.symlink_to(path.parent / target)
+
+
+@pytest.mark.parametrize(
+    ("make", "below", "said"),
+    [
+        (Path.touch, "", "it is there already and not a folder"),
+        (Path.touch, "x", "part of its path is there already"),
+        (os.mkfifo, "", "it is there already and not a folder"),
+        (functools.partial(_link, target="nothing"), "", "it is there already and not a folder"),
+        (functools.partial(_link, target="path"), "", "it is there already and not a folder"),
+    ],
+    ids=["a file", "below a file", "a named pipe", "a link to nowhere", "a link to itself"],
+)
+def test_a_path_that_cannot_be_a_folder(
+    tmp_path: Path, make: Callable[[Path], object], below: str, said: str
+) -> None:
+    make(tmp_path / "path")
+    with pytest.raises(FolderError, match=said), RunFolder(tmp_path / "path" / below):
         pass
+
+
+def test_a_link_to_a_folder_is_one(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    _link(tmp_path / "results", "there")
+    with RunFolder(tmp_path / "results") as folder:
+        folder.begin(RUN)
+    assert (tmp_path / "there" / RUN_JSON).exists()
 
 
 def test_the_lock_ends_with_its_process_however_it_ends(tmp_path: Path) -> None:
     code = """
 import sys, time
+from collections.abc import Callable
 from pathlib import Path
 from harness_llm.results.records import (RunRecord)
 from harness_llm.results.run_folder import RunFolder
