@@ -74,6 +74,11 @@ class RunBroken(HarnessError):  # noqa: N818 - a run that broke, whatever the er
     exit_code = 3
 
 
+def named(error: BaseException) -> str:
+    """Somebody else's error in a sentence of ours: its kind, and what it says, if anything."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 class HostError(RunBroken):
     """The machine said no: disk, port, memory or permission."""
 

@@ -18,7 +18,7 @@ from harness_llm.benchmark import Benchmark
 from harness_llm.checkpoint import weights_digest
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
-from harness_llm.errors import ConfigError, ModelError
+from harness_llm.errors import ConfigError, ModelError, named
 from harness_llm.files import read_text
 
 _log = logging.getLogger(__name__)
@@ -203,9 +203,7 @@ def generate(model_path: Path, table: SampleTable, *, dtype: str, batch: int) ->
             str(model_path), dtype=getattr(torch, dtype), local_files_only=True
         )
     except Exception as error:  # what a library makes of damaged files is anything
-        raise ModelError(
-            f"{model_path}: transformers cannot load it: {type(error).__name__}: {error}"
-        ) from error
+        raise ModelError(f"{model_path}: transformers cannot load it: {named(error)}") from error
     model.eval()
     ends = _end_tokens(model)
     order = np.lexsort((table.prompt_lengths, table.min_tokens)).tolist()

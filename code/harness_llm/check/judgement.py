@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from harness_llm.errors import BROKEN_INPUT
+from harness_llm.errors import BROKEN_INPUT, named
 from harness_llm.rules import Finding, expand_source
 
 INFERENCE = "mlcommons/inference @b66003e1"
@@ -134,7 +134,7 @@ def guarded(name: str, path: str, run: Callable[[], Iterable[Check]]) -> Iterato
             Check(
                 f"{name}.readable",
                 False,
-                f"{type(error).__name__}: {error}",
+                named(error),
                 "files that can be read as what they are",
                 remedy="Replace the damaged file with the one that was measured.",
                 path=path,

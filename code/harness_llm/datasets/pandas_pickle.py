@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from harness_llm.errors import DatasetError
+from harness_llm.errors import DatasetError, named
 from harness_llm.files import open_regular
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def read_columns(path: Path, required: Sequence[str], optional: Sequence[str] = 
         }
     except (AssertionError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{path}: not laid out as pandas 1.5 or 2 do it: {type(error).__name__}: {error}", _REMEDY
+            f"{path}: not laid out as pandas 1.5 or 2 do it: {named(error)}", _REMEDY
         ) from error
     if len({len(column) for column in found.values()}) > 1:
         raise DatasetError(f"{path}: its columns differ in length", _REMEDY)
@@ -214,9 +214,7 @@ def _load(path: Path) -> object:
             remedy = f"If pandas other than 1.5 or 2 saved it, save it with one of these. {_REMEDY}"
         raise DatasetError(f"{path}: refused as a data set: {error}", remedy) from error
     except Exception as error:  # noqa: BLE001  a damaged pickle may raise anything from our inert stand-ins
-        raise DatasetError(
-            f"{path}: not a readable pickle: {type(error).__name__}: {error}", _REMEDY
-        ) from error
+        raise DatasetError(f"{path}: not a readable pickle: {named(error)}", _REMEDY) from error
 
 
 def _parts(frame: object) -> tuple[list[str], list[Any]]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harness_llm.errors import ModelError
+from harness_llm.errors import ModelError, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,8 +83,7 @@ class Tokenizer:
                     "Read it; llm_config.trust_remote_code: true lets it run.",
                 ) from error
             raise ModelError(
-                f"{self.folder}: holds no tokenizer that transformers can load: "
-                f"{type(error).__name__}: {error}",
+                f"{self.folder}: holds no tokenizer that transformers can load: {named(error)}",
                 "The folder needs tokenizer.json or tokenizer.model, and tokenizer_config.json; "
                 "llm_config.tokenizer names another one.",
             ) from error

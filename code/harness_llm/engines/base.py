@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 
 from harness_llm.core import Request
 from harness_llm.engines.vitals import StepClock, Vitals
-from harness_llm.errors import EngineError
+from harness_llm.errors import EngineError, named
 
 SOCKETS_VARIABLE = "HARNESS_LLM_SOCKETS"
 """Environment variable with a folder where an engine's processes make Unix sockets; the run removes it."""
@@ -200,7 +200,7 @@ class TaskEngine:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, it will not serve
             raise EngineError(
-                f"{self.name} did not start: {type(error).__name__}: {error}",
+                f"{self.name} did not start: {named(error)}",
                 "The replica's log has its own words; check llm_config and harness_config.engine by them.",
             ) from error
         self._sink = warm_up = _WarmUp()
@@ -271,7 +271,7 @@ class TaskEngine:
         except CutShort as error:
             self._fail(request, f"{self.name} cut the answer short after {len(tokens)} tokens: {error}")
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, the sample has no answer
-            self._fail(request, f"{type(error).__name__}: {error}")
+            self._fail(request, named(error))
         finally:
             self._tasks.pop(request.id, None)
 

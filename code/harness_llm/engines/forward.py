@@ -21,7 +21,7 @@ from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.forward_shapes import SHAPES, shape_of
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.vitals import Vitals
-from harness_llm.errors import ConfigError, EngineError
+from harness_llm.errors import ConfigError, EngineError, named
 
 CORES_VARIABLE = "HARNESS_LLM_FORWARD_CORES"
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
@@ -52,7 +52,7 @@ class ForwardEngine:
             return await asyncio.to_thread(self._load)
         except Exception as error:  # noqa: BLE001 - whatever it raises, the model will not serve
             raise EngineError(
-                f"forward: {self._options.model} did not load: {type(error).__name__}: {error}",
+                f"forward: {self._options.model} did not load: {named(error)}",
                 "The replica's log has more; a smaller model or batch_size needs less memory.",
             ) from error
 
@@ -123,7 +123,7 @@ class ForwardEngine:
             try:
                 tokens = await self._pass
             except Exception as error:  # noqa: BLE001 - e.g. out of memory: of no use from here on
-                self._death = EngineError(f"forward: {type(error).__name__}: {error}")
+                self._death = EngineError(f"forward: {named(error)}")
                 return
             self._passes += 1
             for request, token in zip(batch, tokens, strict=True):

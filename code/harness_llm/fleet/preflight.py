@@ -18,7 +18,7 @@ import numpy.typing as npt
 import zmq
 
 from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import EngineError, HarnessError
+from harness_llm.errors import EngineError, HarnessError, named
 from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import Assignment
@@ -225,7 +225,7 @@ def _wait(
 def _named(error: BaseException, names: Sequence[str]) -> BaseException:
     if isinstance(error, HarnessError):
         return type(error)(f"before the first test, a sample was asked: {error.message}", error.remedy)
-    return EngineError(f"{', '.join(names)}: {type(error).__name__}: {error}")
+    return EngineError(f"{', '.join(names)}: {named(error)}")
 
 
 def _refused(name: str, sample: int, fault: str) -> EngineError:

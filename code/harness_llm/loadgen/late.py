@@ -128,8 +128,9 @@ class LateWatch:
         return ""
 
     def _arithmetic(self, name: str, count: int, limit_ns: int) -> str:
+        who = f"{count:,} samples are" if count > 1 else "1 sample is"
         return (
-            f"{count:,} samples are over the {name} limit of {limit_ns / 1e6:g} ms, and of the "
+            f"{who} over the {name} limit of {limit_ns / 1e6:g} ms, and of the "
             f"{self._plan.queries:,} that LoadGen issues at most {self._allowed:,} may be (early stopping, "
             f"{self._plan.percentile:.0%} within the limit at a confidence of 99 %)"
         )

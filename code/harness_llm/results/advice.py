@@ -167,7 +167,8 @@ def _too_slow(test: _Test) -> Iterator[str]:
 def _told(name: str, count: LimitCount, limit_ns: int) -> str:
     p99, limit = count.p99_ns / NANOSECONDS_PER_MS, limit_ns / NANOSECONDS_PER_MS
     allowed = f"{count.allowed:,} may be" if count.allowed >= 0 else "too few in all to allow any"
-    return f"{name} p99 {p99:,.0f} of {limit:,.0f} ms ({count.over:,} samples are over the limit, {allowed})"
+    over = "1 sample is" if count.over == 1 else f"{count.over:,} samples are"
+    return f"{name} p99 {p99:,.0f} of {limit:,.0f} ms ({over} over the limit, {allowed})"
 
 
 def _over(test: _Test) -> Iterator[tuple[str, tuple[LimitCount, int]]]:

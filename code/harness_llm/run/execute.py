@@ -10,7 +10,7 @@ import harness_llm
 from harness_llm import ending
 from harness_llm.config.load import dump_config
 from harness_llm.core import Mode
-from harness_llm.errors import FolderError, HarnessError, HostError, refused_by_host
+from harness_llm.errors import FolderError, HarnessError, HostError, named, refused_by_host
 from harness_llm.fleet.roles import REPLICA
 from harness_llm.fleet.watch import Watch
 from harness_llm.launch.placement import launcher_of
@@ -102,7 +102,7 @@ def execute(
             _finish_broken(folder, told, error.message)
             raise
         except Exception as error:
-            _finish(folder, told, "broken", f"{type(error).__name__}: {error}")
+            _finish(folder, told, "broken", named(error))
             raise
         except BaseException:
             _finish(folder, told, "interrupted", "stopped from outside")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from harness_llm.errors import named
 from harness_llm.system import accelerators, probe_host, probe_setup
 from harness_llm.system.diagnosis import Diagnosis, Surroundings, fails
 
@@ -39,5 +40,5 @@ def examine(place: Surroundings, probes: Sequence[Probe] = PROBES) -> Iterator[D
         try:
             yield probe(place)
         except Exception as error:  # noqa: BLE001 - a probe meets machines that nobody has seen
-            said = f"could not be looked at: {type(error).__name__}: {error}"
+            said = f"could not be looked at: {named(error)}"
             yield fails(probe.__name__.replace("_", " "), said, "Please report it with this line.")

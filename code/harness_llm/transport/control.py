@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import zmq
 
-from harness_llm.errors import HarnessError, HostError
+from harness_llm.errors import HarnessError, HostError, named
 from harness_llm.transport.keys import secure_client, secure_server
 from harness_llm.transport.leftovers import kill_group
 from harness_llm.transport.wire import Failed, Finish, Go, ReplicaGone, Shutdown, decode_control, encode
@@ -217,7 +217,7 @@ class ControlClient:
         if isinstance(error, HarnessError):
             self.send(Failed(type(error).__name__, error.message, error.remedy))
         else:
-            self.send(Failed("RunBroken", f"{type(error).__name__}: {error}", ""))
+            self.send(Failed("RunBroken", named(error), ""))
 
     def _beat(self) -> None:
         beat_s = time.monotonic()
