@@ -189,7 +189,7 @@ class _Measuring:
             if stalled_s is not None:
                 raise EngineError(
                     f"{name} has generated nothing for {stalled_s:.0f} s, "
-                    f"though it lives: {heartbeat.in_flight} requests are in flight",
+                    f"though it lives: {heartbeat.in_flight:,} requests in flight",
                     "Look at its log and its device.",
                 )
 

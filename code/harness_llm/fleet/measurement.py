@@ -193,7 +193,7 @@ class Measurement:
         self._children.give_up(
             replica,
             f"has generated nothing for {stalled_s:.0f} s ({pace.patience_s:.0f} s are allowed), though it "
-            f"lives: {heartbeat.in_flight} requests are in flight, {heartbeat.answers:,} were answered"
+            f"lives: {heartbeat.in_flight:,} requests in flight, {heartbeat.answers:,} answered"
             + (f"; stopped by a signal: {stopped}" if stopped else ""),
             "Look at its log and its device; where an engine may take longer for its next token, raise "
             "harness_config.stall_timeout_s.",

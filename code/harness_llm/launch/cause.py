@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a child is explained by the one who has lost it
 
 _TAIL_LINES, _LINE, _QUOTE = 6, 300, 600
 _NEAR_FULL = 0.98
+_TRACKER = "resource_tracker"  # of Python: warns of what ended processes left, so is never the reason
 
 _MARK = re.compile(
     r"^(?:\x1b\[[0-9;]*m)*(?:\((?P<who>[^()]*\bpid=\d+[^()]*)\)(?:\x1b\[[0-9;]*m)*\s?)?"  # (EngineCore pid=7)
@@ -57,8 +58,8 @@ def _exceptions(log: str) -> Iterator[tuple[str, str]]:
 
 def log_tail(handle: Handle) -> str:
     """The last lines of a child's log, indented, for an error message."""
-    lines = handle.log_text(0).splitlines()[-_TAIL_LINES:]
-    return "".join(f"\n    {line[:_LINE]}" for line in lines)
+    lines = [line for line in handle.log_text(0).splitlines() if line.strip() and _TRACKER not in line]
+    return "".join(f"\n    {line[:_LINE]}" for line in lines[-_TAIL_LINES:])
 
 
 class MemoryKills:

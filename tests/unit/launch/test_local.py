@@ -144,6 +144,11 @@ def test_the_log_tail_is_short_and_a_missing_log_is_no_error(tmp_path: Path) -> 
     tail = log_tail(child).split("\n    ")[1:]
     assert [line.split()[0] for line in tail] == ["14", "15", "16", "17", "18", "19"]
     assert max(map(len, tail)) <= 300
+    child.log.write_text(
+        "the last words\n\n/x/resource_tracker.py:254: UserWarning: resource_tracker: There appear to be 2\n"
+        "  warnings.warn('resource_tracker: There appear to be %d '\n"
+    )
+    assert log_tail(child) == "\n    the last words"
     child.log.unlink()
     assert log_tail(child) == ""
 
