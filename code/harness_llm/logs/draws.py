@@ -27,7 +27,7 @@ Order: TypeAlias = "array[int]"
 _WORD = 2**32
 _MASK = _WORD - 1
 _BLOCK = 4096
-MOST_SAMPLES = 200_000
+MOST_SAMPLES = 2_000_000
 """Samples of a data set, and answers in a log; beyond that a log is no run's."""
 
 

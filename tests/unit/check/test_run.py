@@ -11,7 +11,7 @@ import pytest
 from golden.recorded import unpack
 from golden.run_folder import build_run, edit, events, failed, write_test
 
-from harness_llm.check import check_run
+from harness_llm.check import check_run, replay
 from harness_llm.check.render import render
 from harness_llm.compliance import AUDIT_TESTS
 from harness_llm.engines.openai import OpenAI
@@ -280,6 +280,16 @@ def test_one_event_out_of_order_is_seen(run: Path, field: str, change: Any, foun
     rows[field][7] = change(rows[7])
     np.save(place / "events.npy", rows)
     assert found in failed(run)["events.order"]
+
+
+def test_a_data_set_that_is_too_large_to_be_put_in_order_is_noted(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "MOST_SAMPLES", 10)
+    (check,) = (
+        it for it in check_run(run).checks if it.name == "accuracy.loaded-samples" and "Server" in it.path
+    )
+    assert check.passed is None and "too many to be put in order" in check.found
 
 
 def test_what_is_no_run_folder(tmp_path: Path) -> None:

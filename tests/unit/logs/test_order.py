@@ -71,6 +71,12 @@ print(json.dumps(seen), flush=True)
             {"min_query_count": 100, "sample_concatenate_permutation": True, "server_target_qps": 20_000.0},
             id="a data set of official size",
         ),
+        pytest.param(  # above 65,536 a draw is of one place, below it of two
+            70_001,
+            70_001,
+            {"min_query_count": 100, "sample_concatenate_permutation": True, "server_target_qps": 20_000.0},
+            id="a large data set",
+        ),
         pytest.param(300, 300, {"min_query_count": 100, "performance_issue_unique": True}, id="each once"),
     ],
 )
