@@ -212,9 +212,17 @@ class EngineKind(BaseModel):
         del arguments
         return False
 
-    def memory_need(self, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> MemoryNeed | None:
-        """What one device of a replica must hold; None where that is not known."""
-        del arguments, checkpoint
+    def memory_need(
+        self, arguments: Mapping[str, Any], checkpoint: Checkpoint, cpu: Mapping[str, str] | None
+    ) -> MemoryNeed | None:
+        """What one device of a replica must hold; None where that is not known.
+
+        Args:
+            arguments: The engine's own.
+            checkpoint: Its model.
+            cpu: The variables of the engine's process where its device is a CPU; None where it is none.
+        """
+        del arguments, checkpoint, cpu
         return None
 
     def max_sequence_tokens(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> int | None:

@@ -177,9 +177,11 @@ class Vllm(EngineKind):
         """Not where it is to do without, or takes another one."""
         return not (arguments.get("skip_tokenizer_init") or arguments.get("tokenizer"))
 
-    def memory_need(self, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> MemoryNeed | None:
+    def memory_need(
+        self, arguments: Mapping[str, Any], checkpoint: Checkpoint, cpu: Mapping[str, str] | None
+    ) -> MemoryNeed | None:
         """Weights and KV cache, as far as files and arguments tell."""
-        return memory_need(arguments, checkpoint, self.max_sequence_tokens(arguments, checkpoint))
+        return memory_need(arguments, checkpoint, self.max_sequence_tokens(arguments, checkpoint), cpu)
 
 
 def _known(value: object) -> str:

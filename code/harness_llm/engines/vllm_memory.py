@@ -11,7 +11,11 @@ from harness_llm.checkpoint import Checkpoint
 _DEFAULT_UTILIZATION = (
     0.92  # vLLM's own, the largest of the versions that the project knows (vllm/config/cache.py)
 )
-_TWO_BYTES = 2
+_TWO_BYTES, _FOUR_BYTES = 2, 4
+_CPU_CACHE = (
+    "VLLM_CPU_KVCACHE_SPACE"  # GiB; kv_cache_memory_bytes goes before it (vllm/v1/worker/cpu_worker.py)
+)
+_WIDE = ("float32", "float")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class MemoryNeed:
         concurrent: How many those are.
         length: Tokens of the greatest length.
         share: Part of the device's memory that the engine may take.
+        cache: What the KV cache is given by a setting; None where it takes what is left.
+        cache_from: That setting.
     """
 
     weights: int
@@ -33,10 +39,12 @@ class MemoryNeed:
     concurrent: int
     length: int
     share: float
+    cache: int | None = None
+    cache_from: str = ""
 
 
 def memory_need(
-    arguments: Mapping[str, Any], checkpoint: Checkpoint, length: int | None
+    arguments: Mapping[str, Any], checkpoint: Checkpoint, length: int | None, cpu: Mapping[str, str] | None
 ) -> MemoryNeed | None:
     """What one device of a replica must hold; None where the arguments change or move it.
 
@@ -44,14 +52,17 @@ def memory_need(
         arguments: `llm_config`.
         checkpoint: Its model.
         length: Longest prompt plus answer, tokens.
+        cpu: The variables of the engine's process where its device is a CPU; None where it is none.
     """
     if arguments.get("quantization") and not checkpoint.is_quantized:
         return None  # quantized while it loads
-    if arguments.get("cpu_offload_gb") or arguments.get("kv_cache_memory_bytes"):
+    if arguments.get("cpu_offload_gb"):
         return None
     tensor = int(arguments.get("tensor_parallel_size") or 1)
     pipeline = int(arguments.get("pipeline_parallel_size") or 1)
     concurrent = int(arguments.get("max_num_seqs") or 1)
+    given = arguments.get("kv_cache_memory_bytes")
+    cache, cache_from = _cache(given, cpu or {})
     sequence = (length or 0) * _kv_bytes_a_token(arguments, checkpoint, tensor) // pipeline
     return MemoryNeed(
         weights=_weight_bytes(arguments, checkpoint) // (tensor * pipeline),
@@ -59,13 +70,23 @@ def memory_need(
         all_sequences=sequence * concurrent,
         concurrent=concurrent,
         length=length or 0,
-        share=float(arguments.get("gpu_memory_utilization") or _DEFAULT_UTILIZATION),
+        share=1.0 if given else float(arguments.get("gpu_memory_utilization") or _DEFAULT_UTILIZATION),
+        cache=cache,
+        cache_from=cache_from,
     )
+
+
+def _cache(given: object, cpu: Mapping[str, str]) -> tuple[int | None, str]:
+    """What a setting gives the KV cache, and its name; vLLM takes the argument as text, too, such as `10G`."""
+    if given:
+        return (given if type(given) is int else None), "llm_config.kv_cache_memory_bytes"
+    gib = cpu.get(_CPU_CACHE, "")
+    return (int(gib) << 30, _CPU_CACHE) if gib.isdecimal() and int(gib) else (None, "")
 
 
 def _weight_bytes(arguments: Mapping[str, Any], checkpoint: Checkpoint) -> int:
     """As they lie in the files, except that wide ones are narrowed where vLLM does that."""
-    keeps_wide = arguments.get("dtype") in ("float32", "float")
+    keeps_wide = arguments.get("dtype") in _WIDE
     return sum(
         size // 2 if dtype == "F32" and not keeps_wide else size
         for dtype, size in checkpoint.weight_bytes.items()
@@ -77,5 +98,11 @@ def _kv_bytes_a_token(arguments: Mapping[str, Any], checkpoint: Checkpoint, tens
     if shape is None:
         return 0
     heads, elements = shape
-    is_narrow = str(arguments.get("kv_cache_dtype") or "auto").startswith(("fp8", "int8", "nvfp4"))
-    return -(-heads // tensor) * elements * (1 if is_narrow else _TWO_BYTES)
+    kind = str(arguments.get("kv_cache_dtype") or "auto")
+    if kind.startswith(("fp8", "int8", "nvfp4")):
+        size = 1
+    elif kind == "auto" and arguments.get("dtype") in _WIDE:
+        size = _FOUR_BYTES
+    else:
+        size = _TWO_BYTES
+    return -(-heads // tensor) * elements * size

@@ -9,6 +9,7 @@ from harness_llm.config.harness import RunConfig
 from harness_llm.engines.vllm_memory import MemoryNeed
 from harness_llm.errors import ModelError
 from harness_llm.system import accelerators
+from harness_llm.system.facts import Accelerator
 
 _GIB = 1 << 30
 
@@ -25,23 +26,34 @@ def memory_notes(configs: Sequence[RunConfig]) -> list[str]:
         engine, arguments = config.engine, config.llm_config
         if checkpoint is None or not engine.needs_weights(arguments):
             continue
-        need = engine.memory_need(arguments, checkpoint)
-        if need is not None and (note := _compare(need, *_memory(config, need))):
+        devices = accelerators.read().accelerators
+        cpu = None if devices else {**os.environ, **config.harness_config.engine_env}
+        need = engine.memory_need(arguments, checkpoint, cpu)
+        if need is not None and (note := _compare(need, *_memory(config, need, devices))):
             notes.append(f"{config.harness_config.scenario}: {note}")
     return list(dict.fromkeys(notes))
 
 
 def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
+    if need.cache is not None and need.sequence > need.cache:
+        room = need.cache * need.length // need.sequence
+        raise ModelError(
+            f"the KV cache of one sequence of {need.length:,} tokens needs {_gib(need.sequence)}, and "
+            f"{need.cache_from} gives {_gib(need.cache)}, room for {room:,} tokens",
+            f"Lower llm_config.max_model_len to {room} or below, or raise {need.cache_from}.",
+        )
     if usable is None:
         return ""
-    if need.weights + need.sequence > usable:
+    held, why = need.sequence, f" of one sequence of {need.length:,} tokens"
+    if need.cache is not None:
+        held, why = need.cache, f", by {need.cache_from}"
+    if need.weights + held > usable:
         raise ModelError(
             f"the model does not fit {what}, of which {_gib(usable)} may be used: it needs "
-            f"{_gib(need.weights)} for weights and {_gib(need.sequence)} for the KV cache of one sequence of "
-            f"{need.length:,} tokens",
+            f"{_gib(need.weights)} for weights and {_gib(held)} for the KV cache{why}",
             "Raise llm_config.tensor_parallel_size, lower max_model_len, or take a quantized checkpoint.",
         )
-    room = usable - need.weights
+    room = usable - need.weights if need.cache is None else need.cache
     if not need.sequence or need.all_sequences <= room:
         return ""
     return (
@@ -50,9 +62,8 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
     )
 
 
-def _memory(config: RunConfig, need: MemoryNeed) -> tuple[int | None, str]:
+def _memory(config: RunConfig, need: MemoryNeed, devices: Sequence[Accelerator]) -> tuple[int | None, str]:
     """Bytes that a replica may use of the smallest device that it may get, and what to call that."""
-    devices = accelerators.read().accelerators
     if devices:
         sizes = [device.memory_bytes for device in devices if device.memory_bytes]
         return (int(min(sizes) * need.share) if sizes else None), f"one {devices[0].name}"

@@ -68,6 +68,60 @@ def test_weights_and_one_sequence_must_fit(
         memory_notes([config])
 
 
+@pytest.fixture
+def _cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerators, "read", lambda: accelerators.Found(()))
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+
+
+@pytest.mark.usefixtures("_cpu")
+def test_on_a_cpu_one_sequence_must_fit_the_cache_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(tmp_path, 1, max_model_len=16_384)  # 5 GiB
+    memory_notes([config])
+    config.harness_config.engine_env["VLLM_CPU_KVCACHE_SPACE"] = "5"
+    memory_notes([config])
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "6")  # of the shell: the configuration goes before it
+    config.harness_config.engine_env["VLLM_CPU_KVCACHE_SPACE"] = "4"
+    said = r"16,384 tokens needs 5.0 GiB, and VLLM_CPU_KVCACHE_SPACE gives 4.0 GiB, room for 13,107 tokens"
+    with pytest.raises(ModelError, match=said) as caught:
+        memory_notes([config])
+    assert "Lower llm_config.max_model_len to 13107 or below" in caught.value.remedy
+    wide = _config(tmp_path, 1, max_model_len=4096, dtype="float32", kv_cache_dtype="auto")
+    with pytest.raises(ModelError, match="VLLM_CPU_KVCACHE_SPACE gives 2.0 GiB"):
+        memory_notes([_with_cache(wide, "2")])
+    memory_notes([_with_cache(wide, "3")])
+
+
+def _with_cache(config: RunConfig, gib: str) -> RunConfig:
+    config.harness_config.engine_env["VLLM_CPU_KVCACHE_SPACE"] = gib
+    return config
+
+
+@pytest.mark.parametrize(
+    ("gib", "cache", "said"),
+    [
+        (40, 2 * GIB, ""),
+        (40, GIB, "one sequence of 4,096 tokens needs 1.2 GiB, and llm_config.kv_cache_memory_bytes gives"),
+        (40, "10G", ""),
+        (76, 5 * GIB, "5.0 GiB for the KV cache, by llm_config.kv_cache_memory_bytes"),
+        (79, 2 * GIB, "does not fit one H100"),
+        (79, "10G", "does not fit one H100"),
+        (75, 5 * GIB, ""),  # all of the card, whatever gpu_memory_utilization is
+    ],
+)
+def test_a_cache_of_a_given_size_must_hold_one_sequence_and_fit_beside_the_weights(
+    tmp_path: Path, gib: int, cache: int | str, said: str
+) -> None:
+    config = _config(tmp_path, gib, kv_cache_memory_bytes=cache)
+    if not said:
+        memory_notes([config])
+        return
+    with pytest.raises(ModelError, match=said):
+        memory_notes([config])
+
+
 def test_a_cache_for_fewer_sequences_than_are_asked_for_is_a_note(tmp_path: Path) -> None:
     # 320 KiB a token: 1.25 GiB for each sequence of 4,096
     (note,) = memory_notes([_config(tmp_path, 40, max_num_seqs=256)])
