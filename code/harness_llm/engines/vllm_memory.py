@@ -77,7 +77,7 @@ def memory_need(
 
 
 def _cache(given: object, cpu: Mapping[str, str]) -> tuple[int | None, str]:
-    """What a setting gives the KV cache, and its name; vLLM takes the argument as text, too, such as `10G`."""
+    """What a setting gives the KV cache, and its name; vLLM takes the argument as a text, too: `10G`."""
     if given:
         return (given if type(given) is int else None), "llm_config.kv_cache_memory_bytes"
     gib = cpu.get(_CPU_CACHE, "")

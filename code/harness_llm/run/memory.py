@@ -12,6 +12,7 @@ from harness_llm.system import accelerators
 from harness_llm.system.facts import Accelerator
 
 _GIB = 1 << 30
+_BLOCK = 128  # tokens; vLLM's on a CPU, the largest that is usual, and it keeps one for itself
 
 
 def memory_notes(configs: Sequence[RunConfig]) -> list[str]:
@@ -40,7 +41,8 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
         raise ModelError(
             f"the KV cache of one sequence of {need.length:,} tokens needs {_gib(need.sequence)}, and "
             f"{need.cache_from} gives {_gib(need.cache)}, room for {room:,} tokens",
-            f"Lower llm_config.max_model_len to {room} or below, or raise {need.cache_from}.",
+            f"Lower llm_config.max_model_len to {max(room // _BLOCK - 1, 1) * _BLOCK} or below, or raise "
+            f"{need.cache_from}.",
         )
     if usable is None:
         return ""

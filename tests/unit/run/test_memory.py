@@ -87,7 +87,7 @@ def test_on_a_cpu_one_sequence_must_fit_the_cache_that_it_is_given(
     said = r"16,384 tokens needs 5.0 GiB, and VLLM_CPU_KVCACHE_SPACE gives 4.0 GiB, room for 13,107 tokens"
     with pytest.raises(ModelError, match=said) as caught:
         memory_notes([config])
-    assert "Lower llm_config.max_model_len to 13107 or below" in caught.value.remedy
+    assert "Lower llm_config.max_model_len to 12928 or below" in caught.value.remedy
     wide = _config(tmp_path, 1, max_model_len=4096, dtype="float32", kv_cache_dtype="auto")
     with pytest.raises(ModelError, match="VLLM_CPU_KVCACHE_SPACE gives 2.0 GiB"):
         memory_notes([_with_cache(wide, "2")])
