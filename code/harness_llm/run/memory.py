@@ -55,9 +55,9 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
             f"{_gib(need.weights)} for weights and {_gib(held)} for the KV cache{why}",
             "Raise llm_config.tensor_parallel_size, lower max_model_len, or take a quantized checkpoint.",
         )
-    room = usable - need.weights if need.cache is None else need.cache
-    if not need.sequence or need.all_sequences <= room:
-        return ""
+    room = usable - need.weights
+    if need.cache is not None or not need.sequence or need.all_sequences <= room:
+        return ""  # who gives the cache a size knows how long samples really are
     return (
         f"beside {_gib(need.weights)} of weights, {what} has room for the KV cache of at most "
         f"{room // need.sequence:,} sequences of {need.length:,} tokens; max_num_seqs is {need.concurrent:,}"
