@@ -40,8 +40,8 @@ def init_verb(
         list[str] | None,
         typer.Option(help="Offline, Server or Interactive; may be repeated. Without it: Server."),
     ] = None,
-    ttft: Annotated[float | None, typer.Option(help="Limit of TTFT at p99, ms.", min=1)] = None,
-    tpot: Annotated[float | None, typer.Option(help="Limit of TPOT at p99, ms.", min=1)] = None,
+    ttft: Annotated[float | None, typer.Option(help="Limit of TTFT at p99, ms; else none.", min=1)] = None,
+    tpot: Annotated[float | None, typer.Option(help="Limit of TPOT at p99, ms; else none.", min=1)] = None,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -107,8 +107,8 @@ def _asked(given: Given) -> Given:
         given,
         **what,
         data=Path(prompts) if prompts else given.data,
-        ttft_ms=typer.prompt("Limit of TTFT at p99, ms", default=given.ttft_ms or 2000.0, type=float),
-        tpot_ms=typer.prompt("Limit of TPOT at p99, ms", default=given.tpot_ms or 200.0, type=float),
+        ttft_ms=typer.prompt("Limit of TTFT at p99, ms; 0: none", default=given.ttft_ms or 0, type=float),
+        tpot_ms=typer.prompt("Limit of TPOT at p99, ms; 0: none", default=given.tpot_ms or 0, type=float),
     )
 
 

@@ -48,7 +48,7 @@ class Answers:
         data: The prompts; None makes them up.
         servers: URLs of servers that run already; empty starts vLLM.
         served_model: The model as the servers call it; None takes their first.
-        ttft_ms: Limit of TTFT at p99; None for the rules' or a first guess.
+        ttft_ms: Limit of TTFT at p99; None for the rules', or for none.
         tpot_ms: Limit of TPOT at p99.
         rate: Samples a second to begin with; None measures it where the benchmark is the user's own.
         max_tokens: Longest answer.

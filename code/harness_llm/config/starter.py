@@ -19,7 +19,7 @@ from harness_llm.system.detect import computes_bfloat16
 
 _COLUMN = 44  # where comments begin
 _ALLOWED_OVER = 2  # samples that a first run forgives over a limit
-_FIRST_MS = {"ttft_latency": 2000.0, "tpot_latency": 200.0}
+_NO_LIMIT_MS = 60_000  # LoadGen must have one; what nobody asked for shall make no run INVALID
 _MADE_UP = "200:128:64"
 _FIRST_RATE = 1.0
 _MEASURED_SHARE = 0.5  # as in models/smollm2-135m/server_cpu.yaml: others may take half of the machine
@@ -224,11 +224,15 @@ def _conf_of(answers: Answers, scenario: Scenario) -> Sequence[str]:
         about = "Not asked while the YAML file has measured_rate; to choose a rate, remove that and set this."
     lines = ["", f"# {about}", f"{place}.target_qps = {answers.rate or _FIRST_RATE:g}"]
     if is_own and is_timed:
-        for key, asked, what in (
-            ("ttft_latency", answers.ttft_ms, "The first token within this time"),
-            ("tpot_latency", answers.tpot_ms, "Each further token within this time, mean of a sample"),
+        for name, asked, what in (
+            ("ttft", answers.ttft_ms, "The first token within this time"),
+            ("tpot", answers.tpot_ms, "Each further token within this time, mean of a sample"),
         ):
-            lines += [f"# {what}, for 99 of 100 samples.", f"{place}.{key} = {asked or _FIRST_MS[key]:.0f}"]
+            none = "" if asked else f" No limit was named (--{name}), so it is one that is hardly reached."
+            lines += [
+                f"# {what}, for 99 of 100 samples.{none}",
+                f"{place}.{name}_latency = {asked or _NO_LIMIT_MS:.0f}",
+            ]
     if is_own:
         lines += ["# Least length of the test (MLPerf asks for 600000).", f"{place}.min_duration = 60000"]
         least = min_queries(_ALLOWED_OVER) if is_timed else 1
