@@ -74,11 +74,6 @@ class RunBroken(HarnessError):  # noqa: N818 - a run that broke, whatever the er
     exit_code = 3
 
 
-def named(error: BaseException) -> str:
-    """Somebody else's error in a sentence of ours: its kind, and what it says, if anything."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
 class HostError(RunBroken):
     """The machine said no: disk, port, memory or permission."""
 
@@ -125,6 +120,11 @@ def refused_by_host(what: str, error: OSError, remedy: str) -> HarnessError:
         remedy: What to do where its number alone does not say.
     """
     return _of_host(f"{what}: {error.strerror or error}", error.errno, remedy)
+
+
+def named(error: BaseException) -> str:
+    """Somebody else's error in a sentence of ours: its kind, and what it says, if anything."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _of_host(message: str, code: int | None, otherwise: str) -> HarnessError:

@@ -32,5 +32,6 @@ def unpack_run(name: str, target: Path) -> Path:
     H100 (docs/performance.md). Samples, replicas' logs and specifications are left out, and paths shortened.
     """
     with tarfile.open(RUNS / f"{name}.tar.xz") as archive:
-        archive.extractall(target, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(target)
     return target / name

@@ -70,22 +70,17 @@ def _loaded(case: Case, area: str, detail: DetailLog) -> Check:
     if accuracy and size is None:  # LoadGen before v6.0
         size = detail.value("qsl_reported_total_count")
     order = loaded if isinstance(loaded, array) else array("q")
-    is_huge = len(order) > MOST_SAMPLES
-    fits = seed is not None and (is_huge or is_loaded_order(order, seed))
+    fits = seed is not None and is_loaded_order(order, seed)
+    said = "in the order of the seed" if fits else "in another order"
+    if is_huge := len(order) > MOST_SAMPLES:
+        said = "too many to be put in order"
     # Performance mode loads no more than the data set has.
     total = detail.integer("qsl_reported_total_count") or 0
     counted = isinstance(size, int) and len(order) == min(size, total)
     return case.check(
         check_name(area, "loaded-samples"),
-        (fits and counted) and (None if is_huge else True),
-        f"{len(order)} samples, "
-        + (
-            "too many to be put in order"
-            if is_huge
-            else "in the order of the seed"
-            if fits
-            else "in another order"
-        ),
+        None if is_huge and counted else fits and counted,
+        f"{len(order)} samples, {said}",
         f"{size} samples in the order that qsl_rng_seed {seed} gives",
         source=f"{INFERENCE} loadgen/loadgen.cc, GenerateLoadableSets",
         remedy=_COPY,

@@ -37,16 +37,20 @@ def test_sources_unpack_by_the_data_filter_also_where_python_knows_no_argument_f
     maker: Maker, monkeypatch: pytest.MonkeyPatch, has_filters: bool
 ) -> None:
     """Debian 12's Python 3.11.2 has neither the argument `filter` nor the filters."""
-    unpack, data_filter = tarfile.TarFile.extractall, tarfile.data_filter
-    used = []
+    unpack, used = tarfile.TarFile.extractall, []
+
+    def data_filter(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
+        return member
 
     def extractall(tar: tarfile.TarFile, path: Path, members: Any = None) -> None:
         used.append(tar.extraction_filter)
-        unpack(tar, path, members=members, filter="data")
+        unpack(tar, path, members=members)
 
     monkeypatch.setattr(tarfile.TarFile, "extractall", extractall)
-    if not has_filters:
-        monkeypatch.delattr(tarfile, "data_filter")
+    if has_filters:
+        monkeypatch.setattr(tarfile, "data_filter", data_filter, raising=False)
+    else:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     result = maker.package(maker.run(scenarios=("Offline",)))
     assert used == [data_filter if has_filters else None]
     assert [path.read_text() for path in (result.tree / "open/Org/src").rglob("a.py")] == ["x = 1\n"]
