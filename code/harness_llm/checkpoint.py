@@ -144,12 +144,12 @@ class Checkpoint:
         check_tokenizer(self.path, must_have=tokenizer)
 
     def _require_layers(self) -> None:
-        """An engine would miss the last layers only after it has read all the others."""
+        """An engine notices missing layers only after it has read all the others."""
         numbers = [int(found[1]) for name, _ in self._weights if (found := _LAYER.search(name))]
         asked = self._number("num_hidden_layers")
         if asked is not None and numbers and (held := max(numbers) + 1) < asked:
             raise ModelError(
-                f"{self.path}: holds weights of {held} of the {asked} layers of its config.json",
+                f"{self.path}: has weights for {held} of the {asked} layers in its config.json",
                 _AGAIN,
             )
 

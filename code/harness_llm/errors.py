@@ -112,7 +112,7 @@ def told_by_host(error: OSError | MemoryError) -> HarnessError | None:
 
 
 def refused_by_host(what: str, error: OSError, remedy: str) -> HarnessError:
-    """Our error for one of the operating system, with what helps against its kind.
+    """Our error for one of the operating system, with the remedy for its kind.
 
     Args:
         what: What was tried, and on what; its reason is added.
@@ -123,7 +123,7 @@ def refused_by_host(what: str, error: OSError, remedy: str) -> HarnessError:
 
 
 def named(error: BaseException) -> str:
-    """Somebody else's error in a sentence of ours: its kind, and what it says, if anything."""
+    """An exception as part of a message: its type, and its text if it has any."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 

@@ -113,7 +113,7 @@ def test_a_search_over_rates_loads_the_engine_once_and_may_give_a_rate_up(
     assert not [number for number in replicas if psutil.pid_exists(number)]
 
 
-def test_no_engine_works_on_an_abandoned_test_once_it_let_go(tmp_path: Path, samples: Path) -> None:
+def test_no_engine_works_on_an_abandoned_test_once_engines_are_freed(tmp_path: Path, samples: Path) -> None:
     test = _test(samples, milliseconds=300_000)
     with (
         Watch(PlainView("")) as watch,
@@ -127,7 +127,7 @@ def test_no_engine_works_on_an_abandoned_test_once_it_let_go(tmp_path: Path, sam
         assert fleet.running is running
         assert fleet.abandon("too slow").state == "abandoned"
         assert fleet.running is None and running.is_over
-        fleet.let_go()
+        fleet.free_engines()
         before = fleet.replicas[0].heartbeat
         deadline = time.monotonic() + 10
         while fleet.replicas[0].heartbeat is before:  # the next one, a second later

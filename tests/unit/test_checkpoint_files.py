@@ -151,7 +151,7 @@ def test_weights_of_fewer_layers_than_the_configuration_has_are_named(model: Pat
     (model / INDEX).unlink()
     Checkpoint(model).require(weights=True)
     (model / "b.safetensors").write_bytes(safetensors(names.format(0), "lm_head.weight"))
-    with pytest.raises(ModelError, match=r"holds weights of 1 of the 2 layers"):
+    with pytest.raises(ModelError, match=r"has weights for 1 of the 2 layers"):
         Checkpoint(model).require(weights=True)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))

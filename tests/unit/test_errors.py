@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import inspect
 
 import pytest
 
 from harness_llm import errors
-from harness_llm.errors import HarnessError, RunBroken, UsageError
+from harness_llm.errors import HarnessError, HostError, RunBroken, UsageError, named, refused_by_host
 
 
 def _classes() -> list[type[HarnessError]]:
@@ -36,3 +37,24 @@ def test_text_holds_message_and_remedy() -> None:
     error = HarnessError("x is 3", "Set x to 4.")
     assert str(error) == "x is 3\n  remedy: Set x to 4."
     assert str(HarnessError("x is 3")) == "x is 3"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "remedy"),
+    [
+        (errno.EFBIG, HostError, "ulimit -f"),
+        (errno.ENOSPC, HostError, "Free space"),
+        (errno.ENAMETOOLONG, UsageError, "shorter path"),
+        (errno.ENOTCONN, HostError, "else this"),
+    ],
+)
+def test_what_the_host_refuses_has_the_remedy_of_its_kind(
+    code: int, kind: type[HarnessError], remedy: str
+) -> None:
+    found = refused_by_host("x: cannot be written", OSError(code, "said so"), "else this")
+    assert type(found) is kind and remedy in found.remedy
+    assert found.message == "x: cannot be written: said so"
+
+
+def test_an_exception_without_text_has_no_empty_colon() -> None:
+    assert (named(MemoryError()), named(ValueError("7: x"))) == ("MemoryError", "ValueError: 7: x")

@@ -73,7 +73,7 @@ def _loaded(case: Case, area: str, detail: DetailLog) -> Check:
     fits = seed is not None and is_loaded_order(order, seed)
     said = "in the order of the seed" if fits else "in another order"
     if is_huge := len(order) > MOST_SAMPLES:
-        said = "too many to be put in order"
+        said = "too many to check their order"
     # Performance mode loads no more than the data set has.
     total = detail.integer("qsl_reported_total_count") or 0
     counted = isinstance(size, int) and len(order) == min(size, total)

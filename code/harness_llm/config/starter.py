@@ -19,7 +19,7 @@ from harness_llm.system.detect import computes_bfloat16
 
 _COLUMN = 44  # where comments begin
 _ALLOWED_OVER = 2  # samples that a first run forgives over a limit
-_NO_LIMIT_MS = 60_000  # LoadGen must have one; what nobody asked for shall make no run INVALID
+_NO_LIMIT_MS = 60_000  # LoadGen requires one; a limit nobody asked for must not make a run INVALID
 _MADE_UP = "200:128:64"
 _FIRST_RATE = 1.0
 _MEASURED_SHARE = 0.5  # as in models/smollm2-135m/server_cpu.yaml: others may take half of the machine
@@ -228,7 +228,7 @@ def _conf_of(answers: Answers, scenario: Scenario) -> Sequence[str]:
             ("ttft", answers.ttft_ms, "The first token within this time"),
             ("tpot", answers.tpot_ms, "Each further token within this time, mean of a sample"),
         ):
-            none = "" if asked else f" No limit was named (--{name}), so it is one that is hardly reached."
+            none = "" if asked else f" No limit was given (--{name}), so this one is too high to matter."
             lines += [
                 f"# {what}, for 99 of 100 samples.{none}",
                 f"{place}.{name}_latency = {asked or _NO_LIMIT_MS:.0f}",

@@ -248,7 +248,7 @@ class Fleet:
     def begin(self, test: LoadgenTest, folder: Path) -> Measurement:
         """Start a test and return at once; each `Watch.turn` brings it on."""
         assert self.replicas and self.running is None, "a fleet that is loaded runs one test at a time"
-        self.let_go()
+        self.free_engines()
         self._replace_lost()
         self._watch.view.say(f"{test.name}: begins")
         self.running = Measurement(self._watch.children, self.plan.name, self.replicas, test, folder)
@@ -272,7 +272,7 @@ class Fleet:
             )
 
     def abandon(self, reason: str) -> TestResult:
-        """Give the running test up; until `let_go`, or the next test, engines work on what is left of it."""
+        """Give up the running test; engines keep working on it until `free_engines` or the next test."""
         assert self.running is not None
         given_up, self.running = self.running, None
         given_up.abandon(reason)
@@ -281,11 +281,11 @@ class Fleet:
         self._is_to_free = True
         return given_up.result
 
-    def let_go(self) -> None:
-        """Wait until no engine works on an abandoned test any more; returns at once where there is none.
+    def free_engines(self) -> None:
+        """Wait until no engine is still working on an abandoned test; returns at once if there is none.
 
         Raises:
-            RunBroken: A child was lost meanwhile, or an engine did not let go.
+            RunBroken: A child was lost meanwhile, or an engine did not stop working on it.
         """
         if self._is_to_free:
             living = [child.ready.endpoint for child in self.replicas if child.ready and not child.is_lost]

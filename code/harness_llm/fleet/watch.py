@@ -148,8 +148,8 @@ class Watch:
                 for fleet in running:
                     if give_up and fleet.running and (reason := give_up(fleet.running.progress)):
                         fleet.abandon(reason)
-                        if any(other.running for other in running):  # nothing disturbs what they measure
-                            fleet.let_go()
+                        if any(other.running for other in running):  # whose figures it would disturb
+                            fleet.free_engines()
         except BaseException as error:
             for fleet, _, _ in loads:
                 fleet.break_off(error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a child is explained by the one who has lost it
 
 _TAIL_LINES, _LINE, _QUOTE = 6, 300, 600
 _NEAR_FULL = 0.98
-_TRACKER = "resource_tracker"  # of Python: warns of what ended processes left, so is never the reason
+_TRACKER = "resource_tracker"  # Python's warnings of what dead processes left: never the cause
 
 _MARK = re.compile(
     r"^(?:\x1b\[[0-9;]*m)*(?:\((?P<who>[^()]*\bpid=\d+[^()]*)\)(?:\x1b\[[0-9;]*m)*\s?)?"  # (EngineCore pid=7)

@@ -24,7 +24,7 @@ _Events = npt.NDArray[np.void]
 _SHORTER_S = 0.02  # that LoadGen's test may be, beside six digits of its rate
 _LONGER_S, _LONGER_SHARE = 0.25, 0.02
 HANDED_OVER_S = 2e-6
-"""How long, for each sample, LoadGen's clock may run before the harness has it; Offline hands all over."""
+"""Seconds per sample that LoadGen's clock may run before the harness has it; Offline issues all at once."""
 _FASTER_MS, _FASTER_SHARE = 2, 0.01  # that LoadGen's percentile may be
 _SLOWER_MS, _SLOWER_SHARE = 50, 0.05
 _SHARES = (0.5, 0.9, 0.99)

@@ -74,7 +74,7 @@ class HeldFolder:
         except (FileExistsError, NotADirectoryError) as error:
             part = "part of its path" if isinstance(error, NotADirectoryError) else "it"
             raise FolderError(
-                f"{self.path}: {part} is there already and not a folder", "Choose another one with --output."
+                f"{self.path}: {part} already exists and is not a folder", "Choose another one with --output."
             ) from error
         except OSError as error:
             raise refused_by_host(

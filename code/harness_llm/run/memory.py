@@ -40,7 +40,7 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
         room = need.cache * need.length // need.sequence
         raise ModelError(
             f"the KV cache of one sequence of {need.length:,} tokens needs {_gib(need.sequence)}, and "
-            f"{need.cache_from} gives {_gib(need.cache)}, room for {room:,} tokens",
+            f"{need.cache_from} provides {_gib(need.cache)}, enough for {room:,} tokens",
             f"Lower llm_config.max_model_len to {max(room // _BLOCK - 1, 1) * _BLOCK} or below, or raise "
             f"{need.cache_from}.",
         )
@@ -57,7 +57,7 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
         )
     room = usable - need.weights
     if need.cache is not None or not need.sequence or need.all_sequences <= room:
-        return ""  # who gives the cache a size knows how long samples really are
+        return ""  # whoever sets the size knows how long samples really are
     return (
         f"beside {_gib(need.weights)} of weights, {what} has room for the KV cache of at most "
         f"{room // need.sequence:,} sequences of {need.length:,} tokens; max_num_seqs is {need.concurrent:,}"

@@ -70,7 +70,7 @@ def test_an_own_model_is_read_back_with_its_limits(model: Path, tmp_path: Path) 
     conf.validate(benchmark, [Scenario.SERVER, Scenario.OFFLINE])
     found = conf.settings_for("my-model", Scenario.SERVER)
     assert (found["ttft_latency"], found["tpot_latency"], found["target_qps"]) == (500, 60_000, 3.5)
-    assert files["user.conf"].count("No limit was named") == 1 and "(--tpot)" in files["user.conf"]
+    assert files["user.conf"].count("No limit was given") == 1 and "(--tpot)" in files["user.conf"]
     assert max_over_limit(int(found["min_query_count"])) == 2
 
 

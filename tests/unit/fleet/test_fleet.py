@@ -285,7 +285,7 @@ def test_a_test_is_lost_once_each_replica_went_forward_or_stands_still_long_enou
         assert (fleet.running.still_s(0) < 2) == moves
 
 
-def test_engines_let_go_of_an_abandoned_test_before_the_next_one(
+def test_engines_drop_an_abandoned_test_before_the_next_one(
     world: _World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[int] = []
@@ -298,7 +298,7 @@ def test_engines_let_go_of_an_abandoned_test_before_the_next_one(
             assert len(freed) == count
 
 
-def test_engines_let_go_at_once_while_another_fleet_is_measured(
+def test_engines_are_freed_at_once_while_another_fleet_is_measured(
     world: _World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[int] = []

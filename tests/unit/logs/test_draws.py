@@ -71,6 +71,13 @@ def test_both_ways_of_drawing_are_even() -> None:
         assert len(counts) == 6 and counts.min() > 850
 
 
+def test_the_order_of_a_large_data_set_is_known() -> None:
+    order = loaded_order(7, 200_001)[:]
+    assert is_loaded_order(order, 7)
+    order[5], order[6] = order[6], order[5]
+    assert not is_loaded_order(order, 7)
+
+
 def test_no_order_of_a_size_that_is_none() -> None:
     assert not is_loaded_order(array("q"), 1)
 

@@ -50,11 +50,11 @@ def _link(path: Path, target: str) -> None:
 @pytest.mark.parametrize(
     ("make", "below", "said"),
     [
-        (Path.touch, "", "it is there already and not a folder"),
-        (Path.touch, "x", "part of its path is there already"),
-        (os.mkfifo, "", "it is there already and not a folder"),
-        (functools.partial(_link, target="nothing"), "", "it is there already and not a folder"),
-        (functools.partial(_link, target="path"), "", "it is there already and not a folder"),
+        (Path.touch, "", "it already exists and is not a folder"),
+        (Path.touch, "x", "part of its path already exists"),
+        (os.mkfifo, "", "it already exists and is not a folder"),
+        (functools.partial(_link, target="nothing"), "", "it already exists and is not a folder"),
+        (functools.partial(_link, target="path"), "", "it already exists and is not a folder"),
     ],
     ids=["a file", "below a file", "a named pipe", "a link to nowhere", "a link to itself"],
 )

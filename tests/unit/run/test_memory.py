@@ -84,12 +84,14 @@ def test_on_a_cpu_one_sequence_must_fit_the_cache_that_it_is_given(
     memory_notes([config])
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "6")  # of the shell: the configuration goes before it
     config.harness_config.engine_env["VLLM_CPU_KVCACHE_SPACE"] = "4"
-    said = r"16,384 tokens needs 5.0 GiB, and VLLM_CPU_KVCACHE_SPACE gives 4.0 GiB, room for 13,107 tokens"
+    said = (
+        r"16,384 tokens needs 5.0 GiB, and VLLM_CPU_KVCACHE_SPACE provides 4.0 GiB, enough for 13,107 tokens"
+    )
     with pytest.raises(ModelError, match=said) as caught:
         memory_notes([config])
     assert "Lower llm_config.max_model_len to 12928 or below" in caught.value.remedy
     wide = _config(tmp_path, 1, max_model_len=4096, dtype="float32", kv_cache_dtype="auto")
-    with pytest.raises(ModelError, match="VLLM_CPU_KVCACHE_SPACE gives 2.0 GiB"):
+    with pytest.raises(ModelError, match="VLLM_CPU_KVCACHE_SPACE provides 2.0 GiB"):
         memory_notes([_with_cache(wide, "2")])
     memory_notes([_with_cache(wide, "3")])
 
@@ -103,7 +105,7 @@ def _with_cache(config: RunConfig, gib: str) -> RunConfig:
     ("gib", "cache", "said"),
     [
         (40, 2 * GIB, ""),
-        (40, GIB, "one sequence of 4,096 tokens needs 1.2 GiB, and llm_config.kv_cache_memory_bytes gives"),
+        (40, GIB, "4,096 tokens needs 1.2 GiB, and llm_config.kv_cache_memory_bytes provides"),
         (40, "10G", ""),
         (76, 5 * GIB, "5.0 GiB for the KV cache, by llm_config.kv_cache_memory_bytes"),
         (79, 2 * GIB, "does not fit one H100"),
