@@ -11,6 +11,8 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -31,8 +33,6 @@ from harness_llm.run.prepare import Prepared, prepare
 from harness_llm.views.live import NoView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness_llm.fleet.fleet import Fleet
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -40,36 +40,31 @@ _EVERY_S, _ALL_CORES_S = 60.0, 10.0
 _ROW = "{:>4}  {:>7}  {:>5}  {:>8}  {:>9}  {:>9}  {}"
 
 
-def _burn(seconds: float) -> None:
+def _burn(seconds: float, process: multiprocessing.Process | None = None) -> None:
+    """Take a core for so long; no longer than `process` lives, if one is named."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
+    while time.monotonic() < end and (process is None or process.is_alive()):
+        look_again = time.monotonic() + 0.1
+        while time.monotonic() < look_again:
+            pass
 
 
-def _burn_now_and_then() -> None:
-    """One core always, all of them for a while each minute; ends with the process that started it."""
-    cores, parent = len(os.sched_getaffinity(0)), os.getppid()
-    while os.getppid() == parent:
-        more = [multiprocessing.Process(target=_burn, args=(_ALL_CORES_S,)) for _ in range(cores - 1)]
-        for process in more:
-            process.start()
-        _burn(_EVERY_S)
-        for process in more:
-            process.join()
+def _burn_beside(process: multiprocessing.Process) -> None:
+    """One core as long as `process` lives, all of them for a while each minute.
 
-
-@contextlib.contextmanager
-def _beside(is_wanted: bool) -> Iterator[None]:
-    if not is_wanted:
-        yield
-        return
-    burner = multiprocessing.Process(target=_burn_now_and_then)
-    burner.start()
-    try:
-        yield
-    finally:
-        burner.terminate()
-        burner.join()
+    The process that measures is a child of this one, and not the other way round: the harness counts what its
+    own children use as its own, and is to see a stranger here.
+    """
+    while process.is_alive():
+        more = [
+            multiprocessing.Process(target=_burn, args=(_ALL_CORES_S,), daemon=True)
+            for _ in range(len(os.sched_getaffinity(0)) - 1)
+        ]
+        for other in more:
+            other.start()
+        _burn(_EVERY_S, process)
+        for other in more:
+            other.join()
 
 
 def _measured(fleet: Fleet, prepared: Prepared, folder: Path) -> tuple[bool, str]:
@@ -99,7 +94,7 @@ def _count(options: argparse.Namespace, folder: Path) -> int:
     prepared = prepare(read_configs(line_up(benchmark, "cpu").profiles, options.overrides), ["performance"])
     prepared.table.save(folder / SHARED_SAMPLES)
     valid = 0
-    with _beside(not options.alone), Watch(NoView()) as watch:
+    with Watch(NoView()) as watch:
         began = time.monotonic()
         with watch.fleet(prepared.groups[0].fleet, folder / "replicas", folder / SHARED_SAMPLES) as fleet:
             print(f"loaded within {time.monotonic() - began:.0f} s")
@@ -111,14 +106,8 @@ def _count(options: argparse.Namespace, folder: Path) -> int:
     return valid
 
 
-def main() -> int:
-    """Run, print a row each, and end with 1 if one of them was not VALID."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--alone", action="store_true", help="beside nothing, for comparison")
-    parser.add_argument("--set", action="append", dest="overrides", help="as of `harness-llm run`")
-    parser.add_argument("--keep", type=Path, help="keep the runs' files in this folder")
-    options = parser.parse_args()
+def _measure(options: argparse.Namespace) -> int:
+    """All runs, with a row each: how the script ends."""
     os.chdir(_ROOT)  # paths in the profiles start there
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -130,6 +119,27 @@ def main() -> int:
             return 3
     print(f"{valid} of {options.runs} VALID")
     return int(valid != options.runs)
+
+
+def main() -> int:
+    """Run, print a row each, and end with 1 if one of them was not VALID."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--alone", action="store_true", help="beside nothing, for comparison")
+    parser.add_argument("--set", action="append", dest="overrides", help="as of `harness-llm run`")
+    parser.add_argument("--keep", type=Path, help="keep the runs' files in this folder")
+    options = parser.parse_args()
+    if options.alone:
+        return _measure(options)
+    measuring = multiprocessing.Process(target=lambda: sys.exit(_measure(options)))
+    measuring.start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        _burn_beside(measuring)
+    finally:
+        measuring.terminate()
+        measuring.join()
+    return measuring.exitcode or 0
 
 
 if __name__ == "__main__":

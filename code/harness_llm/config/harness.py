@@ -196,11 +196,11 @@ class HarnessConfig(_Strict):
             return variables
         for name, value in variables.items():
             if isinstance(value, bool):
-                text = str(value).lower()
+                words = ("1", "true", "on") if value else ("0", "false", "off")
+                forms = ", ".join(f'{name}: "{word}"' for word in words)
                 raise _wrong(
-                    f"{text}, and a variable holds text: write what the engine reads in quotes, "
-                    f'{name}: "{int(value)}" or {name}: "{text}" '
-                    f"(--set 'harness_config.engine_env.{name}=\"{int(value)}\"')",
+                    f"{str(value).lower()}, and a variable holds text: write what the engine reads, in "
+                    f"quotes, e.g. one of {forms}",
                     name,
                 )
         return {

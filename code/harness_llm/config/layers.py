@@ -182,6 +182,8 @@ def _with_override(root: Node, override: str, mistakes: list[Mistake]) -> Node:
     except UnreadableError as error:
         raise ConfigError(str(error)) from error
     mistakes += found
+    if parts[:-1] == [_HARNESS, "engine_env"] and isinstance(node.value, bool):
+        node = replace(node, value=text.strip())  # on a command line, `X=on` gives a variable the text `on`
     if parts[0] == _HARNESS and parts[-1] in _SHORT:
         parts[-1:] = ["dataset", _SHORT[parts[-1]]]
     return _full_form(_put(root, parts, node, source), mistakes)

@@ -36,13 +36,17 @@ def test_a_number_needs_no_quotes(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "quoted"), [("true", '"1"'), ("no", '"0"')])
-def test_a_truth_value_is_refused_with_the_form_that_works(tmp_path: Path, value: str, quoted: str) -> None:
+@pytest.mark.parametrize(("value", "quoted"), [("true", '"1"'), ("yes", '"on"'), ("no", '"0"')])
+def test_a_truth_value_is_refused_with_forms_that_work(tmp_path: Path, value: str, quoted: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        _env(tmp_path, f"harness_config.engine_env.X={value}")
-    form = f"harness_config.engine_env.X={quoted}"
-    assert f"--set '{form}'" in str(caught.value)
-    assert _env(tmp_path, form) == {"X": quoted.strip('"')}
+        _env(tmp_path, written=f"{{X: {value}}}")
+    assert f"X: {quoted}" in str(caught.value)
+    assert _env(tmp_path, written=f"{{X: {quoted}}}") == {"X": quoted.strip('"')}
+
+
+@pytest.mark.parametrize("value", ["on", "off", "true", "No"])
+def test_on_a_command_line_a_word_is_the_text_that_it_is(tmp_path: Path, value: str) -> None:
+    assert _env(tmp_path, f"harness_config.engine_env.X={value}") == {"X": value}
 
 
 @pytest.mark.parametrize("written", ["[1]", "{X: [1]}", "{X: null}", "text"])
