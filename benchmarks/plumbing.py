@@ -53,12 +53,14 @@ class Load:
         queries_per_s: Server queries a second.
         server_s: Length of each Server test, seconds.
         shape: The synthetic data set, `count:input:output`; `output` must be one number.
+        replicas: Simulated replicas beside one loadgen process.
     """
 
     offline_samples: int
     queries_per_s: float
     server_s: float
     shape: str
+    replicas: int = 1
 
     @property
     def answer_tokens(self) -> int:
@@ -125,7 +127,7 @@ def run_test(scenario: str, load: Load, latency: dict[str, float], folder: Path,
         "dataset": {"kind": "synthetic", "shape": load.shape},
         "max_tokens": load.answer_tokens,
         "user_conf": write_conf(folder / "user.conf", _MODEL, settings),
-        "replicas": 1,
+        "replicas": load.replicas,
         "engine": {"kind": "simulated", "concurrent": _IN_FLIGHT, **latency},
     }
     config = RunConfig.model_validate({"llm_config": {}, "harness_config": harness})
@@ -188,12 +190,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--qps", type=float, default=2000.0, help="Server queries/s (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a Server test (default: %(default)s)")
     parser.add_argument("--shape", default=_SHAPE, help="samples:prompt:answer tokens (default: %(default)s)")
+    parser.add_argument("--replicas", type=int, default=1, help="simulated ones (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    if min(options.samples, options.qps, options.seconds) <= 0:
-        parser.error("--samples, --qps and --seconds must be above 0")
+    if min(options.samples, options.qps, options.seconds, options.replicas) <= 0:
+        parser.error("--samples, --qps, --seconds and --replicas must be above 0")
     machine = Machine()
-    load = Load(options.samples, options.qps, options.seconds, options.shape)
+    load = Load(options.samples, options.qps, options.seconds, options.shape, options.replicas)
     view = make_view("simulated, not a result", quiet=True)
     try:
         with tempfile.TemporaryDirectory(prefix="harness-llm-plumbing-") as folder:
@@ -205,11 +208,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         view.close()
+    replicas = f"{load.replicas} simulated replica" + ("s" if load.replicas > 1 else "")
     title = (
-        "plumbing: real LoadGen, ZeroMQ and processes, simulated engine; "
+        f"plumbing: real LoadGen, ZeroMQ and processes, {replicas}; "
         f"Server at {load.queries_per_s:,.0f} queries/s of {load.answer_tokens}-token answers"
     )
-    return report(title, figures, machine.facts(), {"shape": options.shape}, as_json=options.json)
+    details = {"shape": load.shape, "replicas": load.replicas}
+    return report(title, figures, machine.facts(), details, as_json=options.json)
 
 
 if __name__ == "__main__":
