@@ -28,7 +28,9 @@ _KNOWN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (
         r"No available memory for the cache blocks",
         "The weights leave no room for a KV cache: raise llm_config.gpu_memory_utilization or "
-        "tensor_parallel_size, or take a smaller or quantized checkpoint.",
+        "tensor_parallel_size, or take a smaller or quantized checkpoint. Engines that start at the same "
+        "time on one device count each other's memory as their own: give each its part with "
+        "llm_config.kv_cache_memory_bytes.",
     ),
     (
         r"Free memory on device .*?\(([\d./ GMi]*B?)\)",
