@@ -282,14 +282,16 @@ def _told(choice: Choice, choices: Sequence[Choice]) -> str:
 
 def notes_on(choices: Sequence[Choice]) -> list[str]:
     """What people must know of the settings, a sentence each."""
-    notes = [f"{it.name}: the cap never limited the cards" for it in choices if it.is_cap
-             and it.binding is not None and it.binding < _BINDS]  # fmt: skip
-    notes += [f"{it.name}: {', '.join(it.reasons)}" for it in choices if it.reasons]
-    notes += [
-        f"{it.name}: {it.dropped} of {it.rows} rows are outliers and left out of means"
-        for it in choices
-        if it.dropped
-    ]
+    said: dict[str, list[str]] = {}
+    for it in choices:
+        if it.is_cap and it.binding is not None and it.binding < _BINDS:
+            said.setdefault("the cap never limited the cards", []).append(it.name)
+        for why in it.reasons:
+            said.setdefault(why, []).append(it.name)
+        if it.dropped:
+            rows = f"{it.name} ({it.dropped} of {it.rows})"
+            said.setdefault("rows that are outliers, left out of means", []).append(rows)
+    notes = [f"{', '.join(names)}: {what}" for what, names in said.items()]
     first, last = (choices[0], choices[-1]) if len(choices) > 1 else (None, None)
     if first and last and first.energy and tells_apart(first.energy, last.energy) is False:
         notes.append("the lowest and the highest setting cannot be told apart by energy")
