@@ -131,9 +131,9 @@ def _sentences(choices: dict[str, list[Choice]], advice: dict[str, Advice]) -> l
 
 def _row(choice: Choice) -> list[object]:
     joules, means = choice.joules, choice.means
-    spread = (
-        "" if joules is None or joules.low is None else f"{readable(joules.low)} to {readable(joules.high)}"
-    )
+    spread = ""
+    if joules and joules.low is not None and joules.high is not None:
+        spread = f"{readable(joules.low)} to {readable(joules.high)}"
     return [
         choice.name, choice.tokens_per_s.value, joules and joules.value, spread, means["power_draw"],
         means["temperature"], means["sm_mhz"], choice.binding, " ".join(sorted(set(choice.verdicts))),

@@ -84,7 +84,7 @@ def pareto(more: Sequence[float], less: Sequence[float]) -> list[int]:
     ]
 
 
-def curve(x: Sequence[float], y: Sequence[float]) -> Callable[[Floats], Floats]:
+def curve(x: Sequence[float] | Floats, y: Sequence[float]) -> Callable[[Floats], Floats]:
     """A smooth curve through points with ascending x that cannot overshoot; a line for 2, a level for 1."""
     if len(x) > 2:
         through: Any = PchipInterpolator(x, y)

@@ -164,12 +164,12 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
     together = [one for one in found if len(one.tenants) == tenants > 1]
     for one in together[:1] if together else found[:1]:
         lines += [_said(name, own) for name, own in one.models.items()]
-    totals = [one.gpu["system_throughput"] for one in together if "system_throughput" in one.gpu]
-    if totals:
-        fair = mean_of([one.gpu["jain"] for one in together])
+    compared = [one.gpu for one in together if "jain" in one.gpu]  # of a study that was stopped, not all
+    if compared:
+        work = mean_of([it["system_throughput"] for it in compared])
         lines.append(
-            f"Together they do the work of {mean_of(totals)} of {tenants} tenants that are alone; "
-            f"evenness (Jain) {fair}."
+            f"Together they do the work of {work} of {tenants} tenants that are alone; "
+            f"evenness (Jain) {mean_of([it['jain'] for it in compared])}."
         )
     elif tenants > 1:
         lines.append("Nobody was measured alone: what sharing costs is known with --set matrix=solo.")
