@@ -19,7 +19,7 @@ from harness_llm.power.recommendation import (
     notes_on,
     read_stats,
     recommend,
-)
+)  # fmt: skip
 from harness_llm.power.stats_files import INFERENCE_CSV, TRAINING_CSV, as_csv
 from harness_llm.report.marks import (
     BLUE,
@@ -33,7 +33,7 @@ from harness_llm.report.marks import (
     layer,
     rows,
     stacked,
-)
+)  # fmt: skip
 from harness_llm.study.estimates import curve, readable
 from harness_llm.study.pages import Figure, Grid, write_page, write_png
 
