@@ -35,7 +35,7 @@ def door(tmp_path: Path) -> Path:
 def test_every_command_of_the_original_ends_well(door: Path) -> None:
     began = time.monotonic()
     _run(door, sys.executable, "run_experiments.py", "--gpu", "simulated", "--view", "none")
-    assert "rows of 5 trials" in _run(door, sys.executable, "process_experiment_data.py")
+    assert "rows of 3 trials" in _run(door, sys.executable, "process_experiment_data.py")
     for name, has_loss in (("training", True), ("inference", False)):
         header = next(csv.reader((door / f"{name}_stats.csv").read_text().splitlines()))
         asked = ["max_watt", "tokens_per_sec", "total_power_draw", "energy_per_token", "temperature",
@@ -51,6 +51,16 @@ def test_every_command_of_the_original_ends_well(door: Path) -> None:
     assert "mine_stats.csv" in left and "experiment.yaml" in left
     assert not left & {"training_stats.csv", "inference_stats.csv", "report.png", "report.html", "data"}
     assert "nothing to remove" in _run(door, "bash", "clean.sh")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_each_phase_can_be_measured_alone(door: Path, phase: str) -> None:
+    short = ["--values", "[300, 700]", "--set", "trial_s=1", "--set", "idle_s=0"]
+    _run(door, sys.executable, f"llm_{phase}.py", "--gpu", "simulated", "--view", "none", *short)
+    said = _run(door, sys.executable, "process_experiment_data.py")
+    assert f"{phase}_stats.csv: " in said and said.count(" of 2 trials") == said.count(" 0 rows") == 1
+    assert f"{phase}: " in _run(door, sys.executable, "recommend.py")
 
 
 def test_recommend_is_a_module_that_reads_nothing_when_it_is_imported(door: Path) -> None:

@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "studies" / "tenants"
@@ -124,6 +126,37 @@ def test_profiles_are_taken_with_the_flags_that_are_needed(door: Path, tmp_path:
     _run(door, "./scripts/nsys_extract_stats.sh", str(out.parent), **told)
     found = {path.name for path in out.parent.glob("*.json")}
     assert found == {"gpu_kernel.json", "cuda_api.json", "nvtx.json", "osrt.json"}
+
+
+def test_one_file_or_all_solo_ones_are_profiled(door: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "nsys").write_text(NSYS)
+    (tmp_path / "bin" / "nsys").chmod(0o755)
+    told = {
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}/usr/bin:/bin", "NSYS_SAID": str(tmp_path / "said"),
+        "NSYS_REFUSES": "1",
+    }  # fmt: skip
+    _run(door, "./scripts/profile_all_solo.sh", **told)
+    config = "configs/multitenant/3_llama.yaml"
+    _run(door, "./scripts/profile_multitenants.sh", "--config", config, "--out", "mine/three", **told)
+    asked = [line for line in (tmp_path / "said").read_text().splitlines() if "--trace" in line]
+    assert len(asked) == 5 + 1 and f"--output={door}/mine/three " in asked[-1]
+    assert {path.name for path in (door / "out" / "nsys").iterdir()} == {
+        "solo_RoBERTa", "solo_distilBERT", "solo_distilgpt2_b8_128", "solo_llama", "solo_mistral7b",
+    }  # fmt: skip
+
+
+def test_what_the_original_installs_from_is_there() -> None:
+    environment = yaml.safe_load((HERE / "environment.yml").read_text())
+    assert environment["name"] == "mps-multitenant"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert environment["dependencies"][-1]["pip"] == ["-r requirements.txt"]
+    for folder, device in ((HERE, "cuda"), (HERE.parent / "power", "cpu")):
+        last = (folder / "requirements.txt").read_text().splitlines()[-1]
+        assert last == f"../..[{device},report]" and {device, "report"} <= extras.keys()
+        assert (folder / "../..").resolve() == ROOT
+    scripts = sorted((HERE / "scripts").glob("[!c]*.sh"))  # common.sh is sourced
+    assert len(scripts) == 8 and all(os.access(path, os.X_OK) for path in scripts)
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb")

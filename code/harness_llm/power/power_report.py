@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,23 +19,43 @@ from harness_llm.power.recommendation import (
     notes_on,
     read_stats,
     recommend,
-)
+)  # fmt: skip
 from harness_llm.power.stats_files import INFERENCE_CSV, TRAINING_CSV, as_csv
-from harness_llm.report.marks import BLUE, GREEN, GREY, RED, Spec, axis_x, layer, rows
-from harness_llm.study.estimates import curve
+from harness_llm.report.marks import (
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    Spec,
+    axis_x,
+    axis_y,
+    field,
+    layer,
+    rows,
+    stacked,
+)  # fmt: skip
+from harness_llm.study.estimates import curve, readable
 from harness_llm.study.pages import Figure, Grid, write_page, write_png
 
 _WIDTH, _HEIGHT = 480, 150
 _POINTS = 100
 _LINE = 17
+_LETTERS = 80  # of a line as wide as a column
 _SCENARIOS = (("Inference", INFERENCE_CSV), ("Training", TRAINING_CSV))
-_CHARTS: tuple[tuple[str, str, Callable[[Choice], float | None]], ...] = (
+_Read = Callable[[Choice], float | None]
+
+
+def _joules(choice: Choice) -> float | None:
+    return choice.joules.value if choice.joules and choice.is_sound else None
+
+
+_CHARTS: tuple[tuple[str, str, _Read], ...] = (
     ("Tokens per Second", "tokens/s", lambda it: it.tokens_per_s.value),
     ("Temperature", "°C", lambda it: it.means["temperature"]),
     ("GPU Utilization", "%", lambda it: it.means["gpu_utilization"]),
     ("Memory Utilization", "%", lambda it: it.means["memory_utilization"]),
     ("Total Time", "min", lambda it: it.minutes),
-    ("Energy per Token", "J", lambda it: it.joules.value if it.joules and it.is_sound else None),
+    ("Energy per Token", "J", _joules),
 )
 _COLUMNS = ("tokens/s", "J/token", "95 %", "W", "°C", "MHz", "cap binds", "verdict")
 
@@ -92,7 +113,7 @@ def _summary(choice: Choice) -> dict[str, Any]:
 
 
 def _has_energy(choices: Sequence[Choice]) -> bool:
-    return any(choice.energy for choice in choices)
+    return any(choice.is_sound for choice in choices)
 
 
 def _sentences(choices: dict[str, list[Choice]], advice: dict[str, Advice]) -> list[str]:
@@ -110,7 +131,9 @@ def _sentences(choices: dict[str, list[Choice]], advice: dict[str, Advice]) -> l
 
 def _row(choice: Choice) -> list[object]:
     joules, means = choice.joules, choice.means
-    spread = "" if joules is None or joules.low is None else f"{joules.low:.4g} to {joules.high:.4g}"
+    spread = ""
+    if joules and joules.low is not None and joules.high is not None:
+        spread = f"{readable(joules.low)} to {readable(joules.high)}"
     return [
         choice.name, choice.tokens_per_s.value, joules and joules.value, spread, means["power_draw"],
         means["temperature"], means["sm_mhz"], choice.binding, " ".join(sorted(set(choice.verdicts))),
@@ -121,11 +144,13 @@ def _picture(
     choices: dict[str, list[Choice]], advice: dict[str, Advice], lines: Sequence[str], marker: str
 ) -> Spec:
     """The published picture: a title with its time, both scenarios side by side, a summary below."""
-    columns = [_column(name, choices[name], advice.get(name)) for name, _ in _SCENARIOS]
+    measured = [name for name, _ in _SCENARIOS if choices[name]] or [name for name, _ in _SCENARIOS]
+    columns = [_column(name, choices[name], advice.get(name)) for name in measured]
     said = ["Recommended Settings:"]
     for name in ("Training", "Inference"):
         choice = advice[name].choice if name in advice else None
-        said.append(f"Optimal Max Power for {name}: {choice.name.replace(' W', 'W') if choice else 'none'}")
+        told = choice.name.replace(" W", "W") if choice else "none"
+        said.append(f"Optimal {'Load' if _is_load(choices[name]) else 'Max Power'} for {name}: {told}")
     said += [
         "Recommendations are based on the lowest energy consumption (Watt-min) for each scenario.",
         "Energy consumption is measured by the card's energy counter, per token."
@@ -143,89 +168,78 @@ def _picture(
         "anchor": "middle",
     }
     place = {"type": "text", "align": "left", "baseline": "top", "x": 0, "y": 10}
+    said = [part for line in said for part in textwrap.wrap(line, _LETTERS * len(columns))]
     text = {
         "mark": {**place, "fontSize": 12, "lineHeight": _LINE},
         "data": {"values": [{"said": said}]},
         "encoding": {"text": {"field": "said"}},
-        "width": 2 * _WIDTH,
+        "width": len(columns) * _WIDTH,
         "height": _LINE * (len(said) + 1),
     }
     return {"title": title, "vconcat": [{"hconcat": columns, "spacing": 40}, text], "spacing": 20}
 
 
+def _is_load(choices: Sequence[Choice]) -> bool:
+    return bool(choices) and not choices[0].is_cap and choices[0].value > 0
+
+
 def _column(name: str, choices: Sequence[Choice], advice: Advice | None) -> Spec:
-    is_load = bool(choices) and not choices[0].is_cap
-    x_title = "requests open at once" if is_load else "Max Power (W)"
-    what = "Load" if is_load else "Max Power"
-    charts = []
-    for title, unit, read in _CHARTS:
-        values = [(it.value, found) for it in choices if (found := read(it)) is not None]
-        chart = _chart(f"{what} vs. {title} ({name})", unit, x_title, values, choices, advice)
-        charts.append(chart)
-    return {"vconcat": charts, "spacing": 14}
+    what = "Load" if _is_load(choices) else "Max Power"
+    charts = [
+        _chart(f"{what} vs. {title} ({name})", unit, read, choices, advice) for title, unit, read in _CHARTS
+    ]
+    return stacked(charts)
 
 
-def _chart(
-    title: str,
-    unit: str,
-    x_title: str,
-    values: Sequence[tuple[float, float]],
-    choices: Sequence[Choice],
-    advice: Advice | None,
-) -> Spec:
+def _chart(title: str, unit: str, read: _Read, choices: Sequence[Choice], advice: Advice | None) -> Spec:
     chosen = advice.choice if advice else None
     note = unit if chosen is None else f"{unit}; green: recommended, {chosen.name}"
     base = {"width": _WIDTH, "height": _HEIGHT, "title": {"text": title, "subtitle": note}}
+    values = {it.value: found for it in choices if (found := read(it)) is not None}
     if not values:
         empty = {"mark": {"type": "text", "color": GREY}, "data": {"values": [{"said": "not measured"}]},
                  "encoding": {"text": {"field": "said"}}}  # fmt: skip
         return {**base, **empty}
-    x, y = [it[0] for it in values], [it[1] for it in values]
-    fine = np.linspace(min(x), max(x), _POINTS)
-    scale = {"domain": [0, 100]} if unit == "%" else {"zero": False}  # a dip of 1 % is none
-    axis_y = {"field": "y", "type": "quantitative", "title": None, "scale": scale}
-    across = axis_x("x", x_title)
-    across["scale"] = {"zero": False, "padding": 12}
+    x, y = list(values), list(values.values())
+    is_load = _is_load(choices)  # each load is some times the one before it
+    between = np.geomspace if is_load else np.linspace
+    fine, place = between(x[0], x[-1], _POINTS), np.log if is_load else np.asarray
+    across = axis_x("x", "requests open at once" if is_load else "Max Power (W)", zero=False, padding=12)
+    across["scale"] |= {"type": "log", "base": 2} if is_load else {}
+    across["axis"]["values"] = x
+    up = axis_y("y", domain=[0, 100]) if unit == "%" else axis_y("y", zero=False)  # a dip of 1 % is none
+    line, dot = {"type": "line", "color": BLUE}, {"type": "point", "filled": True}
     layers = [
-        layer({"type": "line", "color": BLUE}, rows(x=fine, y=curve(x, y)(fine)), x=across, y=axis_y),
-        layer(
-            {"type": "point", "filled": True, "color": RED, "size": 45}, rows(x=x, y=y), x=across, y=axis_y
-        ),
+        layer(line, rows(x=fine, y=curve(place(x), y)(place(fine))), x=across, y=up),
+        layer({**dot, "color": RED, "size": 45}, rows(x=x, y=y), x=across, y=up),
     ]
-    if title.split(" vs. ")[1].startswith("Energy"):
-        bars = [
-            (it.value, it.joules.low, it.joules.high)
-            for it in choices
-            if it.is_sound and it.joules and it.joules.low is not None
-        ]
-        ends = {"values": [{"x": value, "y": low, "high": high} for value, low, high in bars]}
-        rule = layer({"type": "rule", "color": RED}, x=across, y=axis_y, y2={"field": "high"})
-        layers.append({"data": ends, **rule})
-    if chosen is not None:
-        best = [it for it in values if it[0] == chosen.value]
-        dot = {"type": "point", "filled": True, "color": GREEN, "size": 130}
-        layers.append(
-            layer(dot, rows(x=[it[0] for it in best], y=[it[1] for it in best]), x=across, y=axis_y)
-        )
+    if read is _joules:
+        known = {it.value: it.joules for it in choices if it.value in values and it.joules}
+        ends = [{"x": at, "y": own.low, "high": own.high} for at, own in known.items()
+                if own.low is not None and own.high is not None]  # fmt: skip
+        layers.append(layer({"type": "rule", "color": RED}, ends, x=across, y=up, y2=field("high")))
+    if chosen is not None and chosen.value in values:
+        best = [{"x": chosen.value, "y": values[chosen.value]}]
+        layers.append(layer({**dot, "color": GREEN, "size": 130}, best, x=across, y=up))
     return {**base, "layer": layers}
 
 
 def _pareto(name: str, choices: Sequence[Choice]) -> Spec:
-    known = [it for it in choices if it.joules]
     values = [
-        {"x": it.tokens_per_s.value, "y": it.joules.value, "name": it.name} for it in known if it.joules
+        {"x": it.tokens_per_s.value, "y": joules, "name": it.name}
+        for it in choices
+        if (joules := _joules(it)) is not None
     ]
-    across = axis_x("x", "tokens/s")
-    across["scale"] = {"zero": False, "padding": 30}
-    axis_y = {"field": "y", "type": "quantitative", "title": None, "scale": {"zero": False, "padding": 15}}
+    across = axis_x("x", "tokens/s", zero=False, padding=30)
+    up = axis_y("y", zero=False, padding=15)
     return {
         "width": _WIDTH,
         "height": 220,
         "title": {"text": f"Speed and Energy ({name})", "subtitle": "J/token against tokens/s"},
         "data": {"values": values},
         "layer": [
-            layer({"type": "line", "color": GREY, "strokeDash": [3, 3]}, x=across, y=axis_y),
-            layer({"type": "point", "filled": True, "color": BLUE}, x=across, y=axis_y),
-            layer({"type": "text", "dy": -9}, x=across, y=axis_y, text={"field": "name"}),
+            layer({"type": "line", "color": GREY, "strokeDash": [3, 3]}, x=across, y=up),
+            layer({"type": "point", "filled": True, "color": BLUE}, x=across, y=up),
+            layer({"type": "text", "dy": -9}, x=across, y=up, text={"field": "name"}),
         ],
     }

@@ -18,15 +18,14 @@ from harness_llm.study.estimates import Estimate, mean_of, outliers, pareto, tel
 
 Objective = Literal["energy", "edp", "cost", "slowdown", "slo"]
 _BINDS = 0.01
+_FAST_ENOUGH = 0.95  # of the fastest
 _OWN = ("window_tokens", "window_seconds")
+_MEANS = (
+    "tokens_per_sec", "power_draw", "temperature", "gpu_utilization", "memory_utilization", "sm_mhz", "loss",
+)  # fmt: skip
 _FATAL = (
-    "thermal",
-    "counter_reset",
-    "device_missing",
-    "sampling_gap",
-    "window_not_bracketed",
-    "energy_disagrees",
-)
+    "thermal", "counter_reset", "device_missing", "sampling_gap", "window_not_bracketed", "energy_disagrees",
+)  # fmt: skip
 _ABLE = {"slo": "was VALID in each trial", "slowdown": "is fast enough"}  # other objectives take any setting
 
 
@@ -129,15 +128,6 @@ def _choice(value: float, rows: Sequence[dict[str, str]]) -> Choice:
     figures = [_figures(own) for own in trials.values()]
     energies = tuple(joules / tokens for tokens, _, joules in figures if joules is not None and tokens)
     known = [joules for _, _, joules in figures if joules is not None]
-    columns = (
-        "tokens_per_sec",
-        "power_draw",
-        "temperature",
-        "gpu_utilization",
-        "memory_utilization",
-        "sm_mhz",
-        "loss",
-    )
     return Choice(
         value=value,
         is_cap=_number(rows[0], "max_watt") is not None,
@@ -145,7 +135,7 @@ def _choice(value: float, rows: Sequence[dict[str, str]]) -> Choice:
         rate=tuple(tokens / seconds for tokens, seconds, _ in figures if seconds),
         minutes=float(np.mean([seconds for _, seconds, _ in figures])) / 60,
         watt_minutes=float(np.mean(known)) / 60 if len(known) == len(figures) else None,
-        means={name: _mean(kept, name) for name in columns},
+        means={name: _mean(kept, name) for name in _MEANS},
         dropped=len(rows) - len(kept),
         rows=len(rows),
         binding=_mean(rows, "cap_binding"),
@@ -191,30 +181,25 @@ def _mean(rows: Sequence[dict[str, str]], name: str) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def recommend(
-    choices: Sequence[Choice], objective: Objective = "energy", *, slowdown: float = 0.05, eta: float = 0.5
-) -> Advice:
+def recommend(choices: Sequence[Choice], objective: Objective = "energy") -> Advice:
     """The setting with the least of what is asked for; of those that cannot be told from it, the fastest.
 
     Args:
         choices: All settings of a scenario.
-        objective: `energy`: J/token; `edp`: energy times delay; `cost`: `eta` of energy and the rest of the
-            highest power times time, as Zeus weighs them; `slowdown`: least energy among those not slower
-            than the fastest by more than `slowdown`; `slo`: least energy among those that LoadGen found
-            VALID each time.
-        slowdown: A share.
-        eta: A share.
+        objective: `energy`: J/token; `edp`: energy times delay; `cost`: half energy and half the highest
+            power times time, as Zeus weighs them; `slowdown`: least energy among those not slower than the
+            fastest by more than 5 %; `slo`: least energy among those that LoadGen found VALID each time.
     """
     sound = [choice for choice in choices if choice.is_sound]
     front = _front(sound)
-    able = [choice for choice in sound if _is_able(choice, sound, objective, slowdown)]
+    able = [choice for choice in sound if _is_able(choice, sound, objective)]
     if len(choices) < 2:
         what = "one setting" if choices else "nothing"
         return Advice(None, f"nothing is recommended: {what} was measured", front=front)
     if not able or len(sound) < 2:
         return Advice(None, f"nothing is recommended: {_why_none(choices, sound, objective)}", front=front)
     highest_w = max(float(np.mean(_power(choice))) for choice in able)
-    values = [_objective(choice, objective, eta, highest_w) for choice in able]
+    values = [_objective(choice, objective, highest_w) for choice in able]
     places = tied_with_least(values)
     if places is None:
         least = able[int(np.argmin([np.mean(own) for own in values]))]
@@ -241,19 +226,19 @@ def _power(choice: Choice) -> Floats:
     return found
 
 
-def _objective(choice: Choice, objective: Objective, eta: float, highest_w: float) -> list[float]:
+def _objective(choice: Choice, objective: Objective, highest_w: float) -> list[float]:
     energy, rate = np.asarray(choice.energy), np.asarray(choice.rate)
     if objective == "edp":
         return list(energy / rate)
     if objective == "cost":
-        return list(eta * energy + (1 - eta) * highest_w / rate)
+        return list((energy + highest_w / rate) / 2)
     return list(energy)
 
 
-def _is_able(choice: Choice, choices: Sequence[Choice], objective: Objective, slowdown: float) -> bool:
+def _is_able(choice: Choice, choices: Sequence[Choice], objective: Objective) -> bool:
     if objective == "slowdown":
         fastest = max(it.tokens_per_s.value for it in choices)
-        return choice.tokens_per_s.value >= (1 - slowdown) * fastest
+        return choice.tokens_per_s.value >= _FAST_ENOUGH * fastest
     if objective == "slo":
         return bool(choice.verdicts) and set(choice.verdicts) == {"VALID"}
     return True
@@ -282,14 +267,16 @@ def _told(choice: Choice, choices: Sequence[Choice]) -> str:
 
 def notes_on(choices: Sequence[Choice]) -> list[str]:
     """What people must know of the settings, a sentence each."""
-    notes = [f"{it.name}: the cap never limited the cards" for it in choices if it.is_cap
-             and it.binding is not None and it.binding < _BINDS]  # fmt: skip
-    notes += [f"{it.name}: {', '.join(it.reasons)}" for it in choices if it.reasons]
-    notes += [
-        f"{it.name}: {it.dropped} of {it.rows} rows are outliers and left out of means"
-        for it in choices
-        if it.dropped
-    ]
+    said: dict[str, list[str]] = {}
+    for it in choices:
+        if it.is_cap and it.binding is not None and it.binding < _BINDS:
+            said.setdefault("the cap never limited the cards", []).append(it.name)
+        for why in it.reasons:
+            said.setdefault(why, []).append(it.name)
+        if it.dropped:
+            rows = f"{it.name} ({it.dropped} of {it.rows})"
+            said.setdefault("rows that are outliers, left out of means", []).append(rows)
+    notes = [f"{', '.join(names)}: {what}" for what, names in said.items()]
     first, last = (choices[0], choices[-1]) if len(choices) > 1 else (None, None)
     if first and last and first.energy and tells_apart(first.energy, last.energy) is False:
         notes.append("the lowest and the highest setting cannot be told apart by energy")

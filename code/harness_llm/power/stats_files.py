@@ -94,35 +94,23 @@ def _idle_watts(study: Path, live: Sequence[LiveRecord]) -> float | None:
 
 
 def _rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None, study: Path) -> list[Row]:
-    if trial.record.settings["phase"] == "training":
-        return _training_rows(trial, live, idle)
-    return _inference_rows(trial, live, idle, study)
+    is_training = trial.record.settings["phase"] == "training"
+    return _training_rows(trial, live, idle) if is_training else _inference_rows(trial, live, idle, study)
 
 
 def _training_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[Row]:
     lines = (trial.folder / "training" / TRAIN_JSONL).read_bytes().splitlines()
     steps = [msgspec.json.decode(line) for line in lines]
-    begin_s, end_s = (
-        steps[0]["start_ns"] / NANOSECONDS_PER_SECOND,
-        steps[-1]["end_ns"] / NANOSECONDS_PER_SECOND,
-    )
-    shared = _of_trial(trial, window(live, begin_s, end_s), float(sum(it["tokens"] for it in steps)), idle)
+    begin_s, end_s = ([it[name] / NANOSECONDS_PER_SECOND for it in steps] for name in ("start_ns", "end_ns"))
+    tokens = float(sum(it["tokens"] for it in steps))
+    shared = {"epoch": 0, **_of_trial(trial, window(live, begin_s[0], end_s[-1]), tokens, idle)}
     return [
         {
-            **shared,
-            "epoch": 0,
-            "iteration": step["step"],
-            "batch": step["step"],
-            "loss": step["loss"],
-            **_of_block(
-                live,
-                step["start_ns"] / NANOSECONDS_PER_SECOND,
-                step["end_ns"] / NANOSECONDS_PER_SECOND,
-                float(step["tokens"]),
-            ),
+            **shared, "iteration": it["step"], "batch": it["step"], "loss": it["loss"],
+            **_of_block(live, begin, end, float(it["tokens"])),
         }
-        for step in steps
-    ]
+        for it, begin, end in zip(steps, begin_s, end_s, strict=True)
+    ]  # fmt: skip
 
 
 def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None, study: Path) -> list[Row]:

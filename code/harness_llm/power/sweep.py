@@ -264,11 +264,8 @@ class PowerStudy(Study):
 
     def _load(self, point: Point, fleets: Mapping[str, Fleet], folder: Path) -> Load:
         if point.settings["phase"] == TRAINING:
-            return Load(
-                TRAINING,
-                folder / TRAINING,
-                ChildWork(trainer.ROLE, partial(self._training, folder / TRAINING)),
-            )
+            work = ChildWork(trainer.ROLE, partial(self._training, folder / TRAINING))
+            return Load(TRAINING, folder / TRAINING, work)
         fleet, samples = fleets[INFERENCE], self._folder / SHARED_SAMPLES
         value, seconds = point.settings["value"], self._config.trial_s
         workload = self._config.workload
@@ -291,10 +288,5 @@ class PowerStudy(Study):
             asked["model"] = str(self._prepared.configs[0].model_path)
         speed = str(self._caps.speed.resolve()) if isinstance(self._caps, SimulatedCaps) else None
         return trainer.TrainerSpec(
-            name=name,
-            control=control,
-            folder=str(folder.resolve()),
-            seed=self.seed,
-            speed_file=speed,
-            **asked,
+            name, control, str(folder.resolve()), seed=self.seed, speed_file=speed, **asked
         )

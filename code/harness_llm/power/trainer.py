@@ -19,6 +19,7 @@ import msgspec
 import zmq
 
 import harness_llm
+from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.engines.forward_shapes import shape_of
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlClient, die_with_parent
@@ -28,6 +29,7 @@ from harness_llm.transport.wire import Armed, Done, Finish, Go, Heartbeat, PartM
 
 ROLE = Role("trainer", "harness_llm.power.trainer", started="word", first_word_s=180.0, silence_s=60.0)
 TRAIN_JSONL = "train.jsonl"
+_SIMULATED_STEP_S = 0.04
 TINY = "tiny"
 """A model of two layers over bytes with random weights: the loop at a glance, without a checkpoint."""
 
@@ -47,7 +49,8 @@ class TrainerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sequence: Tokens of a sequence, packed, without padding.
         learning_rate: AdamW's.
         seed: Of weights and of the order of sequences.
-        speed_file: Of a simulated card: each step is stretched to its speed.
+        speed_file: Of a simulated card: each step takes as long as at its speed, and at full speed at
+            least 40 ms, so that a busy host is not taken for a slow card.
         keys: What it shows the supervisor; None on Unix sockets.
     """
 
@@ -163,13 +166,14 @@ def train(
             start_ns, loss = time.monotonic_ns(), training.step()
             if spec.speed_file is not None:
                 speed = float(Path(spec.speed_file).read_text(encoding="ascii"))
-                time.sleep((time.monotonic_ns() - start_ns) / 1e9 * (1 / speed - 1))
+                worked_s = (time.monotonic_ns() - start_ns) / NANOSECONDS_PER_SECOND
+                time.sleep(max(worked_s, _SIMULATED_STEP_S) / speed - worked_s)
             row = {"step": number, "start_ns": start_ns, "end_ns": time.monotonic_ns(), "loss": loss}
             file.write(json.dumps({**row, "tokens": tokens}) + "\n")
         end_ns = time.monotonic_ns()
     control.send(PartMeasured())
     finish.wait()
-    return {"begin_ns": begin_ns, "end_ns": end_ns, "seconds": (end_ns - begin_ns) / 1e9,
+    return {"begin_ns": begin_ns, "end_ns": end_ns, "seconds": (end_ns - begin_ns) / NANOSECONDS_PER_SECOND,
             "tokens": tokens * spec.steps, "steps": spec.steps}  # fmt: skip
 
 
@@ -182,7 +186,7 @@ def main() -> None:
 
     def hear(message: Go | Finish) -> None:
         if isinstance(message, Go):
-            time.sleep(max(0.0, (message.at_ns - time.monotonic_ns()) / 1e9))
+            time.sleep(max(0.0, (message.at_ns - time.monotonic_ns()) / NANOSECONDS_PER_SECOND))
         (go if isinstance(message, Go) else finish).set()
 
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

@@ -18,6 +18,11 @@ _MOST_DEVIATIONS = 3.5
 _SIGMA_OF_MAD = 1.4826  # of normal values
 
 
+def readable(value: float) -> str:
+    """A number to four digits, or whole, and never with an exponent as long as it is not tiny."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over trials, and where it lies with 95 % confidence; no interval of one trial."""
@@ -29,8 +34,8 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            return f"{self.value:.4g}"
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+            return readable(self.value)
+        return f"{readable(self.value)} [{readable(self.low)}, {readable(self.high)}]"
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
@@ -79,7 +84,7 @@ def pareto(more: Sequence[float], less: Sequence[float]) -> list[int]:
     ]
 
 
-def curve(x: Sequence[float], y: Sequence[float]) -> Callable[[Floats], Floats]:
+def curve(x: Sequence[float] | Floats, y: Sequence[float]) -> Callable[[Floats], Floats]:
     """A smooth curve through points with ascending x that cannot overshoot; a line for 2, a level for 1."""
     if len(x) > 2:
         through: Any = PchipInterpolator(x, y)

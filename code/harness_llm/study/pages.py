@@ -12,6 +12,7 @@ import vl_convert
 
 from harness_llm.files import write_atomically
 from harness_llm.report.marks import Spec, whole
+from harness_llm.study.estimates import readable
 
 _SCALE = 2.0
 _PAGE = """\
@@ -19,12 +20,13 @@ _PAGE = """\
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>
-body { font: 15px/1.45 system-ui, sans-serif; color: #1d2329; max-width: 64rem; margin: 1.5rem auto;
+body { font: 15px/1.45 system-ui, sans-serif; color: #1d2329; max-width: 72rem; margin: 1.5rem auto;
   padding: 0 1rem }
 svg { max-width: 100%; height: auto } table { border-collapse: collapse; margin: .6rem 0 }
 td, th { padding: .2rem .6rem; border-bottom: 1px solid #dde2e7; text-align: right; white-space: nowrap }
 td:first-child, th:first-child { text-align: left }
-.wide { overflow-x: auto } .mark { color: #c62828; font-weight: 600 }
+.wide { overflow-x: auto } .charts { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1.5rem }
+.charts > div { max-width: 100% } .mark { color: #c62828; font-weight: 600 }
 </style></head><body>
 <h1>{{ title }}</h1>
 {% if marker %}<p class="mark">{{ marker }}</p>{% endif %}
@@ -34,7 +36,7 @@ td:first-child, th:first-child { text-align: left }
 {% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>
 {% endfor %}
-{% for svg in drawings %}<div>{{ svg | safe }}</div>{% endfor %}
+<div class="charts">{% for svg in drawings %}<div>{{ svg | safe }}</div>{% endfor %}</div>
 </body></html>
 """
 
@@ -91,4 +93,4 @@ def write_page(
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return readable(value) if isinstance(value, float) else str(value)

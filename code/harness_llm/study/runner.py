@@ -16,6 +16,7 @@ from harness_llm.errors import FolderError, HarnessError
 from harness_llm.files import write_atomically
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.loads import LoadResult, measure_loads
+from harness_llm.fleet.roles import TELEMETRY
 from harness_llm.fleet.watch import Watch
 from harness_llm.results.held import set_aside, utc_now
 from harness_llm.results.live_file import LiveFile
@@ -171,12 +172,20 @@ class _Runner:
         known = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
         if not self._study.idle_s or name in known:
             return
+        self._await_sampler(watch)
         pause(watch, 1.0, "settling")
         begin = time.monotonic()
         pause(watch, self._study.idle_s, f"measuring nothing ({name})")
         known[name] = [begin, time.monotonic()]
         self._bracket(watch, "settling")
         write_atomically(path, as_json(known))
+
+    def _await_sampler(self, watch: Watch) -> None:
+        """Wait until a first reading of the accelerators is recorded; not where nothing samples any."""
+        while self._seen.read_s is None and any(
+            child.role is TELEMETRY and child.report is None and not child.is_lost for child in watch.children
+        ):
+            watch.turn("the sampler starts")
 
     def _bracket(self, watch: Watch, stage: str) -> None:
         """Wait for a reading of each accelerator from now or later."""
@@ -192,6 +201,7 @@ class _Runner:
         path.mkdir(parents=True)
         load_average = os.getloadavg()[0]
         with self._study.at(point, fleets, path) as setting:
+            self._await_sampler(watch)
             pause(watch, self._study.settle_s, f"{path.name}: settling")
             began_s = time.monotonic()
             results = measure_loads(

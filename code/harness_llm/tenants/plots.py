@@ -18,6 +18,7 @@ _MOST_POINTS = 400
 _SQUARE = 46  # pixels of a cell
 _RATE_BINS = 60
 _NAMES_A_ROW = 5
+_AXIS_PIXELS = 46  # at least, so that charts begin below one another
 Values = list[dict[str, Any]]
 
 
@@ -38,6 +39,7 @@ def figures(
     one = together[0]
     number = one.trial.record.number
     alone = [it for it in found if len(it.tenants) == 1 < tenants and it.trial.record.number == number]
+    alone.sort(key=lambda it: one.tenants.index(it.tenants[0]))
     drawn = [
         ("latency", "Latency", "share of iterations that took at most so long", _latency(one, alone)),
         ("latency_over_time", "Latency over time", "ms; faint: not measured", _over_time(one)),
@@ -69,8 +71,10 @@ def _tenant() -> Spec:
 
 
 def _plain(values: Values, mark: Spec, *, height: int = _HEIGHT, **encoding: Any) -> Spec:
+    y = {**encoding["y"], "axis": {"minExtent": _AXIS_PIXELS, **encoding["y"].get("axis", {})}}
     return {
-        "width": _WIDTH, "height": height, "data": {"values": values}, "mark": mark, "encoding": encoding,
+        "width": _WIDTH, "height": height, "data": {"values": values}, "mark": mark,
+        "encoding": {**encoding, "y": y},
     }  # fmt: skip
 
 
@@ -154,7 +158,8 @@ def _matrix(found: Sequence[MeasuredSet]) -> Spec | None:
     if not values:
         return None
     scale = {"scheme": "oranges", "domain": [1, max(2.0, *(it["x"] for it in values))]}
-    x, y = {**_name("set"), "axis": {"labelAngle": -30}}, _name("tenant")
+    x = {**_name("set"), "axis": {"labelAngle": -30, "labelOverlap": False}}
+    y = {**_name("tenant"), "sort": list(found[-1].tenants)}  # all of them
     color = {"field": "x", "type": "quantitative", "title": "times", "scale": scale}
     return {
         "width": {"step": 2 * _SQUARE}, "height": {"step": _SQUARE}, "data": {"values": values},
@@ -169,11 +174,12 @@ def _fairness(one: MeasuredSet) -> Spec | None:
     if "jain" not in one.gpu:
         return None
     values: Values = [{"tenant": name, "share": own["progress"]} for name, own in one.models.items()]
-    x = _number("share", "of its speed alone; line: what taking turns gives")
+    ticks = {"tickCount": 5, "format": "%"}
+    x = _number("share", "of its speed alone; line: what taking turns gives", axis=ticks)
     base = _plain(
-        values, {"type": "bar", "color": BLUE}, height=28 * len(values) + 20, x=x, y=_name("tenant")
+        values, {"type": "bar", "color": GREY}, height=28 * len(values) + 20, x=x, y=_name("tenant")
     )
-    rule = {"type": "rule", "color": ORANGE, "strokeDash": [5, 3]}
+    rule = {"type": "rule", "color": ORANGE, "strokeWidth": 2, "strokeDash": [5, 3]}
     bars = {"mark": base.pop("mark"), "encoding": base.pop("encoding")}
     return {**base, "layer": [bars, layer(rule, [{"share": 1 / len(values)}], x=x)]}
 

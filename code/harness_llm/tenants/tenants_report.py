@@ -17,7 +17,7 @@ from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.live_file import read_live
 from harness_llm.results.live_records import LiveRecord
 from harness_llm.results.reading import as_json
-from harness_llm.study.estimates import mean_of
+from harness_llm.study.estimates import mean_of, readable
 from harness_llm.study.pages import Grid, write_page, write_png
 from harness_llm.study.points import trials_of
 from harness_llm.study.runner import ASKED_JSON
@@ -68,7 +68,7 @@ def write_tenants_report(folder: Path, plots: Path | None = None) -> list[str]:
 
 
 def read_measured(folder: Path) -> tuple[dict[str, Any], list[MeasuredSet], list[LiveRecord]]:
-    """What was asked, every trial with its figures, and how it went second by second.
+    """What was asked, every trial with its figures, small sets first, and how it went second by second.
 
     Raises:
         FolderError: See `write_tenants_report`.
@@ -82,6 +82,7 @@ def read_measured(folder: Path) -> tuple[dict[str, Any], list[MeasuredSet], list
     counts = {name: seat["counts"] for name, seat in asked["seats"].items()}
     live = read_live(folder)
     found = [measured(trial, counts, live) for trial in trials]
+    found.sort(key=lambda one: (len(one.tenants), one.trial.record.label, one.trial.record.number))
     for one in found:
         number = one.trial.record.number
         alone = {
@@ -163,12 +164,12 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
     together = [one for one in found if len(one.tenants) == tenants > 1]
     for one in together[:1] if together else found[:1]:
         lines += [_said(name, own) for name, own in one.models.items()]
-    totals = [one.gpu["system_throughput"] for one in together if "system_throughput" in one.gpu]
-    if totals:
-        fair = mean_of([one.gpu["jain"] for one in together])
+    compared = [one.gpu for one in together if "jain" in one.gpu]  # of a study that was stopped, not all
+    if compared:
+        work = mean_of([it["system_throughput"] for it in compared])
         lines.append(
-            f"Together they do the work of {mean_of(totals)} of {tenants} tenants that are alone; "
-            f"evenness (Jain) {fair}."
+            f"Together they do the work of {work} of {tenants} tenants that are alone; "
+            f"evenness (Jain) {mean_of([it['jain'] for it in compared])}."
         )
     elif tenants > 1:
         lines.append("Nobody was measured alone: what sharing costs is known with --set matrix=solo.")
@@ -184,9 +185,9 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
 
 
 def _said(name: str, own: Mapping[str, Any]) -> str:
-    said = f"{name}: {own['throughput_tokens_per_s']:.4g} tokens/s, p50 {own['p50_ms']:.4g} ms"
+    said = f"{name}: {readable(own['throughput_tokens_per_s'])} tokens/s, p50 {readable(own['p50_ms'])} ms"
     if own["tpot_p50_ms"] is not None:
-        said += f", TTFT p50 {own['ttft_p50_ms']:.4g} ms, TPOT p50 {own['tpot_p50_ms']:.4g} ms"
+        said += f", TTFT p50 {readable(own['ttft_p50_ms'])} ms, TPOT p50 {readable(own['tpot_p50_ms'])} ms"
     if "slowdown" in own:
         said += f"; takes {own['slowdown']:.3g} times as long as alone ({own['standing']})"
     return f"{said}."

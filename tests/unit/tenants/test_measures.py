@@ -133,6 +133,16 @@ def test_what_sharing_costs_is_by_each_alone_in_the_same_trial(made: Made) -> No
     assert "slowdown" not in alone.models["a"]
 
 
+def test_a_study_that_was_stopped_is_reported_by_what_it_has(tmp_path: Path) -> None:
+    study = Made(tmp_path / "study")
+    study.trial("a", 1, a=(0.1, 2.0))
+    study.trial("b", 1, b=(0.2, 10.0))
+    study.trial("all together", 1, a=(0.16, 3.2), b=(0.25, 10.0))
+    study.trial("all together", 2, a=(0.32, 3.2), b=(0.5, 10.0))
+    said = " ".join(write_tenants_report(study.folder))
+    assert "Together they do the work of 1.42" in said, "of the first trial alone"
+
+
 def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
     values = np.arange(1.0, 101.0)
     assert [percentile(values, share) for share in (0.5, 0.9, 0.99)] == [50, 90, 99]
