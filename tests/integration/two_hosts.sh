@@ -23,6 +23,7 @@ end_all_in() {
 
 case $action in
 start)
+    bash setup/start_ray.sh install || exit 3 # the namespaces see no network to get it from
     for host in 1 2; do
         ip netns add "$name-$host" || exit 3
         ip -n "$name-$host" link set lo up
