@@ -263,7 +263,5 @@ def written(qps: float) -> float:
 
 def _even(model: Model, future: Future, around: float, schedule: int | None = None) -> float:
     """The rate at which half of the runs are VALID; not a number where there is none."""
-    try:
-        return model.best(future, 0.5, around, (schedule,))
-    except EngineError:
-        return math.nan
+    found = model.highest(future, 0.5, around, (schedule,))
+    return math.nan if found is None else found
