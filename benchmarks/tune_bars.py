@@ -37,9 +37,10 @@ from msgspec.structs import replace as replace_record
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer
 from harness_llm.engines.simulated_steps import Batching
+from harness_llm.results.events import read_events
 from harness_llm.results.latency_bins import binned
 from harness_llm.results.live_records import TestState
-from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.results.paths import EVENTS_NPY, SHARED_SAMPLES
 from harness_llm.tune.model import Model
 from harness_llm.tune.search import Search, TunedRate
 from harness_llm.tune.seen_run import Observed
@@ -189,11 +190,18 @@ def by_loadgen(truth: Truth, folder: Path) -> dict[str, Any]:
     prompts = np.asarray(table.prompt_lengths, np.int64)
     even = truth.hidden(prompts, np.array(answers)).even_qps(found["target_qps"] or 10.0)
     told = found["found"]
+    result = output / "runs" / "result"
+    ended = [read_events(each / EVENTS_NPY) for each in [*(output / "tries").iterdir(),
+                                                        *result.glob("Server/performance")]]  # fmt: skip
+    spent_s = sum(float(np.ptp(_times_s(each))) for each in ended if len(each))
+    legal_s = float(truth.hidden(prompts, np.array(answers)).future.asked(even)[0][-1])
     row = {
         "best_qps": even,
         "tuned": (found["target_qps"] or 0) / even,
         "whole_runs": told["whole_runs"],
         "said_even": told["even_qps"] / even - 1,
+        "loads": len([*result.glob("replicas/*/*/facts.json")]) / truth.replicas,
+        "engine_s_by_legal_run": spent_s / legal_s,
         "took_s": took,
     }
     if told["predicted"]:
@@ -201,6 +209,12 @@ def by_loadgen(truth: Truth, folder: Path) -> dict[str, Any]:
             said, seen = (told[which][name]["p99_ns"] for which in ("predicted", "judged"))
             row[f"p99_{name}"] = said / seen - 1
     return row
+
+
+def _times_s(events: Any) -> Any:
+    """When a query was asked or its answer came, s."""
+    times = np.concatenate((events["issued_ns"], events["finished_ns"]))
+    return times[times > 0] / 1e9
 
 
 def _after_one_run(truth: Truth, prompts: Any, answers: Any) -> tuple[Hidden, Model, float]:
@@ -212,26 +226,45 @@ def _after_one_run(truth: Truth, prompts: Any, answers: Any) -> tuple[Hidden, Mo
 
 
 def arguments(truth: Truth) -> dict[str, Any]:
-    """The best of some bounds of a step by one fit, against the best by whole runs of the truth."""
-    prompts, answers = _drawn_lengths(truth)
-    engines, model, around = _after_one_run(truth, prompts, answers)
-    rows = []
-    for requests in (8, 16, 32, 64, 128):
-        for tokens in (64, 128, 256, 512, 1024):
-            limits = replace(model.limits, requests=requests, step_tokens=tokens)
-            said = replace(model, limits=limits).best(engines.future, 0.5, around)
-            other = replace(
-                truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
-            )
-            rows.append((said, other.hidden(prompts, answers).even_qps(said, 2)))
-    said, real = np.array(rows).T
-    first = np.argsort(-said)
-    return {
-        "best_qps": real.max(),
-        "chosen_of_3": real[first[:3]].max() / real.max(),
-        "chosen_first": real[first[0]] / real.max(),
-        "error_median": float(np.median(np.abs(said / real - 1))),
+    """What `tune --try` chooses of 30 bounds of a step, against the best of them by whole runs of the truth.
+
+    As the command does: what is configured shows its step times; twice, what promises most by simulation is
+    loaded, and ranks the others anew; and the highest rate by each one's own probe decides.
+    """
+    lengths = _drawn_lengths(truth)
+    engines, model, around = _after_one_run(truth, *lengths)
+    others = {
+        (requests, tokens): replace(
+            truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
+        ).hidden(*lengths)
+        for requests in (4, 8, 16, 32, 64, 128)
+        for tokens in (64, 128, 256, 512, 1024)
     }
+    configured = model.best(engines.future, 0.9, around)
+    said = dict.fromkeys(others, math.inf)
+    by_own = {(truth.concurrent, truth.batching.step_tokens): configured}
+    for _ in range(2):
+        for bounds in said.keys() - by_own:
+            limits = replace(model.limits, requests=bounds[0], step_tokens=bounds[1])
+            rate = replace(model, limits=limits).best_or_zero(engines.future, 0.9, configured)
+            said[bounds] = min(said[bounds], rate)
+        next_ = max(said.keys() - by_own, key=lambda bounds: said[bounds])
+        if said[next_] <= configured:
+            break
+        search = Search(
+            others[next_], engines.future, lengths[0], np.full(truth.samples, 64), 0.9, lambda _: None
+        )
+        search.probe(around)
+        model = search.model()
+        by_own[next_] = model.best_or_zero(engines.future, 0.9, around)
+    chosen = max(by_own, key=lambda bounds: by_own[bounds])
+    even = others[chosen].even_qps(by_own[chosen])
+    better = [one.even_qps(even) for one in others.values() if one.share_valid(1.01 * even, 2) > 0]
+    best = max([even, *better])
+    loads = len(by_own) + (chosen != list(by_own)[-1])
+    return {"chosen": f"{chosen[0]}x{chosen[1]}", "chosen_by_best": even / best, "best_qps": best,
+            "said_of_it": said[chosen] / even, "gain": even / engines.even_qps(configured),
+            "reloads": loads - 1}  # fmt: skip
 
 
 def honest(truth: Truth) -> dict[str, Any]:

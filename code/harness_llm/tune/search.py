@@ -19,6 +19,7 @@ from harness_llm.tune.seen_run import Integers, Observed
 
 PROBE = "a probe"
 """Why a run is given up that was only to show how engines answer."""
+_PROBE_S, _PROBE_SHARE = 20.0, 0.4  # a probe of a short test lasts at least so long, and so much of it
 _STAGES = 14
 _MOST_GIVEN_UP, _MOST_UPWARD = 8, 3
 _OTHERS_REFUSED, _OTHERS_TOLD = 0.5, 0.05
@@ -191,11 +192,15 @@ class Search:
         return TunedRate(None, others=self.others, whole_runs=whole)
 
     def probe(self, qps: float) -> Tried:
-        """The begin of the legal run at a rate, until the first look; one that was made is taken again."""
+        """The begin of the legal run at a rate, until the first look, or for 20 s of a short run.
+
+        One that was made is taken again.
+        """
         for tried in self.tried:
             if tried.kind == RUN and tried.qps == qps:
                 return tried
-        until = looks_at(float(self.future.asked(qps)[0][-1]))[0]
+        length_s = float(self.future.asked(qps)[0][-1])
+        until = max(looks_at(length_s)[0], min(_PROBE_S, _PROBE_SHARE * length_s))
         self.tried.append(self.engines.ask(qps, RUN, lambda seen: PROBE if seen.until >= until else ""))
         self._check_others()
         return self.tried[-1]
