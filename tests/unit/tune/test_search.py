@@ -56,8 +56,24 @@ def test_one_whole_run_is_enough_and_is_valid_near_the_best_rate() -> None:
 
 def test_limits_that_no_rate_keeps_are_said() -> None:
     engines = hidden(future=future(SAMPLES, ttft_ms=5, tpot_ms=60, seconds=40))
-    with pytest.raises(EngineError, match=r"at 0.5 queries/s 100% of the queries break a limit"):
+    with pytest.raises(EngineError, match=r"at 0.125 queries/s 100% of the queries break a limit") as alone:
         search(engines, []).find()
+    assert "others" not in alone.value.message
+    beside_others = search(replace(engines, others=0.35), [])
+    with pytest.raises(EngineError, match=r"break a limit; others held 35% of the host's cores") as raised:
+        beside_others.find()
+    assert str(raised.value.remedy).startswith("Run it again when the host is idle")
+
+
+def test_the_ramp_of_a_slow_engine_goes_down() -> None:
+    slow = Batching(step_tokens=512, weights_ms=100, token_ms=3, host_ms=2)
+    test = future(SAMPLES, ttft_ms=4000, tpot_ms=108, seconds=40)
+    engines = hidden(batching=slow, future=test)
+    tuning = search(engines, [])
+    with pytest.raises(EngineError, match="no rate .* is likely to be VALID"):  # it was told from the ramp
+        tuning.first_rate()
+    assert [tried.qps for tried in tuning.tried] == [0.5, 0.125]
+    assert tuning.tried[-1].seen.done.sum() >= 20, "it lasts until step times can be told"
 
 
 @pytest.mark.parametrize(("others", "said"), [(0.6, ""), (0.2, "the margin is widened"), (0.01, "")])
