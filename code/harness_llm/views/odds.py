@@ -15,7 +15,11 @@ import numpy as np
 
 _BLOCK_S = 10.0
 _LEAST_BLOCKS = 4
-_LEAST_DONE = 50
+_LEAST_DONE, _LEAST_SHARE = (
+    50,
+    0.2,
+)  # from which on a loss is told, and from which share of the test on all is
+_LOSS = 0.1
 _PRIOR = 0.5
 _STEEP = 4  # power of the longest latency, as a share of its limit, by which the prior falls
 _BURSTS, _KNOWN_BY = 8.0, 3.0  # what is assumed of bursts, as if by so many samples over the limit
@@ -56,7 +60,10 @@ class Odds:
         return (_KNOWN_BY * _BURSTS + self._over * seen) / (_KNOWN_BY + self._over)
 
     def within(self, total: int, allowed: int, longest: float = 1.0) -> float | None:
-        """Probability that no more than `allowed` of `total` samples are over; None at first.
+        """Probability that no more than `allowed` of `total` samples are over; None while it is not known.
+
+        Before a fifth of the samples is done, only a loss is known: whatever else was said then was no nearer
+        to what came than a constant.
 
         Args:
             total: Samples that the test will have.
@@ -73,7 +80,8 @@ class Odds:
         left, room = round((total - self._done) / bursts), int((allowed - self._over) / bursts)
         prior = max(_PRIOR * min(1.0, longest) ** _STEEP, 1e-6)
         over, good = self._over / bursts + prior, (self._done - self._over) / bursts + _PRIOR
-        return _at_most(room, left, over, good)
+        chance = _at_most(room, left, over, good)
+        return chance if chance < _LOSS or self._done >= _LEAST_SHARE * total else None
 
 
 def _at_most(room: int, left: int, over: float, good: float) -> float:

@@ -127,7 +127,7 @@ class TestSoFar:
             if limit is not None
         ]
         known = [chance for chance in judged if chance is not None]
-        return min(known) if judged and len(known) == len(judged) else None
+        return min(known, default=None)
 
     def on_course(self, over: int) -> int:
         """How many samples are over a limit in the end, if the rest does as those did that are done."""
