@@ -7,6 +7,7 @@ The best possible rate, at which half of the runs are VALID, is found by whole r
     python benchmarks/tune_bars.py loadgen --truths 3     # the command line with LoadGen; minutes for each
     python benchmarks/tune_bars.py arguments --truths 3   # other bounds of a step, from one fit
     python benchmarks/tune_bars.py honest --truths 10     # what was said to be VALID with p, and was
+    python benchmarks/tune_bars.py watched --truths 12    # the same of what is shown while a run goes on
 
 docs/benchmarks.md says how to read the figures.
 """
@@ -31,15 +32,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "unit"))
 
 import yaml
 from hidden_engine import Hidden, future  # type: ignore[import-not-found] # of the unit tests
+from msgspec.structs import replace as replace_record
 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.simulated import simulated_answer
 from harness_llm.engines.simulated_steps import Batching
-from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.results.events import read_events
+from harness_llm.results.latency_bins import binned
+from harness_llm.results.live_records import TestState
+from harness_llm.results.paths import EVENTS_NPY, SHARED_SAMPLES
 from harness_llm.tune.model import Model
 from harness_llm.tune.search import Search, TunedRate
+from harness_llm.tune.seen_run import Observed
+from harness_llm.views.so_far import TestSoFar
 
 _MODEL = "sim"
+_SHARES = (0.06, 0.1, 0.2, 0.33, 0.5, 0.8)
+_RATES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 1.0, 1.02, 1.04, 1.08, 1.15)  # of the best
 _LEAST_QUERIES = 1024  # of which early stopping lets two be late
 
 
@@ -181,11 +190,18 @@ def by_loadgen(truth: Truth, folder: Path) -> dict[str, Any]:
     prompts = np.asarray(table.prompt_lengths, np.int64)
     even = truth.hidden(prompts, np.array(answers)).even_qps(found["target_qps"] or 10.0)
     told = found["found"]
+    result = output / "runs" / "result"
+    ended = [read_events(each / EVENTS_NPY) for each in [*(output / "tries").iterdir(),
+                                                        *result.glob("Server/performance")]]  # fmt: skip
+    spent_s = sum(float(np.ptp(_times_s(each))) for each in ended if len(each))
+    legal_s = float(truth.hidden(prompts, np.array(answers)).future.asked(even)[0][-1])
     row = {
         "best_qps": even,
         "tuned": (found["target_qps"] or 0) / even,
         "whole_runs": told["whole_runs"],
         "said_even": told["even_qps"] / even - 1,
+        "loads": len([*result.glob("replicas/*/*/facts.json")]) / truth.replicas,
+        "engine_s_by_legal_run": spent_s / legal_s,
         "took_s": took,
     }
     if told["predicted"]:
@@ -193,6 +209,12 @@ def by_loadgen(truth: Truth, folder: Path) -> dict[str, Any]:
             said, seen = (told[which][name]["p99_ns"] for which in ("predicted", "judged"))
             row[f"p99_{name}"] = said / seen - 1
     return row
+
+
+def _times_s(events: Any) -> Any:
+    """When a query was asked or its answer came, s."""
+    times = np.concatenate((events["issued_ns"], events["finished_ns"]))
+    return times[times > 0] / 1e9
 
 
 def _after_one_run(truth: Truth, prompts: Any, answers: Any) -> tuple[Hidden, Model, float]:
@@ -204,26 +226,45 @@ def _after_one_run(truth: Truth, prompts: Any, answers: Any) -> tuple[Hidden, Mo
 
 
 def arguments(truth: Truth) -> dict[str, Any]:
-    """The best of some bounds of a step by one fit, against the best by whole runs of the truth."""
-    prompts, answers = _drawn_lengths(truth)
-    engines, model, around = _after_one_run(truth, prompts, answers)
-    rows = []
-    for requests in (8, 16, 32, 64, 128):
-        for tokens in (64, 128, 256, 512, 1024):
-            limits = replace(model.limits, requests=requests, step_tokens=tokens)
-            said = replace(model, limits=limits).best(engines.future, 0.5, around)
-            other = replace(
-                truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
-            )
-            rows.append((said, other.hidden(prompts, answers).even_qps(said, 2)))
-    said, real = np.array(rows).T
-    first = np.argsort(-said)
-    return {
-        "best_qps": real.max(),
-        "chosen_of_3": real[first[:3]].max() / real.max(),
-        "chosen_first": real[first[0]] / real.max(),
-        "error_median": float(np.median(np.abs(said / real - 1))),
+    """What `tune --try` chooses of 30 bounds of a step, against the best of them by whole runs of the truth.
+
+    As the command does: what is configured shows its step times; twice, what promises most by simulation is
+    loaded, and ranks the others anew; and the highest rate by each one's own probe decides.
+    """
+    lengths = _drawn_lengths(truth)
+    engines, model, around = _after_one_run(truth, *lengths)
+    others = {
+        (requests, tokens): replace(
+            truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
+        ).hidden(*lengths)
+        for requests in (4, 8, 16, 32, 64, 128)
+        for tokens in (64, 128, 256, 512, 1024)
     }
+    configured = model.best(engines.future, 0.9, around)
+    said = dict.fromkeys(others, math.inf)
+    by_own = {(truth.concurrent, truth.batching.step_tokens): configured}
+    for _ in range(2):
+        for bounds in said.keys() - by_own:
+            limits = replace(model.limits, requests=bounds[0], step_tokens=bounds[1])
+            rate = replace(model, limits=limits).best_or_zero(engines.future, 0.9, configured)
+            said[bounds] = min(said[bounds], rate)
+        next_ = max(said.keys() - by_own, key=lambda bounds: said[bounds])
+        if said[next_] <= configured:
+            break
+        search = Search(
+            others[next_], engines.future, lengths[0], np.full(truth.samples, 64), 0.9, lambda _: None
+        )
+        search.probe(around)
+        model = search.model()
+        by_own[next_] = model.best_or_zero(engines.future, 0.9, around)
+    chosen = max(by_own, key=lambda bounds: by_own[bounds])
+    even = others[chosen].even_qps(by_own[chosen])
+    better = [one.even_qps(even) for one in others.values() if one.share_valid(1.01 * even, 2) > 0]
+    best = max([even, *better])
+    loads = len(by_own) + (chosen != list(by_own)[-1])
+    return {"chosen": f"{chosen[0]}x{chosen[1]}", "chosen_by_best": even / best, "best_qps": best,
+            "said_of_it": said[chosen] / even, "gain": even / engines.even_qps(configured),
+            "reloads": loads - 1}  # fmt: skip
 
 
 def honest(truth: Truth) -> dict[str, Any]:
@@ -245,10 +286,73 @@ def honest(truth: Truth) -> dict[str, Any]:
     }
 
 
+def watched(truth: Truth) -> dict[str, Any]:
+    """What the live view says at some shares of runs at rates around the best, against how they ended."""
+    engines = truth.hidden(*_drawn_lengths(truth))
+    best = _last_valid(engines)
+    row: dict[str, Any] = {}
+    apart: dict[float, list[float]] = {share: [] for share in _SHARES}
+    valid = []
+    for number, rate in enumerate(best * np.repeat(_RATES, 2)):
+        seen = engines.answer(rate, engines.future.count(rate), 5000 + number)
+        valid.append(engines.future.judge(seen.ttft, seen.tpot).is_valid)
+        for share in _SHARES:
+            p = _p_valid_at(engines, seen, rate, share)
+            if p is not None:
+                apart[share].append((p - valid[-1]) ** 2)
+    for share, squares in apart.items():
+        row[f"brier_at_{share:.0%}"] = float(np.mean(squares)) if squares else math.nan
+    return {"valid": float(np.mean(valid)), **row}
+
+
+def _last_valid(engines: Hidden) -> float:
+    """A rate near the highest VALID one, by a run each."""
+
+    def is_valid(rate: float) -> bool:
+        seen = engines.answer(rate, engines.future.count(rate), 1)
+        return bool(engines.future.judge(seen.ttft, seen.tpot).is_valid)
+
+    high = 0.5
+    while is_valid(high):
+        high *= 1.5
+    low = high / 1.5
+    for _ in range(4):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if is_valid(middle) else (low, middle)
+    return low
+
+
+def _p_valid_at(engines: Hidden, seen: Observed, qps: float, share: float) -> float | None:
+    """P(VALID) of the live view when a share of the queries is answered."""
+    count = len(seen.due)
+    until = float(np.sort(seen.finish)[int(share * count)])
+    limits = engines.future.limits_s
+    allowed = engines.future.judge(seen.ttft, seen.tpot).ttft.allowed
+    ttft_ms, tpot_ms = 1000 * limits[0], 1000 * limits[1]
+    state = TestState(name="watched", began_at_s=0.0, is_timed=True, target_qps=qps, expected=count,
+                      allowed=allowed, ttft_limit_ms=ttft_ms, tpot_limit_ms=tpot_ms)  # fmt: skip
+    test, before = TestSoFar(state, 0.0), np.zeros(count, bool)
+    for second in np.arange(1.0, until + 1):
+        done = seen.finish <= second
+        new = done & ~before
+        ttft, tpot = (binned(each[new].astype(np.float32).tobytes()) for each in (seen.ttft, seen.tpot))
+        over = [
+            int((each[done] > limit).sum())
+            for each, limit in ((seen.ttft, limits[0]), (seen.tpot, limits[1]))
+        ]
+        test.take(replace_record(state, done=int(done.sum()), ttft=ttft, tpot=tpot,
+                                 ttft_over=over[0], tpot_over=over[1]), float(second))  # fmt: skip
+        before = done
+    return test.p_valid
+
+
 def _line(row: dict[str, Any]) -> str:
     return "  ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
     )
+
+
+_COUNTED = {"counted": counted, "arguments": arguments, "honest": honest, "watched": watched}
 
 
 def main() -> None:
@@ -256,7 +360,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("how", choices=("counted", "loadgen", "arguments", "honest"))
+    parser.add_argument("how", choices=("counted", "loadgen", "arguments", "honest", "watched"))
     parser.add_argument("--truths", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="number of the first truth")
     parser.add_argument("--seconds", type=float, default=60.0, help="min_duration")
@@ -268,7 +372,7 @@ def main() -> None:
             if given.how == "loadgen":
                 row = by_loadgen(truth, Path(folder) / str(number))
             else:
-                row = {"counted": counted, "arguments": arguments, "honest": honest}[given.how](truth)
+                row = _COUNTED[given.how](truth)
             rows.append(row)
             print(f"truth {number}: {_line(row)}", flush=True)  # noqa: T201
     for key in rows[0]:

@@ -74,6 +74,8 @@ def test_a_killed_tuning_continues_and_others_learn_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = _tuning(tmp_path, "Server")
+    # of fewer queries none may be late, so that one pause that the engine is thought to make decides
+    run.user_conf = USER_CONF.replace("min_query_count = 120", "min_query_count = 700")
     command = _as_tune(run)
     monkeypatch.setattr(Run, "command", command)
     run.start()

@@ -90,9 +90,10 @@ class Hidden:
         """A legal run, looked at every second; given up where it is lost for certain, too."""
         self.tries += 1
         count = self.future.count(qps)
-        ask_until = 30.0 if kind == "ramp" else np.inf
+        ramp_s = 30.0 if qps >= 0.5 * self.replicas else 240.0
+        ask_until = ramp_s if kind == "ramp" else np.inf
         whole = self.answer(qps, count, self.seed * 100 + self.tries, ask_until)
-        end = whole.until if kind == "run" else min(30.0, whole.until)
+        end = whole.until if kind == "run" else min(ramp_s, whole.until)
         judged = self.future.judge(whole.ttft, whole.tpot)
         lost = np.inf
         for values, limit, when, count_ in (

@@ -41,7 +41,8 @@ class Combination(Record, frozen=True, kw_only=True):
 
     Attributes:
         values: By argument; empty of what is configured.
-        simulated_qps: The highest VALID rate by simulation; None where it cannot be simulated.
+        simulated_qps: The highest VALID rate by simulation, the least of those by what was loaded before it;
+            None where it cannot be simulated.
         qps: The same by its own events; None where it was not loaded.
         spread: Of `qps`, relative standard deviation.
         problem: Why it could not be measured; empty where it was, or was not tried.
@@ -216,7 +217,11 @@ class ArgumentSearch:
         return record
 
     def _load(self, record: ArgumentsRecord, number: int) -> ArgumentsRecord:
-        """Load one choice and ask what all are asked; by what is configured, rank the others."""
+        """Load one choice and ask what all are asked; by what it showed, rank those that were not loaded.
+
+        Each is taken for the least of what was predicted of it: larger steps than any that was seen are a
+        guess, and the first choice that makes them shows what they cost.
+        """
         choice = record.choices[number]
         self.view.say(f"arguments: {choice.label}")
         made = list(record.choices)
@@ -234,14 +239,14 @@ class ArgumentSearch:
         assert search is not None and found is not None and found.qps is not None
         model = search.model()
         made[number] = msgspec.structs.replace(choice, qps=found.qps, spread=model.spread)
-        if number == 0:
+        if number == 0 or choice.limits(model.limits) is not None:
             for place, other in enumerate(made[1:], 1):
-                limits = other.limits(model.limits)
+                limits = None if other.is_tried else other.limits(model.limits)
                 if limits is not None:
                     rate = replace(model, limits=limits).best_or_zero(
                         search.future, self.wish.confidence, found.qps
                     )
-                    made[place] = msgspec.structs.replace(other, simulated_qps=rate)
+                    made[place] = msgspec.structs.replace(other, simulated_qps=min(rate, _simulated(other)))
         return ArgumentsRecord(probe_qps=search.tried[-1].qps, choices=tuple(made))
 
 

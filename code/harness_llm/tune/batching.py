@@ -89,6 +89,9 @@ def simulate(
     fleet = np.zeros(speeds.size, REPLICA)
     fleet["speed"], fleet["ready"], fleet["cut"] = speeds, np.inf, -1
     fleet["planned"] = np.inf
+    random = np.random.RandomState(seed)
+    fleet["dice"] = random.randint(2**62, size=speeds.size)
+    fleet["calm"] = random.exponential(size=speeds.size)
     engine = np.array(
         [
             (

@@ -43,6 +43,8 @@ REPLICA = np.dtype(
         ("cut", "<i8"),  # the prompt that the budget cut, and how much of it is done
         ("cut_done", "<i8"),
         ("drift", "<f8"),
+        ("calm", "<f8"),  # until the next pause, in mean times between pauses
+        ("dice", "<u8"),  # of pauses alone, so that a seed has the same ones whatever it is asked
         ("load", "<i8"),  # what the push router has in flight
         ("room", "<i8"),  # of the pull router: what more it may hold, holds, has completed
         ("held", "<i8"),
@@ -65,6 +67,7 @@ ENGINE = np.dtype(
 
 _KNOTS = np.array(KNOTS)
 WIDTHS = np.diff(_KNOTS, append=np.inf)
+_TIMES, _MORE, _SHIFT = np.uint64(6364136223846793005), np.uint64(1442695040888963407), np.uint64(11)
 _PLACE = 1 << 32  # in the heap of running answers: last step * _PLACE + query
 _compiled = njit(cache=True, nogil=True)
 
@@ -227,9 +230,18 @@ def _varied(one, engine, seconds):
         fresh = math.sqrt(1 - engine.lasting * engine.lasting) * engine.noise * np.random.randn()  # noqa: NPY002
         one.drift = engine.lasting * one.drift + fresh
         seconds *= math.exp(one.drift)
-    if engine.pauses_per_s > 0 and np.random.rand() < engine.pauses_per_s * seconds:  # noqa: NPY002
-        seconds += engine.pause_s * np.random.exponential()  # noqa: NPY002
+    one.calm -= engine.pauses_per_s * seconds
+    if one.calm < 0:
+        seconds += engine.pause_s * _exponential(one)
+        one.calm = _exponential(one)
     return seconds
+
+
+@_compiled
+def _exponential(one):
+    """A draw of mean 1."""
+    one.dice = one.dice * _TIMES + _MORE
+    return -math.log1p(-float(one.dice >> _SHIFT) / 2.0**53)
 
 
 @_compiled

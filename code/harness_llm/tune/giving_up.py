@@ -10,7 +10,7 @@ import numpy as np
 from harness_llm.errors import EngineError
 from harness_llm.tune.future import AgainstLimits, Future
 from harness_llm.tune.model import Model
-from harness_llm.tune.seen_run import Observed
+from harness_llm.tune.seen_run import LEAST_DONE, Observed
 
 RAMP, RUN, KNOWN = "ramp", "run", "known"
 """What a try is: a stage of the ramp, a legal run, or a run of another time that is learned from."""
@@ -18,6 +18,7 @@ LOOKS_S = (60.0, 150.0, 300.0)
 """When a run is looked at, seconds after its begin; of shorter runs the same shares of 600 s."""
 _WHOLE_S = 600.0
 _STAGE_S, _STAGE_QUERIES = (8.0, 20.0), 60
+_SLOW_S, _SLOW_QUERIES = 240.0, LEAST_DONE + 4
 _UPWARD = (0.02, 0.03, 0.10)
 _DOWNWARD = ((0.05, 0.98), (0.2, 0.995), (0.05, 0.995))
 
@@ -30,9 +31,15 @@ def looks_at(length_s: float) -> list[float]:
 
 @dataclass(frozen=True)
 class RampStage:
-    """One stage of the ramp."""
+    """One stage of the ramp.
+
+    Attributes:
+        limits_s: Of TTFT and TPOT, seconds.
+        is_slow: Whether it is below the ramp's first rate, and has to last for enough answers to learn from.
+    """
 
     limits_s: tuple[float, float]
+    is_slow: bool = False
 
     def late(self, seen: Observed) -> float:
         """Share of the queries that broke a limit, of those of which it can be told."""
@@ -46,6 +53,8 @@ class RampStage:
         """Why to end it; empty while it has shown too little."""
         least, most = _STAGE_S
         if seen.until < least or (seen.done.sum() < _STAGE_QUERIES and seen.until < most):
+            return ""
+        if self.is_slow and seen.done.sum() < _SLOW_QUERIES and seen.until < _SLOW_S:
             return ""
         return RAMP
 

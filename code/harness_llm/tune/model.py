@@ -17,7 +17,7 @@ from harness_llm.tune.seen_run import Floats, Integers, Observed
 
 _SHORT_OF_ONE = 1.01
 _FAR, _DOWN = 64.0, 1.08
-_LESS_SURE = (0.7, 0.5, 0.3)
+_LESS_SURE, _WORTH_MORE = (0.7, 0.5, 0.3), 1.25
 _RUNS = 10
 """Simulated runs by which the probability of VALID is told."""
 
@@ -120,12 +120,11 @@ class Model:
     def best(
         self, future: Future, confidence: float, around: float, schedules: Sequence[int | None] = (None,)
     ) -> float:
-        """The highest rate that is VALID with a confidence, within 1 %.
+        """The rate to begin at: the highest that is VALID with a confidence, unless a risk is worth more.
 
-        Validity does not fall steadily with the rate: queries come in whole data sets, and of more queries a
-        larger share may be late. So the search comes down from where none passes, and a rate counts only if
-        the next one below passes, too. Where no rate is that sure, the next lower confidence of a few is
-        tried.
+        Where pauses may spoil a run at any rate, P(VALID) stays just below the confidence over a wide range
+        of rates, and the highest rate above it is very low, or there is none. So a lower confidence of a few
+        is taken where its rate, times that confidence, is higher by a quarter.
 
         Args:
             future: The test.
@@ -136,16 +135,16 @@ class Model:
         Raises:
             EngineError: The limits are broken at any rate.
         """
+        best, worth = None, 0.0
         for sure in (confidence, *(lower for lower in _LESS_SURE if lower < confidence)):
-            passes = partial(self.passes, future, confidence=sure, schedules=schedules)
-            high = around * 1.3
-            while passes(high) and high < around * _FAR:
-                high *= 1.3
-            low = high / _DOWN
-            while not passes(low) and low > around / _FAR:
-                low /= _DOWN
-            if low > around / _FAR:
-                return _edge(passes, low, low * _DOWN)
+            at = around if best is None else _WORTH_MORE * worth / sure
+            if best is not None and not self.passes(future, at, sure, schedules):
+                continue
+            found = self.highest(future, sure, at, schedules)
+            if found is not None and found * sure > _WORTH_MORE * worth:
+                best, worth = found, found * sure
+        if best is not None:
+            return best
         few = future.count(around / 2)
         hint = "" if future.can_be_valid(few) else f"; of {few:,} queries early stopping passes none"
         raise EngineError(
@@ -153,6 +152,30 @@ class Model:
             "Loosen ttft_latency or tpot_latency or raise min_query_count in user.conf, or find out why the "
             "engines pause or vary.",
         )
+
+    def highest(
+        self, future: Future, sure: float, around: float, schedules: Sequence[int | None] = (None,)
+    ) -> float | None:
+        """The highest rate at which this share of the runs is VALID, within 1 %; None where there is none.
+
+        Validity does not fall steadily with the rate: queries come in whole data sets, and of more queries a
+        larger share may be late. So the search comes down from where none passes, and a rate counts only if
+        the next one below passes, too.
+
+        Args:
+            future: The test.
+            sure: Share of the runs that must be VALID.
+            around: Where to look first, queries/s; it looks down to a 64th of it.
+            schedules: Seeds of the schedules that the runs have in turn; None is the test's own.
+        """
+        passes = partial(self.passes, future, confidence=sure, schedules=schedules)
+        high = around * 1.3
+        while passes(high) and high < around * _FAR:
+            high *= 1.3
+        low = high / _DOWN
+        while not passes(low) and low > around / _FAR:
+            low /= _DOWN
+        return _edge(passes, low, low * _DOWN) if low > around / _FAR else None
 
     def best_or_zero(self, future: Future, confidence: float, around: float) -> float:
         """As `best`; 0 where no rate is likely to be VALID."""

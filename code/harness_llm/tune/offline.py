@@ -23,6 +23,7 @@ from harness_llm.views.progress import TestProgress
 ROOM = 1.03
 """How much longer than min_duration the run is to last."""
 _PROBE_S, _PROBE_SHARE = (20.0, 60.0), 0.25
+_LAST = (1.05, 1.3)  # lengths, in min_durations, that a run on which was looked may have and be the result
 _RUNS = 3
 
 
@@ -58,6 +59,8 @@ def measure_offline(
 ) -> TestResult:  # fmt: skip
     """Find how many samples last long enough, then run them.
 
+    A run on which is looked only for the rate is the result, if it turns out to last long enough.
+
     Args:
         fleet: Who answers.
         test: The Offline test; its rate is a guess.
@@ -76,12 +79,29 @@ def measure_offline(
     def enough(progress: TestProgress) -> str:
         past = time.monotonic() - progress.started
         wanted = min(max(least, _PROBE_SHARE * seconds), most)
-        return "a look at the rate" if past >= wanted and progress.done >= 40 or past >= 10 * most else ""
+        if not (past >= wanted and progress.done >= 40 or past >= 10 * most):
+            return ""
+        will_last = past * progress.issued / max(1, progress.done)
+        is_result = not dry_run and _LAST[0] * seconds <= will_last <= _LAST[1] * seconds
+        return progress.lost if is_result else "a look at the rate"
+
+    def is_long_enough(result: TestResult) -> bool:
+        if dry_run or result.state != "complete":
+            return False
+        ends = _ends_s(read_events(folder / EVENTS_NPY))
+        if not (ends.size and ends[-1] >= seconds):
+            return False
+        say(f"Offline: {told(read_events(folder / EVENTS_NPY))}")
+        return True
 
     result = fleet.measure(test, folder, enough)
+    if is_long_enough(result):
+        return result
     rate = _rate(set_by(folder))
     if result.state == "complete":  # too few samples to tell a steady rate: look at as many as it takes
         result = fleet.measure(test.with_qps(rate), folder, enough)
+        if is_long_enough(result):
+            return result
         rate = _rate(set_by(folder))
     for _ in range(_RUNS):
         qps = float(f"{ROOM * rate / SLACK:.4g}")
@@ -92,9 +112,7 @@ def measure_offline(
         if dry_run:
             break
         result = fleet.measure(test.with_qps(qps), folder, lambda progress: progress.lost)
-        events = read_events(folder / EVENTS_NPY)
-        if result.state == "complete" and _ends_s(events)[-1] >= seconds:
-            say(f"Offline: {told(events)}")
+        if is_long_enough(result):
             return result
         rate = max(1.02 * rate, _rate(set_by(folder)))
     return TestResult(result.test, folder, "abandoned", reason="no run lasted as long as min_duration asks")

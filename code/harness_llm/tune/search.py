@@ -19,7 +19,8 @@ from harness_llm.tune.seen_run import Integers, Observed
 
 PROBE = "a probe"
 """Why a run is given up that was only to show how engines answer."""
-_STAGES = 14
+_PROBE_S, _PROBE_SHARE = 20.0, 0.4  # a probe of a short test lasts at least so long, and so much of it
+_STAGES, _FIRST_QPS, _LOWEST = 14, 0.5, 4  # of the ramp; it may go down to that part of its first rate
 _MOST_GIVEN_UP, _MOST_UPWARD = 8, 3
 _OTHERS_REFUSED, _OTHERS_TOLD = 0.5, 0.05
 
@@ -191,11 +192,15 @@ class Search:
         return TunedRate(None, others=self.others, whole_runs=whole)
 
     def probe(self, qps: float) -> Tried:
-        """The begin of the legal run at a rate, until the first look; one that was made is taken again."""
+        """The begin of the legal run at a rate, until the first look, or for 20 s of a short run.
+
+        One that was made is taken again.
+        """
         for tried in self.tried:
             if tried.kind == RUN and tried.qps == qps:
                 return tried
-        until = looks_at(float(self.future.asked(qps)[0][-1]))[0]
+        length_s = float(self.future.asked(qps)[0][-1])
+        until = max(looks_at(length_s)[0], min(_PROBE_S, _PROBE_SHARE * length_s))
         self.tried.append(self.engines.ask(qps, RUN, lambda seen: PROBE if seen.until >= until else ""))
         self._check_others()
         return self.tried[-1]
@@ -225,35 +230,57 @@ class Search:
         return max((tried.others for tried in self.tried), default=0.0) if self.heeds_others else 0.0
 
     def _check_others(self) -> None:
+        self._refuse_others()
+        if self.others >= _OTHERS_TOLD:
+            self.say(f"note: others hold {self.others:.0%} of the host's cores; the margin is widened for it")
+
+    def _refuse_others(self) -> None:
         if self.others > _OTHERS_REFUSED:
             raise HostError(
                 f"others held {self.others:.0%} of the host's cores: what is measured now says nothing",
                 "Run it again when the host is idle; what was tried meanwhile is kept and not learned from.",
             )
-        if self.others >= _OTHERS_TOLD:
-            self.say(f"note: others hold {self.others:.0%} of the host's cores; the margin is widened for it")
 
     def _ramp(self) -> None:
-        """Raise the rate until half of the queries break a limit; each stage is the begin of a legal run."""
-        qps = 0.5 * self.engines.replicas
-        if self.tried:
-            qps, late = self.tried[-1].qps, RampStage(self.future.limits_s).late(self.tried[-1].seen)
-            if late > 0.5:
-                return
-            qps *= 2 if late else 4
+        """Raise the rate until half of the queries break a limit; each stage is the begin of a legal run.
+
+        Where already at the first rate half of them do, it is lowered until less do.
+        """
+        stages = [(tried.qps, RampStage(self.future.limits_s).late(tried.seen)) for tried in self.tried]
         for _ in range(_STAGES):
-            stage = RampStage(self.future.limits_s)
+            qps = self._next_stage(stages)
+            if qps is None:
+                return
+            stage = RampStage(self.future.limits_s, qps < _FIRST_QPS * self.engines.replicas)
             tried = self.engines.ask(qps, RAMP, stage.look)
             self.tried.append(tried)
-            self.say(f"ramp: {qps:g} queries/s, {stage.late(tried.seen):.0%} over a limit")
-            if stage.late(tried.seen) > 0.5 or not tried.gave_up:
-                if len(self.tried) == 1 and tried.gave_up:
-                    raise EngineError(
-                        f"at {qps:g} queries/s {stage.late(tried.seen):.0%} of the queries break a limit",
-                        "Loosen ttft_latency or tpot_latency in user.conf, or use a faster engine.",
-                    )
+            stages.append((qps, stage.late(tried.seen)))
+            self.say(f"ramp: {qps:g} queries/s, {stages[-1][1]:.0%} over a limit")
+            self._refuse_others()
+            if not tried.gave_up:
                 return
-            qps *= 2 if stage.late(tried.seen) else 4
+
+    def _next_stage(self, stages: Sequence[tuple[float, float]]) -> float | None:
+        """The rate of the ramp's next stage, by those before; None where they show enough."""
+        first = _FIRST_QPS * self.engines.replicas
+        if not stages:
+            return first
+        qps, late = stages[-1]
+        is_late = {share > 0.5 for _, share in stages}
+        if len(is_late) == 2:
+            return None
+        if late <= 0.5:
+            return qps * (2 if late else 4)
+        if qps > first / _LOWEST:
+            return qps / 4
+        message = f"at {qps:g} queries/s {late:.0%} of the queries break a limit"
+        remedy = "oosen ttft_latency or tpot_latency in user.conf, or use a faster engine."
+        if self.others < _OTHERS_TOLD:
+            raise EngineError(message, f"L{remedy}")
+        raise EngineError(
+            f"{message}; others held {self.others:.0%} of the host's cores",
+            f"Run it again when the host is idle, l{remedy}",
+        )
 
 
 def written(qps: float) -> float:
@@ -263,7 +290,5 @@ def written(qps: float) -> float:
 
 def _even(model: Model, future: Future, around: float, schedule: int | None = None) -> float:
     """The rate at which half of the runs are VALID; not a number where there is none."""
-    try:
-        return model.best(future, 0.5, around, (schedule,))
-    except EngineError:
-        return math.nan
+    found = model.highest(future, 0.5, around, (schedule,))
+    return math.nan if found is None else found

@@ -1,9 +1,10 @@
 """How likely a test ends with no more samples over a limit than may be, if it continues as it went so far.
 
-The samples left are draws from a share that is known as well as the samples done tell it (beta-binomial, with
-Jeffreys' prior). Samples over a limit come in bursts, so that counts of 10 s vary more than draws do; by how
-much more is measured, and so many fewer independent samples count (quasi-binomial). Bursts of which none was
-seen yet are not foreseen.
+The samples left are draws from a share that is known as well as the samples done tell it (beta-binomial).
+Assumed beforehand is half a sample over the limit (Jeffreys' prior) where latencies already reach it, and the
+less, the further the longest one stays below it. Samples over a limit come in bursts, so that counts of 10 s
+vary more than draws do, and so many fewer independent samples count (quasi-binomial): eight times fewer until
+enough samples are over to measure it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import numpy as np
 
 _BLOCK_S = 10.0
 _LEAST_BLOCKS = 4
-_LEAST_DONE = 50
+_LEAST_DONE, _LEAST_SHARE = (
+    50,
+    0.2,
+)  # from which on a loss is told, and from which share of the test on all is
+_LOSS = 0.1
 _PRIOR = 0.5
+_STEEP = 4  # power of the longest latency, as a share of its limit, by which the prior falls
+_BURSTS, _KNOWN_BY = 8.0, 3.0  # what is assumed of bursts, as if by so many samples over the limit
 
 
 class Odds:
@@ -45,14 +52,24 @@ class Odds:
     def bursts(self) -> float:
         """How many times more the counts of 10 s vary than single draws would; at least 1."""
         if len(self._blocks) < _LEAST_BLOCKS:
-            return 1.0
+            return _BURSTS
         done, over = np.array(self._blocks, float).T
         share = (over.sum() + _PRIOR) / (done.sum() + 2 * _PRIOR)
         apart = (over - share * done) ** 2 / (done * share * (1 - share))
-        return max(1.0, float(apart.sum()) / (len(done) - 1))
+        seen = max(1.0, float(apart.sum()) / (len(done) - 1))
+        return (_KNOWN_BY * _BURSTS + self._over * seen) / (_KNOWN_BY + self._over)
 
-    def within(self, total: int, allowed: int) -> float | None:
-        """Probability that no more than `allowed` of `total` samples are over; None at first."""
+    def within(self, total: int, allowed: int, longest: float = 1.0) -> float | None:
+        """Probability that no more than `allowed` of `total` samples are over; None while it is not known.
+
+        Before a fifth of the samples is done, only a loss is known: whatever else was said then was no nearer
+        to what came than a constant.
+
+        Args:
+            total: Samples that the test will have.
+            allowed: How many of them may be over the limit.
+            longest: The longest latency so far, as a share of the limit.
+        """
         if self._over > allowed:
             return 0.0
         if self._done >= total > 0:
@@ -61,8 +78,10 @@ class Odds:
             return None
         bursts = self.bursts
         left, room = round((total - self._done) / bursts), int((allowed - self._over) / bursts)
-        over, good = self._over / bursts + _PRIOR, (self._done - self._over) / bursts + _PRIOR
-        return _at_most(room, left, over, good)
+        prior = max(_PRIOR * min(1.0, longest) ** _STEEP, 1e-6)
+        over, good = self._over / bursts + prior, (self._done - self._over) / bursts + _PRIOR
+        chance = _at_most(room, left, over, good)
+        return chance if chance < _LOSS or self._done >= _LEAST_SHARE * total else None
 
 
 def _at_most(room: int, left: int, over: float, good: float) -> float:

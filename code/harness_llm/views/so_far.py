@@ -119,15 +119,15 @@ class TestSoFar:
         if not state.expected:
             return None
         judged = [
-            odds.within(self.total, state.allowed)
-            for odds, limit in (
-                (self._ttft_odds, state.ttft_limit_ms),
-                (self._tpot_odds, state.tpot_limit_ms),
+            odds.within(self.total, state.allowed, 1000 * (times.at(100) or 0.0) / limit)
+            for odds, times, limit in (
+                (self._ttft_odds, self.ttft, state.ttft_limit_ms),
+                (self._tpot_odds, self.tpot, state.tpot_limit_ms),
             )
             if limit is not None
         ]
         known = [chance for chance in judged if chance is not None]
-        return min(known) if judged and len(known) == len(judged) else None
+        return min(known, default=None)
 
     def on_course(self, over: int) -> int:
         """How many samples are over a limit in the end, if the rest does as those did that are done."""

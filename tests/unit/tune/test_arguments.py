@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-RATES = {"16": 6.0, "32": 9.0, "64": 11.0, "128": 10.5}
+RATES = {"16": 6.0, "32": 9.0, "48": 9.5, "64": 11.0, "128": 10.5}
 TEXTS = ["max_num_seqs=16,32,64,128"]
 
 
@@ -30,9 +30,10 @@ TEXTS = ["max_num_seqs=16,32,64,128"]
 class _Model:
     limits: StepLimits
     spread: float = 0.01
+    rates: dict[str, float] = field(default_factory=lambda: RATES)
 
     def best_or_zero(self, *_: object) -> float:
-        return RATES[str(self.limits.requests)]
+        return self.rates[str(self.limits.requests)]
 
 
 @dataclass
@@ -41,6 +42,7 @@ class _Engines:
 
     loaded: list[str] = field(default_factory=list)
     breaks: str = ""
+    shown: dict[str, float] = field(default_factory=lambda: RATES)
     error: BaseException = field(default_factory=lambda: EngineError("out of memory"))
 
     def tuning(self, config: Any, folder: Path, wish: Wish, view: object) -> Any:
@@ -54,7 +56,11 @@ class _Engines:
             assert (wish.probe_qps is None) == (label == AS_CONFIGURED), "all are asked at one rate"
 
         search = SimpleNamespace(
-            model=lambda: _Model(StepLimits(requests=32)), future=None, tried=[SimpleNamespace(qps=8.0)]
+            model=lambda: _Model(
+                StepLimits(requests=32), rates=RATES if label == AS_CONFIGURED else self.shown
+            ),
+            future=None,
+            tried=[SimpleNamespace(qps=8.0)],
         )
         rate = 9.0 if label == AS_CONFIGURED else RATES.get(label.rpartition("=")[2], 7.0)
         return SimpleNamespace(tune=tune, search=search, found=SimpleNamespace(qps=rate))
@@ -94,6 +100,14 @@ def test_only_what_is_configured_and_the_best_by_simulation_are_loaded(
     assert found[0].folder != found[1].folder
     with StudyFolder(tmp_path) as study:  # where the best is tuned then
         study.begin(study_record(Scenario.SERVER))
+
+
+def test_what_was_loaded_ranks_the_others_anew(engines: _Engines, tmp_path: Path) -> None:
+    engines.shown = {**RATES, "128": 9.1, "32": 30.0}
+    _comparison(tmp_path).run([TEXTS[0].replace("32", "32,48")])
+    assert engines.loaded[2] == "llm_config.max_num_seqs=48", (
+        "128 turned out to be slow, 32 promised less before"
+    )
 
 
 def test_what_cannot_be_simulated_is_loaded(engines: _Engines, tmp_path: Path) -> None:

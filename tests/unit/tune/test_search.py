@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,12 @@ from hidden_engine import Hidden, future
 
 from harness_llm.engines.simulated_steps import Batching
 from harness_llm.errors import EngineError, HostError
-from harness_llm.tune.batching import Noise
+from harness_llm.tune.batching import Noise, StepLimits, simulate
+from harness_llm.tune.batching_loop import TERMS
+from harness_llm.tune.future import Future
 from harness_llm.tune.giving_up import RAMP, RUN
 from harness_llm.tune.learning import learn
+from harness_llm.tune.model import Model
 from harness_llm.tune.search import Search, Tried
 from harness_llm.tune.seen_run import Observed
 
@@ -52,8 +56,24 @@ def test_one_whole_run_is_enough_and_is_valid_near_the_best_rate() -> None:
 
 def test_limits_that_no_rate_keeps_are_said() -> None:
     engines = hidden(future=future(SAMPLES, ttft_ms=5, tpot_ms=60, seconds=40))
-    with pytest.raises(EngineError, match=r"at 0.5 queries/s 100% of the queries break a limit"):
+    with pytest.raises(EngineError, match=r"at 0.125 queries/s 100% of the queries break a limit") as alone:
         search(engines, []).find()
+    assert "others" not in alone.value.message
+    beside_others = search(replace(engines, others=0.35), [])
+    with pytest.raises(EngineError, match=r"break a limit; others held 35% of the host's cores") as raised:
+        beside_others.find()
+    assert str(raised.value.remedy).startswith("Run it again when the host is idle")
+
+
+def test_the_ramp_of_a_slow_engine_goes_down() -> None:
+    slow = Batching(step_tokens=512, weights_ms=100, token_ms=3, host_ms=2)
+    test = future(SAMPLES, ttft_ms=4000, tpot_ms=108, seconds=40)
+    engines = hidden(batching=slow, future=test)
+    tuning = search(engines, [])
+    with pytest.raises(EngineError, match="no rate .* is likely to be VALID"):  # it was told from the ramp
+        tuning.first_rate()
+    assert [tried.qps for tried in tuning.tried] == [0.5, 0.125]
+    assert tuning.tried[-1].seen.done.sum() >= 20, "it lasts until step times can be told"
 
 
 @pytest.mark.parametrize(("others", "said"), [(0.6, ""), (0.2, "the margin is widened"), (0.01, "")])
@@ -77,6 +97,48 @@ def test_what_others_take_of_the_host_is_refused_or_widens_the_margin(others: fl
     tuning.tried = [replace(tried, others=0.0) for tried in tuning.tried]
     assert (widened.spread > tuning.learn(seen).spread) == bool(said)
     assert any("the margin is widened" in line for line in lines) == bool(said)
+
+
+class _Told(Model):
+    """A model of which only P(VALID) by rate is known."""
+
+    def __init__(self, p: Callable[[float], float]) -> None:
+        object.__setattr__(self, "p", p)
+
+    def passes(
+        self, future: Future, qps: float, confidence: float, schedules: Sequence[int | None] = (None,)
+    ) -> bool:
+        return bool(self.p(qps) >= confidence)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("p", "wanted"),
+    [
+        (lambda qps: 1 - qps / 100 if qps < 10 else 0.0, 10.0),  # steep
+        (
+            lambda qps: 0.95 if qps < 2 else 0.7 if qps < 20 else 0.0,
+            20.0,
+        ),  # pauses spoil some runs at any rate
+        (lambda qps: 0.95 if qps < 17 else 0.7 if qps < 20 else 0.0, 17.0),  # a risk for little
+        (lambda qps: 0.6 if qps < 20 else 0.0, 20.0),  # nothing is surer
+    ],
+)
+def test_a_risk_is_taken_where_it_is_worth_much(p: Callable[[float], float], wanted: float) -> None:
+    found = _Told(p).best(hidden().future, 0.9, 12.0)
+    assert found == pytest.approx(wanted, rel=0.03)
+
+
+def test_pauses_of_a_seed_are_the_same_at_every_rate() -> None:
+    costs = np.zeros(TERMS)
+    costs[:2] = 0.02, 0.005  # of more running answers a step takes longer
+    noise = Noise(pauses_per_s=0.05, pause_s=30.0)
+    paused = []
+    for qps in (1.0, 5.0):
+        due, ones = np.arange(600) / qps, np.ones(600, np.int64)
+        first, *_ = simulate(due, ones, 50 * ones, costs, np.ones(1), StepLimits(), noise, 0.0, seed=3)
+        steps = np.diff(np.unique(first))
+        paused.append(steps[steps > 6][:2])
+    assert paused[0] == pytest.approx(paused[1], abs=3), "else chance decides which of two rates passes"
 
 
 def test_an_interrupted_ramp_goes_on_where_it_was() -> None:

@@ -19,10 +19,19 @@ def _odds(over: np.ndarray, until: int) -> float | None:
 
 def test_nothing_is_said_of_a_few_samples_and_all_of_a_whole_test() -> None:
     none = np.zeros(TOTAL, int)
-    assert _odds(none, 40) is None
-    assert 0.3 < (_odds(none, 60) or 0) < (_odds(none, 600) or 0) < 1
+    assert _odds(none, 40) is None and _odds(none, 1190) is None
+    assert 0.5 < (_odds(none, 1200) or 0) <= (_odds(none, 3000) or 0) <= 1
+    many = np.tile([1, 0, 0, 0, 0], TOTAL // 5)
+    assert _odds(many, 40) is None and (_odds(many, 60) or 1) < 0.1, "a loss is told before a fifth is done"
     assert _odds(none, TOTAL) == 1.0
     assert _odds(np.ones(TOTAL, int), ALLOWED + 10) == 0.0
+
+
+def test_while_none_is_over_it_counts_how_far_the_longest_latency_stays_below_the_limit() -> None:
+    odds = Odds()
+    odds.take(1000.0, 170, 0)
+    near, half, far = (odds.within(838, max_over_limit(838), longest) or 0 for longest in (0.99, 0.5, 0.2))
+    assert 0.2 < near < 0.6 < 0.9 < half < far < 1, "half of the limit is no sign of danger, the limit is"
 
 
 @pytest.mark.parametrize(("burst", "apart", "score"), [(1, 0.05, 0.3), (10, 0.15, 0.7)])

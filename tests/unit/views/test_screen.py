@@ -47,7 +47,7 @@ def test_a_screen_of_80_by_24_says_what_matters() -> None:
     text = screen(_run(), "unofficial").plain
     for part in (
         "Server/performance  [unofficial]  elapsed 0:19",
-        "2,000.0 now, 2,000.0 mean, P(VALID) 0.00  ███",
+        "2,000.0 now, 2,000.0 mean, P(VALID) 0.01  ███",
         "228 issued, 190 of 24,576 done",
         "TTFT       p50 154  p99 253 of 2,000 ms, 0 over, 209 allowed █",
         "19 over, 209 allowed, on course for 2,458 ",

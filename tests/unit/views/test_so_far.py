@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from harness_llm.results.latency_bins import binned
 from harness_llm.results.live_records import LiveRecord, LiveWarning, ReplicaState, TestState
 from harness_llm.views.so_far import RunSoFar, TestSoFar
 
@@ -31,6 +33,16 @@ def test_server_time_left_follows_the_schedule_and_offline_the_rate() -> None:
     assert offline.left_s == pytest.approx(30)
     assert offline.tokens_per_s == pytest.approx(5)
     assert offline.on_course(2) == 8
+
+
+def test_the_latencies_of_the_limit_that_is_nearer_tell_how_likely_the_run_is_valid() -> None:
+    known = {"expected": 838, "allowed": 2, "done": 170, "ttft_limit_ms": 1000.0, "tpot_limit_ms": 100.0}
+    slow, far, near = (binned(np.float32([seconds] * 170).tobytes()) for seconds in (0.2, 0.02, 0.095))
+    fine, risky = (_after(10, **known, ttft=slow, tpot=each).p_valid for each in (far, near))
+    assert fine is not None and risky is not None and risky < 0.65 < 0.9 < fine
+    lost = {**known, "expected": 6000, "allowed": 45, "done": 60, "tpot_over": 12}
+    early = _after(10, **lost, ttft=slow, tpot=near).p_valid
+    assert early is not None and early < 0.1, "one limit is enough for a loss"
 
 
 def test_the_present_rate_is_of_the_last_seconds() -> None:
