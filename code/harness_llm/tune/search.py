@@ -273,13 +273,12 @@ class Search:
             return qps * (2 if late else 4)
         if qps > first / _LOWEST:
             return qps / 4
-        message = f"at {qps:g} queries/s {late:.0%} of the queries break a limit"
-        remedy = "oosen ttft_latency or tpot_latency in user.conf, or use a faster engine."
-        if self.others < _OTHERS_TOLD:
-            raise EngineError(message, f"L{remedy}")
+        busy = self.others >= _OTHERS_TOLD
         raise EngineError(
-            f"{message}; others held {self.others:.0%} of the host's cores",
-            f"Run it again when the host is idle, l{remedy}",
+            f"at {qps:g} queries/s {late:.0%} of the queries break a limit"
+            + (f"; others held {self.others:.0%} of the host's cores" if busy else ""),
+            ("Run it again when the host is idle. Or loosen" if busy else "Loosen")
+            + " ttft_latency or tpot_latency in user.conf, or use a faster engine.",
         )
 
 

@@ -15,10 +15,7 @@ import numpy as np
 
 _BLOCK_S = 10.0
 _LEAST_BLOCKS = 4
-_LEAST_DONE, _LEAST_SHARE = (
-    50,
-    0.2,
-)  # from which on a loss is told, and from which share of the test on all is
+_LEAST_DONE, _LEAST_SHARE = 50, 0.2  # answers from which on a loss is told; share of the test for all else
 _LOSS = 0.1
 _PRIOR = 0.5
 _STEEP = 4  # power of the longest latency, as a share of its limit, by which the prior falls
