@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -62,8 +63,13 @@ def hosts(tmp_path: Path) -> Iterator[None]:
 def _replicas(host: int) -> list[psutil.Process]:
     """Replicas that run on a host."""
     ids = subprocess.check_output(["ip", "netns", "pids", f"{NAME}-{host}"], text=True)
-    found = [psutil.Process(process) for process in map(int, ids.split()) if psutil.pid_exists(process)]
-    return [process for process in found if "harness_llm.replica.process" in process.cmdline()]
+    found = []
+    for number in map(int, ids.split()):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since, or waits to be reaped
+            process = psutil.Process(number)
+            if "harness_llm.replica.process" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def _wait_until_gone(*hosts: int, seconds: float = 15) -> None:

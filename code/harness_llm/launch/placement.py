@@ -36,7 +36,7 @@ def launcher_of(configs: Sequence[RunConfig], role: Role) -> Iterator[Launcher]:
         return
     gpus = cluster.gpus
     if gpus is None:
-        gpus = max(_devices(config) if config.engine.needs_devices else 0 for config in configs)
+        gpus = max(_devices(config) if config.engine.takes_gpus() else 0 for config in configs)
     with ray_launcher(cluster.address, role.kind, {"CPU": cluster.cpus, "GPU": gpus}) as launcher:
         yield launcher
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from harness_llm.config.harness import RunConfig
 from harness_llm.engines import vllm_arguments
 from harness_llm.errors import ConfigError
-from harness_llm.launch.placement import replica_environments, split_devices
+from harness_llm.launch import placement
+from harness_llm.launch.placement import launcher_of, replica_environments, split_devices
+from harness_llm.launch.role import Role
 from harness_llm.system import accelerators
 
 
@@ -122,3 +125,20 @@ def test_a_vllm_built_for_cpus_leaves_the_gpus_of_its_host_alone(monkeypatch: py
     monkeypatch.setattr(vllm_arguments, "is_built_for_cpus", lambda: True)
     (environment,) = replica_environments(_config())
     assert "CUDA_VISIBLE_DEVICES" not in environment
+
+
+@pytest.mark.parametrize(("for_cpus", "gpus"), [(False, 2), (True, 0)])
+def test_of_a_cluster_only_an_engine_that_takes_gpus_asks_for_them(
+    monkeypatch: pytest.MonkeyPatch, for_cpus: bool, gpus: int
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(vllm_arguments, "is_built_for_cpus", lambda: for_cpus)
+    monkeypatch.setattr(placement, "ray_launcher", lambda *given: nullcontext(asked.append(given[-1])))
+    role = Role("replica", "m", started="at once", first_word_s=None, silence_s=None)
+    cluster = {
+        "launcher": {"kind": "ray", "address": "10.0.0.1:6379"},
+        "interface": "10.0.0.1",
+        "replicas": 1,
+    }
+    with launcher_of([_config({"tensor_parallel_size": 2}, **cluster)], role):
+        assert asked == [{"CPU": 1, "GPU": gpus}]
