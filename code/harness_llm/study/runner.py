@@ -30,6 +30,7 @@ from harness_llm.views.telling import ToldRun
 
 ASKED_JSON = "asked.json"
 IDLE_JSON = "idle.json"
+_FIRST_READING_S = 30.0  # to wait for one of the accelerators, once for all trials
 _LAST_READING_S = 3.0  # to wait for one after a window's end, which brackets it
 
 
@@ -113,6 +114,7 @@ class _Runner:
     def __init__(self, study: Study, folder: Path, view: ToldRun, seen: _Seen) -> None:
         self._study, self._folder, self._view, self._seen = study, folder, view, seen
         self._order = len(list(folder.glob(f"trials/*/{TRIAL_JSON}")))
+        self._sampler_until_s: float | None = None
 
     def run(self) -> None:
         study, points = self._study, self._study.points()
@@ -181,9 +183,13 @@ class _Runner:
         write_atomically(path, as_json(known))
 
     def _await_sampler(self, watch: Watch) -> None:
-        """Wait until a first reading of the accelerators is recorded; not where nothing samples any."""
-        while self._seen.read_s is None and any(
-            child.role is TELEMETRY and child.report is None and not child.is_lost for child in watch.children
+        """Wait until a first reading of the accelerators is recorded, if anything samples them; not long."""
+        if self._sampler_until_s is None:
+            self._sampler_until_s = time.monotonic() + _FIRST_READING_S
+        while (
+            self._seen.read_s is None
+            and time.monotonic() < self._sampler_until_s
+            and any(it.role is TELEMETRY and it.report is None and not it.is_lost for it in watch.children)
         ):
             watch.turn("the sampler starts")
 

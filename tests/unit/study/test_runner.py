@@ -8,41 +8,52 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from harness_llm.fleet.roles import TELEMETRY
 from harness_llm.results.live_records import DeviceState, LiveRecord
+from harness_llm.study import runner
 from harness_llm.study.runner import IDLE_JSON, _Runner, _Seen
 
 
 class _Watch:
-    """A watch whose sampler takes its time: the first reading is recorded in the third turn."""
+    """A watch whose sampler takes its time: its first word, or the first reading, comes in a later turn."""
 
-    def __init__(self, seen: _Seen, *, finds: bool) -> None:
-        self._seen, self._finds, self._turns = seen, finds, 0
+    def __init__(self, seen: _Seen, *, finds: bool, first_turn: int) -> None:
+        self._seen, self._finds, self._turns, self._first_turn = seen, finds, 0, first_turn
         self.children = [SimpleNamespace(role=TELEMETRY, report=None, is_lost=False)]
         self.first_s: float | None = None
 
     def turn(self, stage: str) -> None:
         self._turns += 1
-        if self._turns == 3 and not self._finds:
+        if self._turns == self._first_turn and not self._finds:
             self.children[0].report = {"found": False}
-        if self._turns >= 3 and self._finds:
+        if self._turns >= self._first_turn and self._finds:
             now = time.monotonic()
             self.first_s = self.first_s or now
             state = DeviceState(index=0, at_s=now)
             self._seen.take(LiveRecord(at_s=now, began_at_s=0.0, devices=(state,)))
 
 
-def _measure_idle(folder: Path, *, finds: bool) -> tuple[_Watch, list[float]]:
+def _measure_idle(folder: Path, *, finds: bool, first_turn: int = 3) -> tuple[_Watch, list[float]]:
     seen = _Seen()
-    watch = _Watch(seen, finds=finds)
-    runner = _Runner(cast("Any", SimpleNamespace(idle_s=0.01)), folder, cast("Any", None), seen)
-    runner._idle(cast("Any", watch), "idle")
+    watch = _Watch(seen, finds=finds, first_turn=first_turn)
+    one = _Runner(cast("Any", SimpleNamespace(idle_s=0.01)), folder, cast("Any", None), seen)
+    one._idle(cast("Any", watch), "idle")
     return watch, json.loads((folder / IDLE_JSON).read_text())["idle"]
 
 
 def test_idle_power_is_measured_after_a_first_reading_however_long_it_takes(tmp_path: Path) -> None:
     watch, (begin_s, end_s) = _measure_idle(tmp_path, finds=True)
     assert watch.first_s is not None and watch.first_s < begin_s < end_s
+
+
+def test_a_sampler_that_never_reads_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_FIRST_READING_S", 0.05)
+    watch, (begin_s, end_s) = _measure_idle(tmp_path, finds=True, first_turn=10**9)
+    assert watch.first_s is None and begin_s < end_s
 
 
 def test_without_accelerators_nothing_is_waited_for(tmp_path: Path) -> None:
