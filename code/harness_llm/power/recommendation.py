@@ -23,9 +23,16 @@ _OWN = ("window_tokens", "window_seconds")
 _MEANS = (
     "tokens_per_sec", "power_draw", "temperature", "gpu_utilization", "memory_utilization", "sm_mhz", "loss",
 )  # fmt: skip
-_FATAL = (
-    "thermal", "counter_reset", "device_missing", "sampling_gap", "window_not_bracketed", "energy_disagrees",
-)  # fmt: skip
+_FATAL = {
+    "thermal": "heat slowed the cards",
+    "counter_reset": "the energy counter began anew",
+    "device_missing": "one card was read less often than the others",
+    "sampling_gap": "no readings for more than 3 s",
+    "window_not_bracketed": "no reading before the begin or after the end",
+    "energy_disagrees": "the energy counter and power over time differ by more than 5 %",
+}
+"""Reasons for which a trial's energy does not count, in words."""
+_TOLD = {"short_window": "less than 10 s were measured"}
 _ABLE = {"slo": "was VALID in each trial", "slowdown": "is fast enough"}  # other objectives take any setting
 
 
@@ -79,7 +86,7 @@ class Choice:
     @property
     def is_sound(self) -> bool:
         """Whether its energy may be compared."""
-        return bool(self.energy) and not set(self.reasons) & set(_FATAL)
+        return bool(self.energy) and not set(self.reasons) & _FATAL.keys()
 
 
 @dataclass(frozen=True)
@@ -249,7 +256,7 @@ def _why_none(choices: Sequence[Choice], sound: Sequence[Choice], objective: Obj
         return "no power was measured"
     if len(sound) > 1:
         return f"no setting {_ABLE[objective]}"
-    reasons = sorted({why for choice in choices for why in choice.reasons if why in _FATAL})
+    reasons = sorted({_FATAL[why] for choice in choices for why in choice.reasons if why in _FATAL})
     others = f" ({', '.join(reasons)})" if reasons else ""
     return f"the energy of {'only one' if sound else 'no'} setting is sound{others}"
 
@@ -272,7 +279,10 @@ def notes_on(choices: Sequence[Choice]) -> list[str]:
         if it.is_cap and it.binding is not None and it.binding < _BINDS:
             said.setdefault("the cap never limited the cards", []).append(it.name)
         for why in it.reasons:
-            said.setdefault(why, []).append(it.name)
+            words = (
+                f"{_FATAL[why]}, so that the energy does not count" if why in _FATAL else _TOLD.get(why, why)
+            )
+            said.setdefault(words, []).append(it.name)
         if it.dropped:
             rows = f"{it.name} ({it.dropped} of {it.rows})"
             said.setdefault("rows that are outliers, left out of means", []).append(rows)

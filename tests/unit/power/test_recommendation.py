@@ -139,9 +139,10 @@ def test_hot_trials_and_caps_that_do_not_bind_are_said() -> None:
         row["reasons"] = "thermal" if row["max_watt"] == 300 else ""
     choices = _choices(rows)
     alone = recommend(choices)
-    assert alone.choice is None and "the energy of only one setting is sound (thermal)" in alone.words
+    assert alone.choice is None and "the energy of only one setting is sound (heat slowed the cards)" in alone.words
     notes = " | ".join(notes_on(choices))
-    assert "300 W: thermal" in notes and "700 W: the cap never limited" in notes
+    assert "300 W: heat slowed the cards, so that the energy does not count" in notes
+    assert "700 W: the cap never limited" in notes
 
 
 def test_a_setting_whose_energy_is_not_sound_is_compared_with_nothing(tmp_path: Path) -> None:
