@@ -139,7 +139,8 @@ def test_hot_trials_and_caps_that_do_not_bind_are_said() -> None:
         row["reasons"] = "thermal" if row["max_watt"] == 300 else ""
     choices = _choices(rows)
     alone = recommend(choices)
-    assert alone.choice is None and "the energy of only one setting is sound (heat slowed the cards)" in alone.words
+    assert alone.choice is None
+    assert "the energy of only one setting is sound (heat slowed the cards)" in alone.words
     notes = " | ".join(notes_on(choices))
     assert "300 W: heat slowed the cards, so that the energy does not count" in notes
     assert "700 W: the cap never limited" in notes
