@@ -5,9 +5,9 @@ The best possible rate, at which half of the runs are VALID, is found by whole r
 
     python benchmarks/tune_bars.py counted --truths 10    # the search alone; the time of runs only counts
     python benchmarks/tune_bars.py loadgen --truths 3     # the command line with LoadGen; minutes for each
-    python benchmarks/tune_bars.py arguments --truths 3   # other bounds of a step, from one fit
+    python benchmarks/tune_bars.py arguments --truths 3   # what `--try` chooses of 30 bounds of a step
     python benchmarks/tune_bars.py honest --truths 10     # what was said to be VALID with p, and was
-    python benchmarks/tune_bars.py watched --truths 12    # the same of what is shown while a run goes on
+    python benchmarks/tune_bars.py watched --truths 12    # the same for what views show during a run
 
 docs/benchmarks.md says how to read the figures.
 """
@@ -41,6 +41,7 @@ from harness_llm.results.events import read_events
 from harness_llm.results.latency_bins import binned
 from harness_llm.results.live_records import TestState
 from harness_llm.results.paths import EVENTS_NPY, SHARED_SAMPLES
+from harness_llm.tune.arguments import Combination, choices, next_to_load, reranked
 from harness_llm.tune.model import Model
 from harness_llm.tune.search import Search, TunedRate
 from harness_llm.tune.seen_run import Observed
@@ -228,43 +229,44 @@ def _after_one_run(truth: Truth, prompts: Any, answers: Any) -> tuple[Hidden, Mo
 def arguments(truth: Truth) -> dict[str, Any]:
     """What `tune --try` chooses of 30 bounds of a step, against the best of them by whole runs of the truth.
 
-    As the command does: what is configured shows its step times; twice, what promises most by simulation is
-    loaded, and ranks the others anew; and the highest rate by each one's own probe decides.
+    As the command does it: the configured bounds give the step times; then, twice, the bounds with the
+    highest simulated rate are loaded and the others re-ranked; the highest rate by its own probe wins.
     """
     lengths = _drawn_lengths(truth)
     engines, model, around = _after_one_run(truth, *lengths)
-    others = {
-        (requests, tokens): replace(
-            truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
-        ).hidden(*lengths)
-        for requests in (4, 8, 16, 32, 64, 128)
-        for tokens in (64, 128, 256, 512, 1024)
-    }
     configured = model.best(engines.future, 0.9, around)
-    said = dict.fromkeys(others, math.inf)
-    by_own = {(truth.concurrent, truth.batching.step_tokens): configured}
-    for _ in range(2):
-        for bounds in said.keys() - by_own:
-            limits = replace(model.limits, requests=bounds[0], step_tokens=bounds[1])
-            rate = replace(model, limits=limits).best_or_zero(engines.future, 0.9, configured)
-            said[bounds] = min(said[bounds], rate)
-        next_ = max(said.keys() - by_own, key=lambda bounds: said[bounds])
-        if said[next_] <= configured:
-            break
+    first, *combined = choices(
+        ["max_num_seqs=4,8,16,32,64,128", "max_num_batched_tokens=64,128,256,512,1024"]
+    )
+    made = reranked(
+        [replace_record(first, qps=configured), *combined], model, engines.future, 0.9, configured
+    )
+    others, loaded = [engines, *(_bounded(truth, one).hidden(*lengths) for one in combined)], [0]
+    while (number := next_to_load(made)) is not None:
         search = Search(
-            others[next_], engines.future, lengths[0], np.full(truth.samples, 64), 0.9, lambda _: None
+            others[number], engines.future, lengths[0], np.full(truth.samples, 64), 0.9, lambda _: None
         )
         search.probe(around)
         model = search.model()
-        by_own[next_] = model.best_or_zero(engines.future, 0.9, around)
-    chosen = max(by_own, key=lambda bounds: by_own[bounds])
-    even = others[chosen].even_qps(by_own[chosen])
-    better = [one.even_qps(even) for one in others.values() if one.share_valid(1.01 * even, 2) > 0]
+        rate = model.best_or_zero(engines.future, 0.9, around)
+        made[number] = replace_record(made[number], qps=rate)
+        made = reranked(made, model, engines.future, 0.9, rate)
+        loaded.append(number)
+    chosen = max(loaded, key=lambda number: made[number].qps or 0.0)
+    even = others[chosen].even_qps(made[chosen].qps or around)
+    better = [one.even_qps(even) for one in others if one.share_valid(1.01 * even, 2) > 0]
     best = max([even, *better])
-    loads = len(by_own) + (chosen != list(by_own)[-1])
-    return {"chosen": f"{chosen[0]}x{chosen[1]}", "chosen_by_best": even / best, "best_qps": best,
-            "said_of_it": said[chosen] / even, "gain": even / engines.even_qps(configured),
-            "reloads": loads - 1}  # fmt: skip
+    return {"chosen": made[chosen].label, "chosen_by_best": even / best, "best_qps": best,
+            "gain": even / engines.even_qps(configured),
+            "reloads": len(loaded) - 1 + (chosen != loaded[-1])}  # fmt: skip
+
+
+def _bounded(truth: Truth, choice: Combination) -> Truth:
+    """The truth with other bounds of a step."""
+    requests, tokens = map(int, choice.values.values())
+    return replace(
+        truth, concurrent=requests, batching=truth.batching.model_copy(update={"step_tokens": tokens})
+    )
 
 
 def honest(truth: Truth) -> dict[str, Any]:

@@ -25,14 +25,14 @@ _MEANS = (
 )  # fmt: skip
 _FATAL = {
     "thermal": "heat slowed the cards",
-    "counter_reset": "the energy counter began anew",
-    "device_missing": "one card was read less often than the others",
+    "counter_reset": "the energy counter was reset",
+    "device_missing": "one card has fewer readings than the others",
     "sampling_gap": "no readings for more than 3 s",
-    "window_not_bracketed": "no reading before the begin or after the end",
-    "energy_disagrees": "the energy counter and power over time differ by more than 5 %",
+    "window_not_bracketed": "no reading before the start or after the end",
+    "energy_disagrees": "the energy counter and the power readings differ by more than 5 %",
 }
 """Reasons for which a trial's energy does not count, in words."""
-_TOLD = {"short_window": "less than 10 s were measured"}
+_TOLD = {"short_window": "measured for less than 10 s"}
 _ABLE = {"slo": "was VALID in each trial", "slowdown": "is fast enough"}  # other objectives take any setting
 
 

@@ -21,6 +21,8 @@ from harness_llm.results.reading import read_record, write_record
 from harness_llm.results.record_base import Record
 from harness_llm.results.study_folder import StudyFolder
 from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.future import Future
+from harness_llm.tune.model import Model
 from harness_llm.tune.seen_run import Observed
 from harness_llm.tune.tries import probe_of
 from harness_llm.tune.tuning import Tuning, Wish, study_record
@@ -41,8 +43,8 @@ class Combination(Record, frozen=True, kw_only=True):
 
     Attributes:
         values: By argument; empty of what is configured.
-        simulated_qps: The highest VALID rate by simulation, the least of those by what was loaded before it;
-            None where it cannot be simulated.
+        simulated_qps: The highest VALID rate by simulation, the lowest of all predictions so far; None where
+            it cannot be simulated.
         qps: The same by its own events; None where it was not loaded.
         spread: Of `qps`, relative standard deviation.
         problem: Why it could not be measured; empty where it was, or was not tried.
@@ -179,7 +181,7 @@ class ArgumentSearch:
     def _loaded(self, record: ArgumentsRecord) -> ArgumentsRecord:
         """Load the promising combinations that were not tried yet, one after another."""
         began = time.monotonic()
-        while (number := _next(record.choices)) is not None:
+        while (number := next_to_load(record.choices)) is not None:
             if number and time.monotonic() - began > self.wish.budget_s:
                 break
             record = self._load(record, number)
@@ -217,11 +219,7 @@ class ArgumentSearch:
         return record
 
     def _load(self, record: ArgumentsRecord, number: int) -> ArgumentsRecord:
-        """Load one choice and ask what all are asked; by what it showed, rank those that were not loaded.
-
-        Each is taken for the least of what was predicted of it: larger steps than any that was seen are a
-        guess, and the first choice that makes them shows what they cost.
-        """
+        """Load one choice, measure it as all are measured, and re-rank those that are not loaded yet."""
         choice = record.choices[number]
         self.view.say(f"arguments: {choice.label}")
         made = list(record.choices)
@@ -239,23 +237,44 @@ class ArgumentSearch:
         assert search is not None and found is not None and found.qps is not None
         model = search.model()
         made[number] = msgspec.structs.replace(choice, qps=found.qps, spread=model.spread)
-        if number == 0 or choice.limits(model.limits) is not None:
-            for place, other in enumerate(made[1:], 1):
-                limits = None if other.is_tried else other.limits(model.limits)
-                if limits is not None:
-                    rate = replace(model, limits=limits).best_or_zero(
-                        search.future, self.wish.confidence, found.qps
-                    )
-                    made[place] = msgspec.structs.replace(other, simulated_qps=min(rate, _simulated(other)))
+        if choice.limits(model.limits) is not None:
+            made = reranked(made, model, search.future, self.wish.confidence, found.qps)
         return ArgumentsRecord(probe_qps=search.tried[-1].qps, choices=tuple(made))
+
+
+def reranked(
+    choices: Sequence[Combination], model: Model, future: Future, confidence: float, around: float
+) -> list[Combination]:
+    """The choices, those not loaded yet with what a newly fitted model predicts of them.
+
+    The lowest prediction so far counts for each: the cost of steps larger than any seen is a guess until a
+    choice that makes such steps has been loaded.
+
+    Args:
+        choices: All of them.
+        model: Of the choice that was loaded last.
+        future: The test.
+        confidence: See `Model.best`.
+        around: Where to look first, queries/s.
+    """
+    made = list(choices)
+    for number, choice in enumerate(choices):
+        limits = None if choice.is_tried else choice.limits(model.limits)
+        if limits is not None:
+            rate = replace(model, limits=limits).best_or_zero(future, confidence, around)
+            made[number] = msgspec.structs.replace(choice, simulated_qps=min(rate, _simulated(choice)))
+    return made
 
 
 def _simulated(choice: Combination) -> float:
     return math.inf if choice.simulated_qps is None else choice.simulated_qps
 
 
-def _next(choices: Sequence[Combination]) -> int | None:
-    """Which is to be loaded next: what is configured, what cannot be simulated, the best of the others."""
+def next_to_load(choices: Sequence[Combination]) -> int | None:
+    """Number of the choice to load next: the configured one, those that cannot be simulated, then the best.
+
+    None if two of the best were loaded, or no other promises more than the configured one.
+    """
     if choices[0].qps is None:
         return 0
     ranked = sorted(range(1, len(choices)), key=lambda number: -_simulated(choices[number]))

@@ -120,11 +120,11 @@ class Model:
     def best(
         self, future: Future, confidence: float, around: float, schedules: Sequence[int | None] = (None,)
     ) -> float:
-        """The rate to begin at: the highest that is VALID with a confidence, unless a risk is worth more.
+        """The rate to begin at: the highest that is VALID with a confidence, unless less of it gains much.
 
-        Where pauses may spoil a run at any rate, P(VALID) stays just below the confidence over a wide range
-        of rates, and the highest rate above it is very low, or there is none. So a lower confidence of a few
-        is taken where its rate, times that confidence, is higher by a quarter.
+        If pauses can spoil a run at any rate, P(VALID) stays just below the confidence over a wide range of
+        rates, and the highest rate above it is very low, or there is none. So one of a few lower confidences
+        is accepted if its rate times that confidence is higher by a quarter.
 
         Args:
             future: The test.

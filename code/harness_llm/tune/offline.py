@@ -23,7 +23,7 @@ from harness_llm.views.progress import TestProgress
 ROOM = 1.03
 """How much longer than min_duration the run is to last."""
 _PROBE_S, _PROBE_SHARE = (20.0, 60.0), 0.25
-_LAST = (1.05, 1.3)  # lengths, in min_durations, that a run on which was looked may have and be the result
+_LAST = (1.05, 1.3)  # expected length, in min_durations, at which the first look may become the result
 _RUNS = 3
 
 
@@ -59,7 +59,7 @@ def measure_offline(
 ) -> TestResult:  # fmt: skip
     """Find how many samples last long enough, then run them.
 
-    A run on which is looked only for the rate is the result, if it turns out to last long enough.
+    If the run that was started only to find the rate lasts long enough itself, it is the result.
 
     Args:
         fleet: Who answers.
@@ -88,10 +88,11 @@ def measure_offline(
     def is_long_enough(result: TestResult) -> bool:
         if dry_run or result.state != "complete":
             return False
-        ends = _ends_s(read_events(folder / EVENTS_NPY))
+        events = read_events(folder / EVENTS_NPY)
+        ends = _ends_s(events)
         if not (ends.size and ends[-1] >= seconds):
             return False
-        say(f"Offline: {told(read_events(folder / EVENTS_NPY))}")
+        say(f"Offline: {told(events)}")
         return True
 
     result = fleet.measure(test, folder, enough)

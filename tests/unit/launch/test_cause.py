@@ -73,6 +73,7 @@ def test_exceptions_are_read_per_process(log: str, found: str) -> None:
     [
         (KV, "holds 23,168 tokens: lower llm_config.max_model_len to 23168"),
         ("ValueError: No available memory for the cache blocks. Try", "gpu_memory_utilization"),
+        ("ValueError: No available memory for the cache blocks. Try", "llm_config.kv_cache_memory_bytes"),
         ("ValueError: Free memory on device cuda:0 (2.1/79.2 GiB) on startup is less", "nvidia-smi"),
         ("RuntimeError: Insufficient space in /dev/shm for x: 160 MiB required", "--shm-size"),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0", "no 2.00 GiB left"),

@@ -155,6 +155,9 @@ def test_a_setting_whose_energy_is_not_sound_is_compared_with_nothing(tmp_path: 
     lines = write_power_report(tmp_path)
     assert "550 W" in lines[0] and "250 W" not in lines[0] and "700 W" not in lines[0]
     assert not any("front" in line for line in lines), "both sound ones are on it: there is no other"
+    page, png = (tmp_path / "report.html").read_text(), (tmp_path / "report.png").read_bytes()
+    assert "(Inference)" in page and "(Training)" not in page, "no charts of what was not measured"
+    assert int.from_bytes(png[16:20], "big") < 1500, "the picture has one column"
 
 
 def test_files_of_the_published_scripts_are_read_and_recommended_from(tmp_path: Path) -> None:
@@ -184,6 +187,7 @@ def test_the_report_has_the_published_charts_and_sentences(tmp_path: Path) -> No
     assert "not told apart from it: 250 W" in lines[0] and "Inference: 400 W: " in lines[0]
     png, page = (tmp_path / "report.png").read_bytes(), (tmp_path / "report.html").read_text()
     assert png.startswith(b"\x89PNG") and len(png) > 50_000 and len(page) < 1_000_000
+    assert int.from_bytes(png[16:20], "big") > 1500, "two columns"
     for what in ("Tokens per Second", "Temperature", "GPU Utilization", "Memory Utilization", "Total Time"):
         for scenario in ("Inference", "Training"):
             assert f"Max Power vs. {what} ({scenario})" in page

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness_llm.study.estimates import curve, mean_of, outliers, pareto, tells_apart, tied_with_least
+from harness_llm.study.estimates import (
+    curve,
+    mean_of,
+    outliers,
+    pareto,
+    readable,
+    tells_apart,
+    tied_with_least,
+)
 
 
 def test_planted_outliers_are_found_and_clean_rows_are_left() -> None:
@@ -55,3 +63,8 @@ def test_a_curve_meets_its_points_and_does_not_overshoot() -> None:
     assert found.min() >= 0 and found.max() <= 10
     assert curve([1.0, 3.0], [2.0, 4.0])(np.array([2.0])) == [3.0]
     assert curve([1.0], [2.0])(np.array([1.0])) == [2.0]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(12390.4, "12,390"), (-1000.0, "-1,000"), (0.16098, "0.161")])
+def test_numbers_are_shown_without_exponents(value: float, shown: str) -> None:
+    assert readable(value) == str(mean_of([value])) == shown

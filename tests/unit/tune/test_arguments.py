@@ -102,7 +102,7 @@ def test_only_what_is_configured_and_the_best_by_simulation_are_loaded(
         study.begin(study_record(Scenario.SERVER))
 
 
-def test_what_was_loaded_ranks_the_others_anew(engines: _Engines, tmp_path: Path) -> None:
+def test_the_others_are_re_ranked_by_what_was_loaded(engines: _Engines, tmp_path: Path) -> None:
     engines.shown = {**RATES, "128": 9.1, "32": 30.0}
     _comparison(tmp_path).run([TEXTS[0].replace("32", "32,48")])
     assert engines.loaded[2] == "llm_config.max_num_seqs=48", (

@@ -83,6 +83,7 @@ def test_what_others_take_of_the_host_is_refused_or_widens_the_margin(others: fl
     if others > 0.5:
         with pytest.raises(HostError, match="others held 60% of the host"):
             tuning.first_rate()
+        assert len(tuning.tried) == 1, "the ramp is not continued on a busy host"
         engines = hidden()
         later = search(engines, lines)
         later.tried = list(tuning.tried)
