@@ -67,6 +67,11 @@ def convert(path: Path) -> Converted:
     sampling = found.get("vllm_sampling_config") or found.get("sampling_params") or {}
     environment = (found.get("env_config") or {}) | (found.get("vllm_env_config") or {})
     harness = found.get("harness_config") or {}
+    if found.get("sglang_engine_config") and not engine.get("model"):
+        raise ConfigError(
+            f"{path}: its engine is SGLang, which is not started here",
+            "Start that server as you do now, and drive it: harness-llm init --server URL.",
+        )
     _require(path, {"scenario": found.get("scenario"), "benchmark_name": found.get("benchmark_name"),
                     "harness_config.dataset_path": harness.get("dataset_path"),
                     "vllm_engine_config.model": engine.get("model"),

@@ -125,6 +125,18 @@ def test_sampling_that_is_not_greedy_goes_to_vllm(tmp_path: Path) -> None:
     assert "repetition_penalty = 1.5" in _notes(path, Weight.CHECK)
 
 
+def test_a_file_for_sglang_is_refused_with_the_way_that_there_is(tmp_path: Path) -> None:
+    path = _written(tmp_path, vllm_engine_config=None, sglang_engine_config={"model_path": "/model/s"})
+    with pytest.raises(ConfigError, match="its engine is SGLang") as caught:
+        convert(path)
+    assert "init --server" in str(caught.value.remedy)
+
+
+def test_keys_of_v6_1_have_their_reasons(tmp_path: Path) -> None:
+    path = _written(tmp_path, harness_config={"warmup_config": {"x": 1}, "prefill_backlog_weight": 8})
+    assert {"warmup_config", "prefill_backlog_weight"} <= _notes(path, Weight.NO_EFFECT).keys()
+
+
 def test_top_k_of_one_is_greedy(tmp_path: Path) -> None:
     path = _written(tmp_path, vllm_sampling_config={"temperature": 1.0, "top_k": 1, "top_p": 0.001})
     assert "override_generation_config" not in convert(path).document["llm_config"]
