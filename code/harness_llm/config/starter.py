@@ -14,11 +14,10 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.config.asked import Answers
 from harness_llm.core import Mode, Scenario
 from harness_llm.files import read_regular
-from harness_llm.logs.early_stopping import min_queries
+from harness_llm.logs.early_stopping import SHORT_TEST_OVER, min_queries
 from harness_llm.system.detect import computes_bfloat16
 
 _COLUMN = 44  # where comments begin
-_ALLOWED_OVER = 2  # samples that a first run forgives over a limit
 _NO_LIMIT_MS = 60_000  # LoadGen requires one; a limit nobody asked for must not make a run INVALID
 _MADE_UP = "200:128:64"
 _FIRST_RATE = 1.0
@@ -235,7 +234,7 @@ def _conf_of(answers: Answers, scenario: Scenario) -> Sequence[str]:
             ]
     if is_own:
         lines += ["# Least length of the test (MLPerf asks for 600000).", f"{place}.min_duration = 60000"]
-        least = min_queries(_ALLOWED_OVER) if is_timed else 1
-        about = f"; with so many, {_ALLOWED_OVER} may be over a limit, with 459 none" if is_timed else ""
+        least = min_queries(SHORT_TEST_OVER) if is_timed else 1
+        about = f"; with so many, {SHORT_TEST_OVER} may be over a limit, with 459 none" if is_timed else ""
         lines += [f"# Least number of samples{about}.", f"{place}.min_query_count = {least}"]
     return lines

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+SHORT_TEST_OVER = 2
+"""Queries of the shortest test of an own benchmark that may be over a limit, where nobody says otherwise."""
 _NEGLIGIBLE_SIGMAS = 12.0
 
 

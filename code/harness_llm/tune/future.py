@@ -96,11 +96,6 @@ class Future:
         count = self.count(qps)
         return arrivals_ns(self.seed if seed is None else seed, qps, count) / 1e9, self.order(count)
 
-    @staticmethod
-    def can_be_valid(count: int) -> bool:
-        """Whether LoadGen may find so many queries VALID, if none is over a limit."""
-        return _allowed(count) >= 0
-
     def judge(self, ttft: Floats, tpot: Floats) -> AgainstLimits:
         """The verdict on a whole run by its latencies, seconds; inf counts as over the limit."""
         found = []

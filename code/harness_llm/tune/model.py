@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from harness_llm.errors import EngineError
+from harness_llm.logs.early_stopping import min_queries
 from harness_llm.tune.batching import Noise, StepLimits, simulate
 from harness_llm.tune.future import AgainstLimits, Future
 from harness_llm.tune.seen_run import Floats, Integers, Observed
@@ -145,12 +146,13 @@ class Model:
                 best, worth = found, found * sure
         if best is not None:
             return best
-        few = future.count(around / 2)
-        hint = "" if future.can_be_valid(few) else f"; of {few:,} queries early stopping passes none"
+        few, least = future.count(around / 2), min_queries(0)
+        too_few = f"; a run of {few:,} queries is never VALID, one of {least} can be" if few < least else ""
         raise EngineError(
-            f"no rate from {around / _FAR:.2g} queries/s on is likely to be VALID{hint}",
-            "Loosen ttft_latency or tpot_latency or raise min_query_count in user.conf, or find out why the "
-            "engines pause or vary.",
+            f"no rate from {around / _FAR:.2g} queries/s on is likely to be VALID{too_few}",
+            f"Raise min_query_count in user.conf to {least} or more, or loosen ttft_latency or tpot_latency."
+            if too_few
+            else "Loosen ttft_latency or tpot_latency in user.conf, or find out why engines pause or vary.",
         )
 
     def highest(

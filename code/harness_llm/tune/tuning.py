@@ -17,6 +17,7 @@ from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError, FolderError
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
+from harness_llm.logs.early_stopping import SHORT_TEST_OVER, min_queries
 from harness_llm.results.held import utc_now
 from harness_llm.results.paths import USER_CONF
 from harness_llm.results.run_folder import TestFolder
@@ -74,6 +75,19 @@ def study_record(scenario: Scenario) -> StudyRecord:
         state="running",
         started_utc=utc_now(),
     )
+
+
+def missing_settings(conf: UserConf, model: str, scenario: Scenario, *, is_official: bool) -> dict[str, int]:
+    """What `tune` adds to a user.conf: a rate to begin at, and queries enough for a verdict.
+
+    LoadGen asks an own benchmark as few queries as its shortest length takes, and calls fewer than 459 never
+    VALID; so without `min_query_count` a slow engine has no VALID rate at all. Official benchmarks have one.
+    """
+    known = conf.settings_for(model, scenario)
+    added = {} if "target_qps" in known else {"target_qps": 1}
+    if scenario.is_timed_per_token and not is_official and "min_query_count" not in known:
+        added["min_query_count"] = min_queries(SHORT_TEST_OVER)
+    return added
 
 
 @dataclass
@@ -147,19 +161,24 @@ class Tuning:
             )
 
     def _prepared(self) -> Prepared:
-        """The run with whatever rate user.conf has; where it has none, with one to begin at."""
+        """The run as user.conf has it, with what is missing there."""
         benchmark = resolve(self.config.harness_config.benchmark)
         conf = UserConf.read(self.config.harness_config.user_conf)
         model = benchmark.loadgen_model(self.scenario)
         if not benchmark.is_official:
             self._require_limits(conf, model)
         harness = self.config.harness_config.model_copy(update={"measured_rate": None})
-        if "target_qps" not in conf.settings_for(model, self.scenario):
-            asked = self.folder / _ASKED
-            line = f"{model}.{self.scenario.loadgen_name}.target_qps = 1\n"
-            asked.write_text(
-                conf.text.rstrip("\n") + "\n# where the search begins\n" + line, encoding="utf-8"
+        added = missing_settings(conf, model, self.scenario, is_official=benchmark.is_official)
+        if "min_query_count" in added:
+            self.view.say(
+                f"note: user.conf sets no min_query_count: {added['min_query_count']} is taken, "
+                f"of which {SHORT_TEST_OVER} may be over a limit"
             )
+        if added:
+            asked = self.folder / _ASKED
+            place = f"{model}.{self.scenario.loadgen_name}"
+            lines = ["# added by `harness-llm tune`", *(f"{place}.{key} = {added[key]}" for key in added)]
+            asked.write_text("\n".join([conf.text.rstrip("\n"), *lines, ""]), encoding="utf-8")
             harness = harness.model_copy(update={"user_conf": asked})
         return prepare([self.config.model_copy(update={"harness_config": harness})], (_TEST,))
 
