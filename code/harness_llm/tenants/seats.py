@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -85,20 +85,29 @@ def seats_of(config: TenantsConfig) -> list[Seat]:
         for tenant in config.seats
     ]
     seats = [seat for seat, _ in makers]
-    if config.cores == "shared" or accelerators.read().accelerators:
+    if accelerators.read().accelerators:
         return seats
-    engines, cores = [engine for _, engine in makers], sorted(os.sched_getaffinity(0))
-    share = len(cores) // len(seats)
+    return [
+        replace(seat, plan=with_variables(seat.plan, engine.bound_to(own)))
+        for (seat, engine), own in zip(makers, _cores_of_each(config.cores, len(seats)), strict=True)
+    ]
+
+
+def _cores_of_each(cores: Literal["shared", "split"], tenants: int) -> list[list[int]]:
+    """The cores of each tenant; all of them where they are shared, for an engine's own choice may be fewer.
+
+    Raises:
+        ConfigError: There are fewer cores than tenants that want their own.
+    """
+    every = sorted(os.sched_getaffinity(0))
+    if cores == "shared":
+        return [every] * tenants
+    share = len(every) // tenants
     if not share:
         raise ConfigError(
-            f"cores: split: {len(seats)} tenants on {len(cores)} cores", "Let them share: cores: shared."
+            f"cores: split: {tenants} tenants on {len(every)} cores", "Let them share: cores: shared."
         )
-    bound = [
-        engine.bound_to(cores[place * share : (place + 1) * share]) for place, engine in enumerate(engines)
-    ]
-    return [
-        replace(seat, plan=with_variables(seat.plan, own)) for seat, own in zip(seats, bound, strict=True)
-    ]
+    return [every[place * share : (place + 1) * share] for place in range(tenants)]
 
 
 def with_variables(plan: FleetPlan, variables: Mapping[str, str]) -> FleetPlan:

@@ -102,13 +102,18 @@ def test_what_a_model_is_made_of_is_found_or_refused(tmp_path: Path, monkeypatch
     assert seats_of(_read(tmp_path, TWO, "scale=tiny"))[0].marker == "tiny shapes"
 
 
-def test_cores_are_split_where_there_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cores", "bound"), [("split", ["4,5", "6,7"]), ("shared", ["4,5,6,7", "4,5,6,7"])]
+)
+def test_cores_are_shared_whole_or_split(
+    cores: str, bound: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {4, 5, 6, 7})
-    own = [
-        seat.plan.replicas[0].environment.get("HARNESS_LLM_FORWARD_CORES")
-        for seat in seats_of(_read(tmp_path, TWO, "cores=split"))
-    ]
-    assert own == ["4,5", "6,7"]
+    seats = seats_of(_read(tmp_path, TWO, f"cores={cores}"))
+    assert [it.plan.replicas[0].environment["HARNESS_LLM_FORWARD_CORES"] for it in seats] == bound
+
+
+def test_cores_are_split_only_where_there_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {4})
     with pytest.raises(ConfigError, match="2 tenants on 1 cores"):
         seats_of(_read(tmp_path, TWO, "cores=split"))
