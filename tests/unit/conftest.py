@@ -4,21 +4,47 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import zmq
 from own_benchmark import Setup
 from run_maker import Maker
 
 from harness_llm import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tiny_llama import TinyLlama
 
     Command = Callable[..., tuple[int, str, str]]
+
+
+class _Context(zmq.Context[zmq.Socket[bytes]]):
+    """Keeps its sockets until it is destroyed.
+
+    One that is collected unclosed warns; a warning is an error in tests, so the socket stays open, unknown to
+    its context, and `destroy` waits for it for ever.
+    """
+
+    _kept: list[zmq.Socket[bytes]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = []
+
+    def socket(self, *args: Any, **options: Any) -> zmq.Socket[bytes]:
+        self._kept.append(super().socket(*args, **options))
+        return self._kept[-1]
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context = _Context()
+    yield context
+    context.destroy(linger=0)
 
 
 @pytest.fixture

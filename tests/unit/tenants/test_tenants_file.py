@@ -102,9 +102,7 @@ def test_what_a_model_is_made_of_is_found_or_refused(tmp_path: Path, monkeypatch
     assert seats_of(_read(tmp_path, TWO, "scale=tiny"))[0].marker == "tiny shapes"
 
 
-@pytest.mark.parametrize(
-    ("cores", "bound"), [("split", ["4,5", "6,7"]), ("shared", ["4,5,6,7", "4,5,6,7"])]
-)
+@pytest.mark.parametrize(("cores", "bound"), [("split", ["4,5", "6,7"]), ("shared", ["4,5,6,7", "4,5,6,7"])])
 def test_cores_are_shared_whole_or_split(
     cores: str, bound: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

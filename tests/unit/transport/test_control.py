@@ -15,15 +15,7 @@ from harness_llm.transport.control import PARENT_VARIABLE, ControlClient, Contro
 from harness_llm.transport.wire import Failed, Heartbeat, Shutdown, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield context
-    context.destroy(linger=0)
 
 
 def _hear(server: ControlServer, wanted: type, seconds: float = 5) -> tuple[str, object]:

@@ -13,16 +13,9 @@ from harness_llm.transport.keys import Keys, admitting, make_keys, secure_client
 from harness_llm.transport.wire import Heartbeat, Stage, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 _PLACE = "tcp://127.0.0.1:*"
-
-
-@pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield context
-    context.destroy(linger=0)
 
 
 @pytest.fixture
