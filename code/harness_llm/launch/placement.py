@@ -104,11 +104,23 @@ def _bind_to_cores(engine: EngineKind, replicas: int) -> list[dict[str, str]]:
     """Without GPUs: replicas beside one another on their own cores; one replica keeps the engine's choice."""
     if replicas == 1:
         return [{}]
+    what = f"harness_config.replicas: {replicas} replicas"
+    return [engine.bound_to(cores) for cores in split_cores(replicas, what, "One replica needs one core.")]
+
+
+def split_cores(parties: int, what: str, remedy: str) -> list[list[int]]:
+    """The cores that this process may use, in consecutive groups of one size, one for each party.
+
+    Args:
+        parties: How many.
+        what: Who they are, for people, with their number.
+        remedy: What helps where there are too few cores.
+
+    Raises:
+        ConfigError: There are fewer cores than parties.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < replicas:
-        raise ConfigError(
-            f"harness_config.replicas: {replicas} replicas on {len(cores)} cores",
-            "One replica needs one core.",
-        )
-    share = len(cores) // replicas
-    return [engine.bound_to(cores[place * share : (place + 1) * share]) for place in range(replicas)]
+    share = len(cores) // parties
+    if not share:
+        raise ConfigError(f"{what} on {len(cores)} cores", remedy)
+    return [cores[place * share : (place + 1) * share] for place in range(parties)]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from harness_llm.engines.kind import EngineKind
 from harness_llm.errors import ConfigError
 from harness_llm.fleet.fleet import Fleet, FleetPlan
 from harness_llm.fleet.loads import Load
+from harness_llm.launch.placement import split_cores
 from harness_llm.run.groups import plan_fleet
 from harness_llm.run.prepare import prepare
 from harness_llm.study.workloads import Batch, Workload, driver_test, make_schedule
@@ -87,27 +88,15 @@ def seats_of(config: TenantsConfig) -> list[Seat]:
     seats = [seat for seat, _ in makers]
     if accelerators.read().accelerators:
         return seats
+    if config.cores == "shared":  # said to each, for an engine's own choice may be fewer
+        cores = [sorted(os.sched_getaffinity(0))] * len(seats)
+    else:
+        what = f"cores: split: {len(seats)} tenants"
+        cores = split_cores(len(seats), what, "Let them share: cores: shared.")
     return [
         replace(seat, plan=with_variables(seat.plan, engine.bound_to(own)))
-        for (seat, engine), own in zip(makers, _cores_of_each(config.cores, len(seats)), strict=True)
+        for (seat, engine), own in zip(makers, cores, strict=True)
     ]
-
-
-def _cores_of_each(cores: Literal["shared", "split"], tenants: int) -> list[list[int]]:
-    """The cores of each tenant; all of them where they are shared, for an engine's own choice may be fewer.
-
-    Raises:
-        ConfigError: There are fewer cores than tenants that want their own.
-    """
-    every = sorted(os.sched_getaffinity(0))
-    if cores == "shared":
-        return [every] * tenants
-    share = len(every) // tenants
-    if not share:
-        raise ConfigError(
-            f"cores: split: {tenants} tenants on {len(every)} cores", "Let them share: cores: shared."
-        )
-    return [every[place * share : (place + 1) * share] for place in range(tenants)]
 
 
 def with_variables(plan: FleetPlan, variables: Mapping[str, str]) -> FleetPlan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 import zmq
@@ -11,9 +10,6 @@ import zmq
 from harness_llm.transport.control import ControlClient, ControlServer
 from harness_llm.transport.keys import Keys, admitting, make_keys, secure_client, secure_server
 from harness_llm.transport.wire import Heartbeat, Stage, encode
-
-if TYPE_CHECKING:
-    pass
 
 _PLACE = "tcp://127.0.0.1:*"
 

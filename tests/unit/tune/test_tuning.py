@@ -9,10 +9,13 @@ import pytest
 from harness_llm.config.user_conf import UserConf
 from harness_llm.core import Scenario
 from harness_llm.logs.early_stopping import max_over_limit
-from harness_llm.tune.tuning import missing_settings
+from harness_llm.tune.tuning import Tuning, Wish, missing_settings
+from harness_llm.views.live import make_view
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from own_benchmark import Setup
 
 MODEL = "llama2-70b"
 
@@ -37,3 +40,9 @@ def test_what_user_conf_does_not_say_is_added(
     assert max_over_limit(added.get("min_query_count", 838)) == 2, (
         "LoadGen can call it VALID, and forgives two"
     )
+
+
+def test_loadgen_is_told_what_was_added(setup: Setup, tmp_path: Path) -> None:
+    tuning = Tuning(setup.config("Server"), tmp_path, Wish(), make_view("", style="none"))
+    (test,) = tuning._prepared().tests
+    assert "mine.Server.min_query_count = 838" in test.user_conf and test.target_qps == 7
