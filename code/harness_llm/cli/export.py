@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness_llm.cli.options import AsJson, RunDirectory, require_extra
+from harness_llm.cli.options import AsJson, RunDirectory  # noqa: TC001 - typer reads the annotations at run time
 from harness_llm.cli.output import print_json, print_text
+from harness_llm.installed import require_installed
 
 
 def export_verb(
@@ -36,12 +37,12 @@ def export_verb(
         raise UsageError("nothing to write", "Pass --parquet, --mlflow, or both.")
     written: dict[str, object] = {}
     if parquet is not None:
-        require_extra("parquet", "pyarrow")
+        require_installed("pyarrow", extra="parquet")
         from harness_llm.results.parquet_export import write_parquet
 
         written |= {"file": str(parquet), "rows": write_parquet(run_folder, parquet)}
     if mlflow is not None:
-        require_extra("", "mlflow")
+        require_installed("mlflow")
         from harness_llm.views.mlflow_export import write_mlflow
 
         written["mlflow_run"] = write_mlflow(run_folder, mlflow)

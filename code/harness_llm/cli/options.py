@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,26 +88,3 @@ def existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise FolderError(f"{folder}: no such folder", "Give a folder that `harness-llm` printed.")
     return folder
-
-
-_PACKAGES = {"vl_convert": "vl-convert-python", "mlflow": "mlflow-skinny"}
-"""Packages whose name is not that of their module."""
-
-
-def require_extra(extra: str, *modules: str) -> None:
-    """Refuse to begin without what an optional extra installs.
-
-    Args:
-        extra: Its name in pyproject.toml; empty for a package that no extra has.
-        modules: What must be importable.
-
-    Raises:
-        ConfigError: A module is not there.
-    """
-    missing = [_PACKAGES.get(name, name) for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        names, of = " ".join(missing), f", of the optional extra {extra!r}" if extra else ""
-        raise ConfigError(
-            f"not installed: {', '.join(missing)}{of}",
-            f"Install it: {sys.executable} -m pip install {names}",
-        )

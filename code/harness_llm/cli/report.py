@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness_llm.cli.options import AsJson, require_extra
+from harness_llm.cli.options import AsJson  # noqa: TC001 - typer reads the annotations at run time
 from harness_llm.cli.output import print_json, print_text
+from harness_llm.installed import require_installed
 
 
 def report_verb(
@@ -27,7 +28,7 @@ def report_verb(
     as_json: AsJson = False,
 ) -> None:
     """Write one page about runs: verdict, where the time went, charts; one file that needs no network."""
-    require_extra("report", "jinja2", "vl_convert")
+    require_installed("jinja2", "vl_convert", extra="report")
     from harness_llm.report.writing import write_report
 
     written = write_report(runs, output, charts)

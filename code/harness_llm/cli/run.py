@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness_llm import terminal
-from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, ViewStyle, read_configs, require_extra
+from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, ViewStyle, read_configs
 from harness_llm.cli.output import EXIT_BROKEN, show_run
+from harness_llm.installed import require_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def run_verb(
 
 
 def _metrics(port: int) -> MetricsServer:
-    require_extra("metrics", "prometheus_client")
+    require_installed("prometheus_client", extra="metrics")
     from harness_llm.views.metrics import MetricsServer
 
     return MetricsServer(port)

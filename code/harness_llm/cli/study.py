@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness_llm import terminal
-from harness_llm.cli.options import AsJson, ViewStyle, require_extra
+from harness_llm.cli.options import AsJson, ViewStyle
 from harness_llm.cli.output import EXIT_BROKEN, print_json, print_text
+from harness_llm.installed import require_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def study_verb(
     as_json: AsJson = False,
 ) -> None:
     """Measure settings several times over the same loaded engines, and report what they cost and give."""
-    require_extra("report", "jinja2", "vl_convert")
+    require_installed("jinja2", "vl_convert", extra="report")
     from harness_llm.errors import ConfigError
     from harness_llm.views.live import make_view
 

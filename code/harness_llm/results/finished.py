@@ -10,11 +10,9 @@ from typing import Any
 
 from harness_llm import rules
 from harness_llm.benchmark import facts_of
-from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS, EngineKind
 from harness_llm.errors import FolderError
-from harness_llm.files import read_text
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.paths import (
@@ -25,7 +23,7 @@ from harness_llm.results.paths import (
     config_file,
     replica_folder,
 )
-from harness_llm.results.reading import read_record
+from harness_llm.results.reading import read_record, recorded_config
 from harness_llm.results.records import AccuracyRecord, EngineRecord, RunRecord, TestRecord
 from harness_llm.results.run_folder import state_of
 from harness_llm.results.verdict import TestVerdict, judge
@@ -164,21 +162,3 @@ def _complete_test(folder: Path) -> TestRecord:
             f"{folder}: the test is {test.state}: {test.reason}", "Run the test to its end first."
         )
     return test
-
-
-def recorded_config(path: Path) -> dict[str, Any]:
-    """The configuration that a run wrote for a scenario; empty where it kept none.
-
-    Raises:
-        FolderError: The file is damaged.
-    """
-    try:
-        found = parse(read_text(path), str(path))[0].plain()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, UnreadableError) as error:
-        raise FolderError(f"{path}: cannot be read: {error}") from error
-    found = found if isinstance(found, dict) else {}
-    if not isinstance(found.get("llm_config") or {}, dict):
-        raise FolderError(f"{path}: llm_config is not a mapping", "Is this the configuration of the run?")
-    return found

@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from harness_llm.core import EventStatus, Mode
 from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import DatasetError
+from harness_llm.engines.vllm_decoding import MADE_UP
+from harness_llm.errors import DatasetError, FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG, SUMMARY_LOG
 from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.agreement import disagreements
 from harness_llm.results.events import sound_events
-from harness_llm.results.paths import EVENTS_NPY
+from harness_llm.results.paths import EVENTS_NPY, config_file
+from harness_llm.results.reading import recorded_config
 from harness_llm.results.records import TestRecord
 from harness_llm.results.sealed import broken_seals
 
@@ -103,7 +105,7 @@ def _by_events(folder: Path, record: TestRecord, log: DetailLog) -> Iterator[str
     table = _asked(folder, record)
     yield from _impossible(events, record, table)
     yield from _lengths(events, table)
-    yield from _contents(events, record, table)
+    yield from _contents(folder, events, record, table)
 
 
 def _asked(folder: Path, record: TestRecord) -> SampleTable | None:
@@ -150,7 +152,9 @@ def _lengths(events: npt.NDArray[np.void], table: SampleTable | None) -> Iterato
             )
 
 
-def _contents(events: npt.NDArray[np.void], record: TestRecord, table: SampleTable | None) -> Iterator[str]:
+def _contents(
+    folder: Path, events: npt.NDArray[np.void], record: TestRecord, table: SampleTable | None
+) -> Iterator[str]:
     """Answers that no sound engine gives, replica by replica."""
     for replica, seen in enumerate(record.answers):
         who = f"replica {replica}: "
@@ -165,13 +169,22 @@ def _contents(events: npt.NDArray[np.void], record: TestRecord, table: SampleTab
             yield who + f"{seen.no_token:,} of {seen.answers:,} answers have token ids that no vocabulary has"
         if seen.answers < _ENOUGH:
             continue
-        if 2 * seen.one_token_id >= seen.answers:
+        if 2 * seen.one_token_id >= seen.answers and not _has_made_up_weights(folder, record):
             yield who + (
                 f"{seen.one_token_id:,} of {seen.answers:,} answers are one token id again and again; "
                 "this comes from weights or a KV cache that hold NaN"
             )
         elif seen.are_alike and _prompts(events, replica, table) >= _ENOUGH:
             yield who + f"all {seen.answers:,} answers are the same, though the prompts differ"
+
+
+def _has_made_up_weights(folder: Path, record: TestRecord) -> bool:
+    """Whether the model's weights are random; a small one then often repeats a token, without any NaN."""
+    try:
+        config = recorded_config(config_file(folder.parent.parent, record.scenario))
+    except FolderError:
+        return False
+    return (config.get("llm_config") or {}).get("load_format") in MADE_UP
 
 
 def _prompts(events: npt.NDArray[np.void], replica: int, table: SampleTable | None) -> int:

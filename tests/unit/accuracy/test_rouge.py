@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from rouge_score import rouge_scorer
 
 from harness_llm.accuracy import AccuracyResult, Gates
 from harness_llm.accuracy.metrics import rouge
-from harness_llm.accuracy.metrics.rouge import score_rouge
+from harness_llm.accuracy.metrics.rouge import Rouge, score_rouge
+from harness_llm.datasets.table import SampleTable
+from harness_llm.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,3 +154,11 @@ def test_json_has_scores_gates_and_verdict(tmp_path: Path) -> None:
     assert found["samples"] == 2
     assert found["tokens_per_sample"] == 4.5
     assert found["gates_source"] == "a rule"
+
+
+def test_a_package_that_scoring_needs_is_missed_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = SampleTable.from_prompts("t", [[1, 2]], max_tokens=4, min_tokens=2, references=["a"])
+    Rouge().check(table)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "nltk" else object())
+    with pytest.raises(ConfigError, match="not installed: nltk"):
+        Rouge().check(table)

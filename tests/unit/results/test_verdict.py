@@ -132,6 +132,13 @@ def test_answers_that_no_sound_engine_gives(run: Path, test: str, changes: dict[
     assert len(found.mismeasured) == 1 and said in found.mismeasured[0]
 
 
+def test_a_model_of_random_weights_may_repeat_a_token(run: Path) -> None:
+    repeated = (answers(one_token_id=64),)
+    assert "one token id again" in verdict(run / "Offline/performance", answers=repeated).mismeasured[0]
+    (run / "config" / "Offline.yaml").write_text("llm_config: {load_format: random}")
+    assert verdict(run / "Offline/performance", answers=repeated).reasons == ()
+
+
 def test_the_same_answers_to_the_same_prompts_are_no_fault(run: Path) -> None:
     place = run / "Offline" / "performance"
     digest = SampleTable.load(run / SHARED_SAMPLES).digest  # of 64 equal prompts

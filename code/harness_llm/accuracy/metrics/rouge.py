@@ -21,6 +21,7 @@ from harness_llm.accuracy.metrics.sentences import COMMAND, has_sentence_model, 
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import ConfigError, DatasetError
+from harness_llm.installed import require_installed
 
 _ALWAYS = ("rouge1", "rouge2", "rougeL")
 BY_SENTENCE = "rougeLsum"
@@ -36,12 +37,13 @@ class Rouge:
     scores: tuple[str, ...] = (*_ALWAYS, BY_SENTENCE)
 
     def check(self, table: SampleTable, wanted: Collection[str] = ()) -> None:
-        """Whether there are reference answers, and the sentence model where it is needed."""
+        """Whether there are reference answers, the packages, and the sentence model where it is needed."""
         if table.references is None:
             raise DatasetError(
                 f"{table.source or table.name}: has no reference answers, so accuracy cannot be scored",
                 "Add a reference to every sample, or run with --test performance only.",
             )
+        require_installed("rouge_score", "nltk")
         if BY_SENTENCE in wanted and not has_sentence_model():
             raise ConfigError(
                 f"the benchmark is judged by {BY_SENTENCE}, and the data of nltk's sentence model "
