@@ -18,7 +18,7 @@ PACKAGE = "harness_llm"
 # Each row may import from the rows above it, and from nothing else of the package.
 LAYERS = (
     {"core", "ending", "errors", "quiet", "secret_values"},
-    {"files", "terminal"},
+    {"files", "installed", "terminal"},
     {"checkpoint_files"},
     {"checkpoint", "rules"},
     {"benchmark", "kernels"},

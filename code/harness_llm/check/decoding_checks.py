@@ -15,7 +15,8 @@ from harness_llm.engines import KINDS
 from harness_llm.errors import FolderError
 from harness_llm.logs.source import read_object
 from harness_llm.results.paths import FACTS_JSON, TEST_JSON, config_file, replica_folder
-from harness_llm.results.reading import recorded_config, sound_record
+from harness_llm.results.reading import sound_record
+from harness_llm.results.recorded_config import recorded_config
 from harness_llm.results.records import EngineRecord, TestRecord
 
 STATED = "decoding"

@@ -21,7 +21,8 @@ from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG, file_problem
 from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON, USER_CONF, config_file
-from harness_llm.results.reading import recorded_config, sound_record
+from harness_llm.results.reading import sound_record
+from harness_llm.results.recorded_config import recorded_config
 from harness_llm.results.records import RunRecord, TestRecord
 from harness_llm.results.run_folder import state_of
 from harness_llm.results.verdict import judge

@@ -13,7 +13,8 @@ from harness_llm.errors import FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.paths import RUN_JSON, config_file
-from harness_llm.results.reading import read_record, recorded_config
+from harness_llm.results.reading import read_record
+from harness_llm.results.recorded_config import recorded_config
 from harness_llm.results.records import RunRecord, TestRecord
 from harness_llm.results.run_folder import TestFolder, state_of
 from harness_llm.results.sample_rows import SampleRows, read_sample_rows

@@ -193,6 +193,11 @@ class EngineKind(BaseModel):
         """Devices of one replica that the options name; None where `llm_config` decides it."""
         return None
 
+    @property
+    def replicas_a_device(self) -> int:
+        """Replicas that share one GPU."""
+        return 1
+
     def devices(self, arguments: Mapping[str, Any]) -> int:
         """Devices that one replica takes."""
         return math.prod(int(arguments.get(name) or 1) for name in self.devices_from)

@@ -20,6 +20,7 @@ from harness_llm.rules import Decoding
 
 _SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 _SAMPLING = "override_generation_config"
+_USUAL_SHARE = 0.92  # of a GPU's memory: gpu_memory_utilization where it is not set (vllm/config/cache.py)
 _SAMPLED_BY = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _NEUTRAL = {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0, "repetition_penalty": 1}
 
@@ -47,6 +48,7 @@ class Vllm(EngineKind):
 
     Attributes:
         devices_per_replica: GPUs of one replica; None means tensor x pipeline x data parallel size.
+        replicas_per_device: Replicas that share a GPU, where one alone leaves it idle, as a small model does.
     """
 
     engine_class = VllmEngine
@@ -71,6 +73,7 @@ class Vllm(EngineKind):
     )
 
     devices_per_replica: PositiveInt | None = None
+    replicas_per_device: PositiveInt = 1
 
     @classmethod
     def takes_gpus(cls) -> bool:
@@ -104,6 +107,7 @@ class Vllm(EngineKind):
                 f"for {sys.executable}",
                 "Use the Python of the environment that `setup/environment.sh` makes.",
             )
+        self._check_sharing(arguments, place)
         known = vllm_arguments.installed_arguments()
         if known is None:  # then the engine itself decides, when it starts
             return
@@ -118,6 +122,22 @@ class Vllm(EngineKind):
         if fields and (wrong := vllm_arguments.sampling_problems(sampling, fields, version)):
             keys = {f"llm_config.{_SAMPLING}.{name}": problem for name, problem in wrong.items()}
             raise ConfigError("\n".join(f"{place(key)}: {key}: {said}" for key, said in sorted(keys.items())))
+
+    def _check_sharing(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
+        """Refuse replicas that cannot load side by side on one GPU."""
+        key = place("harness_config.engine.replicas_per_device")
+        if self.replicas_per_device == 1:
+            return
+        if self.devices(arguments) > 1 or (self.devices_per_replica or 1) > 1:
+            raise ConfigError(f"{key}: a replica that spans GPUs shares none", "Remove it.")
+        share = arguments.get("gpu_memory_utilization", _USUAL_SHARE)
+        if arguments.get("kv_cache_memory_bytes") is None or share * self.replicas_per_device > 1:
+            raise ConfigError(
+                f"{key}: {self.replicas_per_device} replicas load side by side, so vLLM cannot see what is "
+                f"left for the KV cache of each, and each takes {share:g} of the GPU's memory",
+                "Set llm_config.kv_cache_memory_bytes, and llm_config.gpu_memory_utilization to at most "
+                f"{1 / self.replicas_per_device:.3g}.",
+            )
 
     def check_environment(self, variables: Mapping[str, str], place: Callable[[str], str]) -> None:
         """Refuse a variable of vLLM's that the installed vLLM does not read."""
@@ -152,6 +172,11 @@ class Vllm(EngineKind):
     def devices_asked(self) -> int | None:
         """`devices_per_replica`."""
         return self.devices_per_replica
+
+    @property
+    def replicas_a_device(self) -> int:
+        """`replicas_per_device`."""
+        return self.replicas_per_device
 
     def bound_to(self, cores: Sequence[int]) -> dict[str, str]:
         """One variable of vLLM's own, for its threads."""

@@ -58,20 +58,26 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
             f"harness_config.replicas is {harness.replicas}, harness_config.engine names {engine.replicas}",
             "Remove replicas.",
         )
-    replicas = engine.replicas or harness.replicas
+    replicas, sharing = engine.replicas or harness.replicas, engine.replicas_a_device
+    if sharing > 1 and harness.launcher is not None:
+        raise ConfigError(
+            "harness_config.engine.replicas_per_device: a cluster gives out its devices itself",
+            "Remove it.",
+        )
     if not engine.needs_devices or harness.launcher is not None:  # a cluster gives out its devices itself
         return [dict(common) for _ in range(replicas or 1)]
     found = accelerators.read().accelerators if engine.takes_gpus() else ()
     if not found:
-        if engine.devices_asked is not None:
+        asked = engine.devices_asked or (sharing > 1 and f"1/{sharing}")
+        if asked:
             raise ConfigError(
-                f"harness_config.engine asks for {engine.devices_asked} devices a replica, "
-                "this host has no GPU",
+                f"harness_config.engine asks for {asked} devices a replica, this host has no GPU",
                 "Remove it, or make the GPUs visible.",
             )
         return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
     variable = VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
+    devices = [device for device in devices for _ in range(sharing)]
     size = _devices(config)
     return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, replicas)]
 

@@ -29,8 +29,8 @@ from harness_llm.loadgen.ledger import Ledger
 from harness_llm.loadgen.links import ReplicaLink
 from harness_llm.loadgen.router import PullRouter, PushRouter
 from harness_llm.loadgen.sut import Sut
+from harness_llm.results.observed import told_steps
 from harness_llm.results.paths import AUDIT_CONF, EVENTS_NPY, USER_CONF
-from harness_llm.results.verdict import told_steps
 from harness_llm.transport.spec import LoadgenSpec, read_spec
 from harness_llm.transport.wire import Progress, ReplicaFailed, ReplicaGone, Stage
 

@@ -23,7 +23,8 @@ from harness_llm.results.paths import (
     config_file,
     replica_folder,
 )
-from harness_llm.results.reading import read_record, recorded_config
+from harness_llm.results.reading import read_record
+from harness_llm.results.recorded_config import recorded_config
 from harness_llm.results.records import AccuracyRecord, EngineRecord, RunRecord, TestRecord
 from harness_llm.results.run_folder import state_of
 from harness_llm.results.verdict import TestVerdict, judge

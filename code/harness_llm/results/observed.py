@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from harness_llm.results.record_base import Record
+
+_LEAST_STEP_S = 0.01
 
 
 class PreflightRecord(Record, frozen=True, kw_only=True):
@@ -170,3 +173,14 @@ class OthersRecord(Record, frozen=True, kw_only=True):
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
+
+
+def told_steps(steps_s: Sequence[float]) -> str:
+    """What steps of the system clock do to a test; empty where they are too small to matter."""
+    if sum(map(abs, steps_s)) < _LEAST_STEP_S:
+        return ""
+    times = "" if len(steps_s) == 1 else f" in {len(steps_s)} steps"
+    return (
+        f"the system clock, by which LoadGen measures, was set by {sum(steps_s):+.3f} s{times} during the "
+        "test; keep it from being set while a test runs"
+    )

@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness_llm import files
-from harness_llm.config.nodes import UnreadableError, parse
 from harness_llm.errors import FolderError
+from harness_llm.files import write_atomically
 from harness_llm.logs.source import read_text
 from harness_llm.results.record_base import Record
 from harness_llm.results.records import FORMAT
@@ -27,7 +26,7 @@ def write_record(path: Path, record: Record) -> None:
     Raises:
         HostError: The disk said no.
     """
-    files.write_atomically(path, as_json(record))
+    write_atomically(path, as_json(record))
 
 
 def as_json(document: object) -> bytes:
@@ -106,21 +105,3 @@ def _format_problems(found: object) -> list[str]:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-
-
-def recorded_config(path: Path) -> dict[str, Any]:
-    """The configuration that a run wrote for a scenario; empty where it kept none.
-
-    Raises:
-        FolderError: The file is damaged.
-    """
-    try:
-        found = parse(files.read_text(path), str(path))[0].plain()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, UnreadableError) as error:
-        raise FolderError(f"{path}: cannot be read: {error}") from error
-    found = found if isinstance(found, dict) else {}
-    if not isinstance(found.get("llm_config") or {}, dict):
-        raise FolderError(f"{path}: llm_config is not a mapping", "Is this the configuration of the run?")
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from harness_llm.logs.source import DETAIL_LOG, SUMMARY_LOG
 from harness_llm.logs.summary import SummaryLog
 from harness_llm.results.agreement import disagreements
 from harness_llm.results.events import sound_events
+from harness_llm.results.observed import told_steps
 from harness_llm.results.paths import EVENTS_NPY, config_file
-from harness_llm.results.reading import recorded_config
+from harness_llm.results.recorded_config import recorded_config
 from harness_llm.results.records import TestRecord
 from harness_llm.results.sealed import broken_seals
 
-_LEAST_STEP_S = 0.01
 _LEAST_TOKENS = 2  # LoadGen counts an answer of one token as an error
 _ENOUGH = 4  # answers, before their likeness says anything
 
@@ -57,17 +57,6 @@ def judge(folder: Path, record: TestRecord) -> TestVerdict:
     """
     log = DetailLog.read(folder / DETAIL_LOG)
     return TestVerdict(tuple(_by_loadgen(folder, log)), tuple(_by_events(folder, record, log)))
-
-
-def told_steps(steps_s: Sequence[float]) -> str:
-    """What steps of the system clock do to a test; empty where they are too small to matter."""
-    if sum(map(abs, steps_s)) < _LEAST_STEP_S:
-        return ""
-    times = "" if len(steps_s) == 1 else f" in {len(steps_s)} steps"
-    return (
-        f"the system clock, by which LoadGen measures, was set by {sum(steps_s):+.3f} s{times} during the "
-        "test; keep it from being set while a test runs"
-    )
 
 
 def _is_performance(folder: Path) -> bool:

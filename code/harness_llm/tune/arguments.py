@@ -160,9 +160,7 @@ class ArgumentSearch:
             ConfigError: An argument is wrong, or the scenario has no first tokens.
             HarnessError: The host is not fit, or a run broke.
         """
-        wanted = choices(texts)
-        for choice in wanted:
-            self.configured(choice)  # a wrong value is said before anything is loaded
+        wanted = self._different(choices(texts))
         with StudyFolder(self.folder) as study:
             study.begin(study_record(self.configured(wanted[0]).harness_config.scenario))
             try:
@@ -177,6 +175,14 @@ class ArgumentSearch:
             for number, choice in enumerate(record.choices)
         ]  # fmt: skip
         return sorted(found, key=lambda one: (-(one.choice.qps or 0), -(one.choice.simulated_qps or 0)))
+
+    def _different(self, wanted: tuple[Combination, ...]) -> tuple[Combination, ...]:
+        """What is configured and all that differs; a wrong value is said before anything is loaded."""
+        configs = [self.configured(choice) for choice in wanted]
+        others = [choice for choice, config in zip(wanted, configs, strict=True) if config != configs[0]]
+        if not others:
+            raise ConfigError("--try: names nothing but what is configured", "Give other values.")
+        return (wanted[0], *others)
 
     def _loaded(self, record: ArgumentsRecord) -> ArgumentsRecord:
         """Load the promising combinations that were not tried yet, one after another."""

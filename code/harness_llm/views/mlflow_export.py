@@ -9,7 +9,8 @@ from typing import Any
 
 from harness_llm.errors import HostError
 from harness_llm.results.paths import RUN_JSON, TEST_JSON, config_file
-from harness_llm.results.reading import read_record, recorded_config
+from harness_llm.results.reading import read_record
+from harness_llm.results.recorded_config import recorded_config
 from harness_llm.results.records import RunRecord
 from harness_llm.views.run_summary import RunSummary, summarize
 

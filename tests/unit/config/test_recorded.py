@@ -34,7 +34,7 @@ def _written(folder: Path, document: object) -> Path:
 
 
 def test_there_are_recorded_configurations() -> None:
-    assert len(PROFILES) == 28 and "dataset_shape" in _old()["harness_config"]
+    assert len(PROFILES) == 27 and "dataset_shape" in _old()["harness_config"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

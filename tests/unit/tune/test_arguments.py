@@ -102,6 +102,18 @@ def test_only_what_is_configured_and_the_best_by_simulation_are_loaded(
         study.begin(study_record(Scenario.SERVER))
 
 
+def test_a_value_that_is_configured_already_is_not_loaded_twice(engines: _Engines, tmp_path: Path) -> None:
+    comparison = _comparison(tmp_path)
+    comparison.config = lambda overrides: _config(
+        [it for it in overrides if it != "llm_config.max_num_seqs=64"]
+    )
+    found = comparison.run(TEXTS)
+    assert engines.loaded == [AS_CONFIGURED, "llm_config.max_num_seqs=128"]
+    assert "max_num_seqs=64" not in [one.choice.label for one in found]
+    with pytest.raises(ConfigError, match="names nothing but what is configured"):
+        comparison.run(["max_num_seqs=64"])
+
+
 def test_the_others_are_re_ranked_by_what_was_loaded(engines: _Engines, tmp_path: Path) -> None:
     engines.shown = {**RATES, "128": 9.1, "32": 30.0}
     _comparison(tmp_path).run([TEXTS[0].replace("32", "32,48")])
