@@ -22,6 +22,9 @@ PROBE = "a probe"
 _PROBE_S, _PROBE_SHARE = 20.0, 0.4  # a probe of a short test lasts at least so long, and so much of it
 _STAGES, _FIRST_QPS, _LOWEST = 14, 0.5, 4  # of the ramp; it may go down to that part of its first rate
 _MOST_GIVEN_UP, _MOST_UPWARD = 8, 3
+_FURTHEST_DOWN = 0.75
+"""Of a rate that was lost, the least that is tried next: what one lost run teaches jumps, and the first rate that
+is VALID ends the search."""
 _OTHERS_REFUSED, _OTHERS_TOLD = 0.5, 0.05
 
 
@@ -187,7 +190,7 @@ class Search:
             self._check_others()
             better = watch.better or self._next_rate(qps)
             upward += better > qps
-            qps = written(better if better > qps else min(0.985 * qps, better))
+            qps = written(better if better > qps else max(_FURTHEST_DOWN * qps, min(0.985 * qps, better)))
             restarts += 1
         return TunedRate(None, others=self.others, whole_runs=whole)
 

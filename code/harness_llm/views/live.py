@@ -90,22 +90,22 @@ class PlainView:
     def say(self, line: str) -> None:
         """Print it."""
         self._said_s = time.monotonic()
-        self._print(line, self._run.elapsed_s if self._replays else self._said_s - self._started)
+        self._print(line)
 
     def tick(self, record: LiveRecord) -> None:
         """Print the state if it is time for it."""
         is_new = record.stage != self._run.last.stage
         self._run.take(record)
         for line in record.said if self._replays else ():
-            self._print(line, self._run.elapsed_s)
+            self._print(line)
         for warning in record.warnings:
-            self._print(f"warning: {warning.text}", self._run.elapsed_s)
+            self._print(f"warning: {warning.text}")
         if is_new:
             self._stage_began_s, self._stage_lines = record.at_s, 0
         if self._run.running:
             if is_new or record.at_s - self._said_s >= _PLAIN_INTERVAL_S - _SLACK_S:
                 for test in self._run.running:
-                    self._print(describe(test, self._run) + self._marker, self._run.elapsed_s)
+                    self._print(describe(test, self._run) + self._marker)
                 self._said_s = record.at_s
             return
         interval = _STAGE_INTERVALS_S[min(self._stage_lines, len(_STAGE_INTERVALS_S) - 1)]
@@ -113,17 +113,17 @@ class PlainView:
             self._stage_lines += 1
             self._said_s = record.at_s
             so_far = duration(record.at_s - self._stage_began_s)
-            self._print(f"{record.stage}, {so_far} so far", self._run.elapsed_s)
+            self._print(f"{record.stage}, {so_far} so far")
 
     def close(self) -> None:
         """How each test was last, where others ran it."""
         for test in self._run.tests.values() if self._replays else ():
-            self._print(describe(test, self._run) + self._marker, self._run.elapsed_s)
+            self._print(describe(test, self._run) + self._marker)
 
-    def _print(self, line: str, elapsed_s: float) -> None:
+    def _print(self, line: str) -> None:
         # Whoever listened may be gone (a closed pipe, a full disk): no reason to lose a measurement.
         with contextlib.suppress(OSError):
-            self._out.write(shown(f"[{duration(elapsed_s):>6}] {line}") + "\n")
+            self._out.write(_stamped(line, self._started, self._run if self._replays else None) + "\n")
             self._out.flush()
 
 
@@ -148,13 +148,13 @@ class RichView:
 
     def say(self, line: str) -> None:
         """Print it above the screen."""
-        self._print(line, self._run.elapsed_s if self._replays else time.monotonic() - self._started)
+        self._print(line)
 
     def tick(self, record: LiveRecord) -> None:
         """Draw the state; what comes faster than anybody looks is only taken in."""
         self._run.take(record)
         for line in record.said if self._replays else ():
-            self._print(line, self._run.elapsed_s)
+            self._print(line)
         if time.monotonic() - self._drawn_s >= _LEAST_BETWEEN_S:
             self._draw()
 
@@ -169,5 +169,14 @@ class RichView:
         size = self._console.size
         self._live.update(screen(self._run, self._marker, size.width, size.height), refresh=True)
 
-    def _print(self, line: str, elapsed_s: float) -> None:
-        self._console.print(Text(shown(f"[{duration(elapsed_s):>6}] {line}")))
+    def _print(self, line: str) -> None:
+        self._console.print(Text(_stamped(line, self._started, self._run if self._replays else None)))
+
+
+def _stamped(line: str, started_s: float, replayed: RunSoFar | None) -> str:
+    """A line with the time since a view began, or of the run that is shown again.
+
+    Not of the run as it is measured: `tune --try` shows fleet after fleet, each with a clock of its own.
+    """
+    elapsed_s = time.monotonic() - started_s if replayed is None else replayed.elapsed_s
+    return shown(f"[{duration(elapsed_s):>6}] {line}")

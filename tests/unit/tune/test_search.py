@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_one_whole_run_is_enough_and_is_valid_near_the_best_rate() -> None:
     again.tried = tuning.tried[:-1]
     again.find()
     assert {tried.kind for tried in again.tried[len(tuning.tried) - 1 :]} == {RUN}, "no second ramp"
+
+
+def test_a_lost_run_takes_the_rate_down_by_a_quarter_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines, rates = hidden(), list[float]()
+    tuning = search(engines, [])
+    seen = engines.answer(5.0, 32, 1)
+
+    def ask(qps: float, kind: str, look: object) -> Tried:
+        rates.append(qps)
+        return Tried(qps, kind, seen, "lost")
+
+    monkeypatch.setattr(tuning, "engines", SimpleNamespace(ask=ask))
+    monkeypatch.setattr(tuning, "first_rate", lambda: 40.0)
+    monkeypatch.setattr(tuning, "_next_rate", lambda qps: 1.0)
+    assert tuning.find().qps is None
+    assert rates[:4] == pytest.approx([40, 30, 22.5, 16.88]) and len(rates) == 9
 
 
 def test_limits_that_no_rate_keeps_are_said() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from harness_llm.results.latency_bins import binned
 from harness_llm.results.live_records import HostState, LiveRecord, LiveWarning, TestState
+from harness_llm.views import live
 from harness_llm.views.live import NoView, PlainView, RichView, make_view
 from harness_llm.views.live_words import describe
 from harness_llm.views.so_far import RunSoFar
@@ -110,6 +112,17 @@ def test_a_long_load_is_told_of_every_8_s_with_the_time_so_far(capsys: pytest.Ca
     assert max(np.diff(times)) < 9
     assert len(times) < 160
     assert "1 replica: loading the model, 0:18 so far" in lines[2][1]
+
+
+def test_all_lines_have_one_clock_whichever_fleet_they_are_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([100.0, *[160.0] * 9])
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    view = PlainView("")
+    view.say("arguments: max_num_seqs=8")
+    view.tick(_record(_state(), at_s=160.0, began_at_s=150.0))
+    assert [line[:8] for line in capsys.readouterr().out.splitlines()] == ["[  1:00]"] * 2
 
 
 def test_a_new_stage_begins_anew_and_one_of_a_moment_is_not_worth_a_line(
