@@ -23,8 +23,8 @@ _PROBE_S, _PROBE_SHARE = 20.0, 0.4  # a probe of a short test lasts at least so 
 _STAGES, _FIRST_QPS, _LOWEST = 14, 0.5, 4  # of the ramp; it may go down to that part of its first rate
 _MOST_GIVEN_UP, _MOST_UPWARD = 8, 3
 _FURTHEST_DOWN = 0.75
-"""Of a rate that was lost, the least that is tried next: what one lost run teaches jumps, and the first VALID rate
-ends the search."""
+"""The least that is tried next, of a rate that was lost: what one lost run teaches jumps, and the first VALID
+rate ends the search."""
 _OTHERS_REFUSED, _OTHERS_TOLD = 0.5, 0.05
 
 
