@@ -142,7 +142,8 @@ class Search:
             self._ramp()
         self._check_others()
         last = self.tried[-1]
-        return self.best(last.qps)
+        was_lost = last.kind == RUN and last.gave_up != PROBE  # by a search that was interrupted then
+        return max(self.best(last.qps), _FURTHEST_DOWN * last.qps if was_lost else 0.0)
 
     def _next_rate(self, qps: float) -> float:
         """The best rate after a run that was given up or INVALID; a lower one where the model knows none."""

@@ -18,7 +18,7 @@ from harness_llm.tune.future import Future
 from harness_llm.tune.giving_up import RAMP, RUN
 from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
-from harness_llm.tune.search import Search, Tried
+from harness_llm.tune.search import PROBE, Search, Tried
 from harness_llm.tune.seen_run import Observed
 
 SAMPLES = 128
@@ -69,6 +69,12 @@ def test_a_lost_run_takes_the_rate_down_by_a_quarter_at_most(monkeypatch: pytest
     monkeypatch.setattr(tuning, "_next_rate", lambda qps: 1.0)
     assert tuning.find().qps is None
     assert rates[:4] == pytest.approx([40, 30, 22.5, 16.88]) and len(rates) == 9
+    resumed = search(engines, [])
+    resumed.tried = [Tried(40.0, RUN, seen, "lost")]
+    monkeypatch.setattr(resumed, "best", lambda around: 1.0)
+    assert resumed.first_rate() == 30
+    resumed.tried = [Tried(40.0, RUN, seen, PROBE)]
+    assert resumed.first_rate() == 1
 
 
 def test_limits_that_no_rate_keeps_are_said() -> None:
