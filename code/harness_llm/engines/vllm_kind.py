@@ -130,7 +130,8 @@ class Vllm(EngineKind):
             return
         if self.devices(arguments) > 1 or (self.devices_per_replica or 1) > 1:
             raise ConfigError(f"{key}: a replica that spans GPUs shares none", "Remove it.")
-        share = arguments.get("gpu_memory_utilization", _USUAL_SHARE)
+        share = arguments.get("gpu_memory_utilization")
+        share = share if isinstance(share, int | float) else _USUAL_SHARE  # of another type: vLLM refuses it
         if arguments.get("kv_cache_memory_bytes") is None or share * self.replicas_per_device > 1:
             raise ConfigError(
                 f"{key}: {self.replicas_per_device} replicas load side by side, so vLLM cannot see what is "

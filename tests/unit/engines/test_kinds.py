@@ -118,6 +118,9 @@ def test_engines_that_share_a_gpu_must_know_their_memory(monkeypatch: pytest.Mon
     known = {"kv_cache_memory_bytes": 1 << 34, "gpu_memory_utilization": 0.25}
     four.preflight(known, lambda _: where)
     Vllm().preflight({}, lambda _: where)
+    for share in (0.3, "many", None):
+        with pytest.raises(ConfigError, match="each takes 0.[39]"):
+            four.preflight({**known, "gpu_memory_utilization": share}, lambda _: where)
     for wrong in ({}, {"gpu_memory_utilization": 0.25}, {**known, "gpu_memory_utilization": 0.3}):
         with pytest.raises(ConfigError, match=f"{where}: 4 replicas load side by side") as raised:
             four.preflight(wrong, lambda _: where)
