@@ -142,8 +142,11 @@ class Search:
             self._ramp()
         self._check_others()
         last = self.tried[-1]
-        was_lost = last.kind == RUN and last.gave_up != PROBE  # by a search that was interrupted then
-        return max(self.best(last.qps), _FURTHEST_DOWN * last.qps if was_lost else 0.0)
+        best, least = self.best(last.qps), written(_FURTHEST_DOWN * last.qps)
+        if last.kind != RUN or last.gave_up == PROBE or best >= least:
+            return best
+        self.say(f"{least:.4g} queries/s is tried before that, as {last.qps:.4g} was what was lost last")
+        return least
 
     def _next_rate(self, qps: float) -> float:
         """The best rate after a run that was given up or INVALID; a lower one where the model knows none."""
