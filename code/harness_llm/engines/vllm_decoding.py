@@ -10,7 +10,7 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.rules import Decoding, Draft
 
 SAMPLING = "override_generation_config"
-MADE_UP = ("dummy", "random")
+_MADE_UP = ("dummy", "random")
 """Formats of weights that come from no file: vLLM's own, and that of harness_llm.kernels."""
 
 # Parameters of vllm.SamplingParams (0.32.0), each with the values at which it changes nothing.
@@ -52,6 +52,11 @@ _DRAFT_CHANGES: Mapping[str, tuple[object, ...]] = {
     "posterior_threshold": (None,),
     "acceptance_method": (None, "rejection_sampler"),
 }
+
+
+def has_made_up_weights(arguments: Mapping[str, Any]) -> bool:
+    """Whether vLLM, given these arguments, makes the model's weights up, so that answers mean nothing."""
+    return arguments.get("load_format") in _MADE_UP
 
 
 def decoding(
@@ -150,7 +155,7 @@ def _omits(
     overrides = _mapping(arguments.get("hf_overrides"))
     for key in sorted(_SHAPE & overrides.keys()):
         yield f"hf_overrides.{key}", overrides[key]
-    if arguments.get("load_format") in MADE_UP:
+    if has_made_up_weights(arguments):
         yield "load_format", arguments["load_format"]
     if arguments.get("enable_lora"):
         yield "enable_lora", True

@@ -13,7 +13,7 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.engines import vllm_arguments
 from harness_llm.engines.kind import EngineKind, Weights
 from harness_llm.engines.vllm import VllmEngine
-from harness_llm.engines.vllm_decoding import MADE_UP, decoding
+from harness_llm.engines.vllm_decoding import decoding, has_made_up_weights
 from harness_llm.engines.vllm_memory import MemoryNeed, memory_need
 from harness_llm.errors import ConfigError
 from harness_llm.rules import Decoding
@@ -185,12 +185,12 @@ class Vllm(EngineKind):
 
     def needs_weights(self, arguments: Mapping[str, Any]) -> bool:
         """Not where vLLM makes them up."""
-        return arguments.get("load_format") not in MADE_UP
+        return not has_made_up_weights(arguments)
 
     @classmethod
     def marker_of(cls, arguments: Mapping[str, Any]) -> str:
         """That the weights are made up, where they are."""
-        return cls.marker if arguments.get("load_format") in MADE_UP else ""
+        return cls.marker if has_made_up_weights(arguments) else ""
 
     @classmethod
     def decoding(

@@ -61,7 +61,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
     replicas, sharing = engine.replicas or harness.replicas, engine.replicas_a_device
     if sharing > 1 and harness.launcher is not None:
         raise ConfigError(
-            "harness_config.engine.replicas_per_device: a cluster gives out its devices itself",
+            "harness_config.engine.replicas_per_device: on a cluster, Ray assigns the devices",
             "Remove it.",
         )
     if not engine.needs_devices or harness.launcher is not None:  # a cluster gives out its devices itself

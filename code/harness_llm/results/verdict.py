@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness_llm.core import EventStatus, Mode
 from harness_llm.datasets.table import SampleTable
-from harness_llm.engines.vllm_decoding import MADE_UP
+from harness_llm.engines.vllm_decoding import has_made_up_weights
 from harness_llm.errors import DatasetError, FolderError
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG, SUMMARY_LOG
@@ -158,7 +158,7 @@ def _contents(
             yield who + f"{seen.no_token:,} of {seen.answers:,} answers have token ids that no vocabulary has"
         if seen.answers < _ENOUGH:
             continue
-        if 2 * seen.one_token_id >= seen.answers and not _has_made_up_weights(folder, record):
+        if 2 * seen.one_token_id >= seen.answers and not _may_repeat(folder, record):
             yield who + (
                 f"{seen.one_token_id:,} of {seen.answers:,} answers are one token id again and again; "
                 "this comes from weights or a KV cache that hold NaN"
@@ -167,13 +167,13 @@ def _contents(
             yield who + f"all {seen.answers:,} answers are the same, though the prompts differ"
 
 
-def _has_made_up_weights(folder: Path, record: TestRecord) -> bool:
-    """Whether the model's weights are random; a small one then often repeats a token, without any NaN."""
+def _may_repeat(folder: Path, record: TestRecord) -> bool:
+    """Whether weights were made up; a small model then often repeats a token, without any NaN."""
     try:
         config = recorded_config(config_file(folder.parent.parent, record.scenario))
     except FolderError:
         return False
-    return (config.get("llm_config") or {}).get("load_format") in MADE_UP
+    return has_made_up_weights(config.get("llm_config") or {})
 
 
 def _prompts(events: npt.NDArray[np.void], replica: int, table: SampleTable | None) -> int:

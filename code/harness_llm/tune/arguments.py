@@ -181,7 +181,7 @@ class ArgumentSearch:
         configs = [self.configured(choice) for choice in wanted]
         others = [choice for choice, config in zip(wanted, configs, strict=True) if config != configs[0]]
         if not others:
-            raise ConfigError("--try: names nothing but what is configured", "Give other values.")
+            raise ConfigError("--try: every value is already the configured one", "Give other values.")
         return (wanted[0], *others)
 
     def _loaded(self, record: ArgumentsRecord) -> ArgumentsRecord:

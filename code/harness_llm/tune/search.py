@@ -23,8 +23,8 @@ _PROBE_S, _PROBE_SHARE = 20.0, 0.4  # a probe of a short test lasts at least so 
 _STAGES, _FIRST_QPS, _LOWEST = 14, 0.5, 4  # of the ramp; it may go down to that part of its first rate
 _MOST_GIVEN_UP, _MOST_UPWARD = 8, 3
 _FURTHEST_DOWN = 0.75
-"""The least that is tried next, of a rate that was lost: what one lost run teaches jumps, and the first VALID
-rate ends the search."""
+"""After a lost run, the next rate is at least this share of its rate: an estimate from one lost run is
+volatile, and the first VALID run ends the search."""
 _OTHERS_REFUSED, _OTHERS_TOLD = 0.5, 0.05
 
 
@@ -145,7 +145,7 @@ class Search:
         best, least = self.best(last.qps), written(_FURTHEST_DOWN * last.qps)
         if last.kind != RUN or last.gave_up == PROBE or best >= least:
             return best
-        self.say(f"{least:.4g} queries/s is tried before that, as {last.qps:.4g} was what was lost last")
+        self.say(f"{least:.4g} queries/s is tried first; the last run was at {last.qps:.4g}")
         return least
 
     def _next_rate(self, qps: float) -> float:

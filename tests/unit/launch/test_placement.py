@@ -74,7 +74,7 @@ def test_replicas_of_a_small_model_share_a_gpu(monkeypatch: pytest.MonkeyPatch) 
     assert _visible(three) == list("000111")
     assert _visible(_config(engine={"replicas_per_device": 3}, replicas=4)) == list("0001")
     cluster = {"kind": "ray", "address": "1.2.3.4:6379"}
-    with pytest.raises(ConfigError, match="a cluster gives out its devices itself"):
+    with pytest.raises(ConfigError, match="on a cluster, Ray assigns the devices"):
         replica_environments(
             _config(engine={"replicas_per_device": 3}, launcher=cluster, interface="1.2.3.4", replicas=2)
         )

@@ -110,7 +110,7 @@ def test_a_value_that_is_configured_already_is_not_loaded_twice(engines: _Engine
     found = comparison.run(TEXTS)
     assert engines.loaded == [AS_CONFIGURED, "llm_config.max_num_seqs=128"]
     assert "max_num_seqs=64" not in [one.choice.label for one in found]
-    with pytest.raises(ConfigError, match="names nothing but what is configured"):
+    with pytest.raises(ConfigError, match="every value is already the configured one"):
         comparison.run(["max_num_seqs=64"])
 
 
