@@ -25,6 +25,7 @@ from harness_llm.errors import ConfigError, EngineError, named
 
 CORES_VARIABLE = "HARNESS_LLM_FORWARD_CORES"
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
+_WEIGHTS = ("*.safetensors", "*.bin")  # of a checkpoint, as transformers reads it
 
 
 class ForwardEngine:
@@ -65,8 +66,9 @@ class ForwardEngine:
             os.sched_setaffinity(0, map(int, cores.split(",")))
             torch.set_num_threads(len(cores.split(",")))
         folder, facts = Path(options.model), shape_of(options.model, tiny=options.tiny)
-        has_weights = folder.is_dir() and not options.tiny
-        if has_weights:
+        has_folder = folder.is_dir() and not options.tiny
+        has_weights = has_folder and any(next(folder.glob(it), None) for it in _WEIGHTS)
+        if has_folder:
             config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
         elif facts is not None:
             config = transformers.AutoConfig.for_model(**facts)
@@ -182,7 +184,8 @@ class Forward(EngineKind):
     """One forward pass a batch; answers have one token, so no LoadGen test can use it.
 
     Attributes:
-        model: Checkpoint folder, or a name of `forward_shapes.SHAPES`, whose weights are made up.
+        model: Checkpoint folder, or a name of `forward_shapes.SHAPES`. Weights of such a name are made up, and
+            those of a folder that holds none.
         batch: Most requests of one pass.
         device: `auto`: a GPU where there is one.
         tiny: Two thin layers of the same kind of model, with made-up weights.

@@ -58,6 +58,7 @@ class FleetPlan:
             longer is lost, seconds; None leaves it the time that a cold engine may take, as its first answer
             always has.
         end_tokens: Tokens that end an answer; empty where nobody says.
+        may_repeat: Whether answers of one token id again and again are no fault, as of made-up weights.
         loads_beside: Whether it may load while others do; an engine that takes what memory is free may not.
     """
 
@@ -67,6 +68,7 @@ class FleetPlan:
     silence_timeout_s: float = 8.0
     stall_timeout_s: float | None = None
     end_tokens: frozenset[int] = frozenset()
+    may_repeat: bool = False
     loads_beside: bool = False
 
 
@@ -150,7 +152,9 @@ class Fleet:
             return
         watch, names = self._watch, [child.name for child in replicas]
         endpoints = [child.ready.endpoint for child in replicas if child.ready is not None]
-        question = Question.of(SampleTable.load(self._samples), self.plan.end_tokens)
+        question = Question.of(
+            SampleTable.load(self._samples), self.plan.end_tokens, may_repeat=self.plan.may_repeat
+        )
         keys = watch.children.keys and watch.children.keys.for_client()
 
         def work() -> None:

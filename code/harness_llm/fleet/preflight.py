@@ -41,14 +41,16 @@ class Question:
         samples: Their indices in the data set.
         table: The samples.
         end_tokens: Tokens that end an answer; empty where nobody says.
+        may_repeat: As of the fleet's plan.
     """
 
     samples: tuple[int, ...]
     table: SampleTable
     end_tokens: Collection[int]
+    may_repeat: bool = False
 
     @classmethod
-    def of(cls, table: SampleTable, end_tokens: Collection[int]) -> Question:
+    def of(cls, table: SampleTable, end_tokens: Collection[int], *, may_repeat: bool = False) -> Question:
         """Samples from all over a table; first the one whose answer is likely to end soonest."""
         spread = np.linspace(0, len(table) - 1, _SAMPLES).astype(int).tolist()
         if table.references is not None:
@@ -60,7 +62,7 @@ class Question:
             max_tokens=[min(int(table.max_tokens[sample]), _MOST_TOKENS) for sample in samples],
             min_tokens=[min(int(table.min_tokens[sample]), _MOST_TOKENS) for sample in samples],
         )
-        return cls(samples, few, end_tokens)
+        return cls(samples, few, end_tokens, may_repeat)
 
     def fault(self, place: int, first_token: int, answer: bytes) -> str:
         """What is wrong with the answer to one of the samples; empty if nothing is."""
@@ -174,7 +176,8 @@ def preflight(
             link.close()
         ledger.close()
         context.term()
-    _refuse_one_token(rounds, names)
+    if not question.may_repeat:
+        _refuse_one_token(rounds, names)
     differing = _differing(rounds, len(question.samples), len(links))
     return PreflightRecord(
         replicas=len(links),

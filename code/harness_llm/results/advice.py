@@ -36,6 +36,7 @@ _LEAST_STEP = 0.4
 _OFFLINE_ROOM = 1.05
 """LoadGen makes the samples of 1.1 times min_duration at target_qps; half of that room is kept."""
 _OVER_LONGER = 1.2
+_ENOUGH_HELD = 32  # answers that tell a rate
 
 
 def advice(folder: Path, record: TestRecord) -> tuple[str, ...]:
@@ -89,8 +90,7 @@ class _Test:
         latencies = None
         if events is not None and len(events) > 1:
             done = events[events["finished_ns"] > 0]
-            span = int(done["finished_ns"].max() - events["issued_ns"].min()) if len(done) else 0
-            held = held or (len(done) * NANOSECONDS_PER_SECOND / span if span > 0 else None)
+            held = held or _held(np.sort(done["finished_ns"]), int(events["issued_ns"].min()))
             seed, rate = log.integer("effective_schedule_rng_seed"), log.number("effective_target_qps")
             if len(done) == len(events) and seed is not None and rate and is_real_rate(rate):
                 latencies = server_latencies(events, seed, rate)
@@ -111,6 +111,20 @@ class _Test:
     def set(self, key: str, value: object) -> str:
         """The line of user.conf that would do."""
         return f"set {self.place}.{key} = {value}"
+
+
+def _held(finished_ns: npt.NDArray[np.int64], began_ns: int) -> float | None:
+    """Answers a second of a test that was given up, whose first answers waited for an engine to fill.
+
+    Of its second half, where that has enough of them; None without any.
+    """
+    if not len(finished_ns) or finished_ns[-1] <= began_ns:
+        return None
+    last_ns = int(finished_ns[-1])
+    later = finished_ns[finished_ns > (began_ns + last_ns) // 2]
+    if len(later) < _ENOUGH_HELD:
+        return len(finished_ns) * NANOSECONDS_PER_SECOND / (last_ns - began_ns)
+    return len(later) * 2 * NANOSECONDS_PER_SECOND / (last_ns - began_ns)
 
 
 # ---------------------------------------------------------------------- ended before it was long enough

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness_llm.config.harness import RunConfig
 from harness_llm.core import Mode, Scenario
 from harness_llm.engines import KINDS
+from harness_llm.engines.vllm_decoding import has_made_up_weights
 from harness_llm.errors import HostError
 from harness_llm.fleet.fleet import Fleet, FleetPlan, ReplicaPlan
 from harness_llm.fleet.measurement import TestResult
@@ -67,6 +68,7 @@ def plan_fleet(configs: Sequence[RunConfig]) -> FleetPlan:
         silence_timeout_s=max(harness.silence_timeout_s for harness in harnesses),
         stall_timeout_s=None if None in stalls else max(filter(None, stalls)),
         end_tokens=first.end_tokens,
+        may_repeat=has_made_up_weights(first.llm_config),
     )
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 from array import array
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -81,6 +82,13 @@ def test_a_model_that_cannot_be_loaded_is_said() -> None:
     engine = ForwardEngine({"model": "who/knows"})
     with pytest.raises(EngineError, match="who/knows did not load.*known: distilgpt2"):
         asyncio.run(engine.start(RecordingSink()))
+
+
+def test_a_folder_that_holds_a_configuration_alone_gets_made_up_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(shape_of("distilgpt2", tiny=True)))
+    engine = ForwardEngine({"model": str(tmp_path), "device": "cpu"})
+    facts = asyncio.run(engine.start(RecordingSink()))
+    assert facts.resolved["made_up_weights"] and facts.resolved["parameters"] < 10**6
 
 
 def test_no_harness_file_may_name_it() -> None:

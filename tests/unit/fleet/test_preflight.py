@@ -109,10 +109,11 @@ def asked(
     patience_s: float = 5.0,
     cold_s: float = 5.0,
     table: SampleTable = TABLE,
+    may_repeat: bool = False,
 ) -> PreflightRecord:
     names = [f"Offline/replica-{n}" for n in range(len(engines))]
     with replicas(folder, *engines) as endpoints:
-        question = Question.of(table, {END})
+        question = Question.of(table, {END}, may_repeat=may_repeat)
         return preflight(endpoints, names, question, folder / "preflight.npy", 8.0, patience_s, cold_s)
 
 
@@ -180,6 +181,7 @@ def test_a_replica_that_says_one_token_id_again_and_again_is_refused(tmp_path: P
         EngineError, match="replica-1: before the first test, each of 6 answers was token 0 again"
     ):
         asked(tmp_path, _Engine(_sound), zeros)
+    assert asked(tmp_path, _Engine(_sound), zeros, may_repeat=True).replicas == 2  # noqa: PLR2004
 
 
 def test_short_answers_may_be_alike(tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_an_abandoned_test_has_no_log_of_loadgen_but_its_events_say_what_was_hel
     assert _rate(_advice(tmp_path / "t", state="abandoned")) == pytest.approx(54, abs=3)
 
 
+def test_an_abandoned_test_is_advised_by_what_it_held_once_its_engine_was_full(tmp_path: Path) -> None:
+    _events(tmp_path / "t", ttft_ms=700, tpot_ms=40, count=600)
+    events = np.load(tmp_path / "t/events.npy")
+    events["finished_ns"][events["finished_ns"] > events["issued_ns"][0] + 10**10] = 0
+    np.save(tmp_path / "t/events.npy", events)
+    assert _rate(_advice(tmp_path / "t", state="abandoned")) == pytest.approx(54, abs=3)
+
+
 def test_a_valid_test_and_a_damaged_log_have_none(tmp_path: Path) -> None:
     assert _advice(tmp_path / "t", **SERVER | {"result_validity": "VALID"}) == ()
     (tmp_path / "t" / "mlperf_log_detail.txt").write_text(":::MLLOG {")

@@ -14,13 +14,14 @@ import pytest
 from golden.run_folder import begin_test
 from own_benchmark import CONF, Setup
 
+from harness_llm.config.load import load_config
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import HostError
 from harness_llm.results.events import EVENT_DTYPE
 from harness_llm.results.observed import PreflightRecord
 from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import RunFolder, TestFolder
-from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups
+from harness_llm.run.groups import TestGroup, check_disk, describe_follow_up, measure_groups, plan_fleet
 from harness_llm.run.prepare import prepare
 from harness_llm.testing import RecordingView
 from harness_llm.transport.spec import LoadgenTest
@@ -198,3 +199,9 @@ def test_a_test_that_is_given_up_ends_the_run(
         reason = measure_groups(watch, run, groups, lambda _: None)
     assert reason == "Offline/performance: 8 of 7"
     assert watch.done == ["load Offline", "Offline/performance on samples.npz", "unload Offline"]
+
+
+@pytest.mark.parametrize(("more", "may"), [([], False), (["llm_config.load_format=random"], True)])
+def test_answers_of_made_up_weights_may_repeat_a_token(more: list[str], may: bool) -> None:
+    profile = Path("code/harness_llm/models/smollm2-135m/server_cpu.yaml")
+    assert plan_fleet([load_config(profile, more)]).may_repeat is may
