@@ -57,7 +57,7 @@ _TRACED_STEPS = 6
 
 @dataclass
 class Power:
-    """Watts and SM clock of card 0, ten times a second, in a thread."""
+    """Watts and SM clock of the first card that this process may use, ten times a second, in a thread."""
 
     watts: list[float] = field(default_factory=list)
     mhz: list[float] = field(default_factory=list)
@@ -67,8 +67,10 @@ class Power:
         try:
             import pynvml
 
+            from harness_llm.telemetry.visible import visible_gpus
+
             pynvml.nvmlInit()
-            card = pynvml.nvmlDeviceGetHandleByIndex(0)
+            card = next(iter(visible_gpus(pynvml).values()))
         except Exception as error:  # noqa: BLE001 - NVML raises its own types; watts are an extra
             print(f"no watts: {error}", file=sys.stderr)
             return self
