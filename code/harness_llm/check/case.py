@@ -106,11 +106,6 @@ class Case:
         facts = facts_of(self.benchmark) if self.rules else None
         return facts.end_tokens.ids if facts and facts.end_tokens else frozenset()
 
-    @property
-    def expected_samples(self) -> int | None:
-        """Loaded samples that performance mode needs; None where nobody says."""
-        return self.rules.samples.performance if self.rules else self.samples
-
     def check(
         self,
         name: str,

@@ -121,7 +121,7 @@ def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None
     edges = np.append(np.arange(begin_s, end_s, 1.0), end_s)
     if len(edges) > 2 and edges[-1] - edges[-2] < 0.5:
         edges = np.delete(edges, -2)
-    tokens = tokens_between(events, edges)
+    tokens = tokens_between(events, edges, trial.places("inference"))
     shared = _of_trial(trial, window(live, begin_s, end_s), float(tokens.sum()), idle)
     shared |= {
         "verdict": _verdict(trial),

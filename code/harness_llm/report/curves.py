@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness_llm.results.sample_rows import Floats, SampleRows
+from harness_llm.results.token_times import spread
 
 MOST_BINS = 600
 _LEAST_BINS = 60
@@ -72,40 +73,11 @@ def edges(seconds: float, most: int = MOST_BINS) -> Floats:
     return np.linspace(0, max(seconds, _INSTANT_S), bins + 1)
 
 
-def begins_s(rows: SampleRows, places: int | None) -> Floats:
-    """When the engine began to generate each answer, seconds; NaN where that is not known.
-
-    With its first token. Where none was asked for, in Offline: when a place became free for it, if the engine
-    takes its samples in order and works on `places` of them at once; without `places` not before its end.
-    """
-    begins = rows.first_token_s.copy()
-    unknown = np.isnan(begins) & rows.is_finished
-    if places is None:
-        begins[unknown] = rows.finished_s[unknown]
-        return begins
-    for replica in np.unique(rows.replica[unknown]):
-        (those,) = np.nonzero(unknown & (rows.replica == replica))
-        freed = np.sort(rows.finished_s[those])
-        begins[those[:places]] = rows.issued_s[those[:places]]
-        begins[those[places:]] = np.maximum(
-            freed[: max(0, len(those) - places)], rows.issued_s[those[places:]]
-        )
-    begun: Floats = np.minimum(begins, np.where(unknown, rows.finished_s, np.inf))
-    return begun
-
-
 def token_rate(rows: SampleRows, begins: Floats, edges_s: Floats) -> Curve:
     """Tokens/s of finished samples, each spread evenly from its begin to its end."""
     done = rows.is_finished
-    end, tokens = rows.finished_s[done], rows.tokens[done].astype(np.float64)
-    start = np.minimum(begins[done], end - _INSTANT_S)
-    slope = tokens / (end - start)
-    times = np.concatenate([start, end])
-    order = np.argsort(times)
-    times, rate = times[order], np.cumsum(np.concatenate([slope, -slope])[order])
-    made = np.concatenate([[0.0], np.cumsum(rate[:-1] * np.diff(times))])
-    at_edges = np.interp(edges_s, times, made, left=0.0) if len(times) else np.zeros(len(edges_s))
-    return Curve(edges_s, np.maximum(np.diff(at_edges), 0.0) / np.diff(edges_s))
+    made = spread(begins[done], rows.finished_s[done], rows.tokens[done], edges_s)
+    return Curve(edges_s, made / np.diff(edges_s))
 
 
 def unfinished(rows: SampleRows, at_s: Floats) -> Floats:

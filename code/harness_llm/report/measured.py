@@ -24,6 +24,7 @@ from harness_llm.results.paths import EVENTS_NPY, TEST_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.records import EngineRecord, TestRecord
 from harness_llm.results.sample_rows import Floats, SampleRows, read_sample_rows
+from harness_llm.results.token_times import begins_s
 
 _LIMITS = {"TTFT": "requested_server_ttft_latency", "TPOT": "requested_server_tpot_latency"}
 
@@ -85,8 +86,8 @@ class Measured:
 
     @cached_property
     def begins_s(self) -> Floats:
-        """When the engine began to generate each answer; see `curves.begins_s`."""
-        return curves.begins_s(self.rows, self.engine.max_concurrent)
+        """When the engine began to generate each answer; see `token_times.begins_s`."""
+        return begins_s(self.rows, self.engine.max_concurrent)
 
     @cached_property
     def rate(self) -> Curve:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +18,7 @@ from harness_llm.fleet.gate import Until
 from harness_llm.fleet.loads import ARM_TIMEOUT_S, Load
 from harness_llm.fleet.watch import Watch
 from harness_llm.results.events import read_events
-from harness_llm.results.paths import EVENTS_NPY
+from harness_llm.results.paths import EVENTS_NPY, FACTS_JSON
 from harness_llm.results.reading import read_record
 from harness_llm.results.record_base import Record
 
@@ -85,6 +86,12 @@ class Trial:
         report = self.record.loads[load]
         rows = read_events(self.folder / load / EVENTS_NPY)[int(report.get("warm_up", 0)) :]
         return rows if tail else rows[: int(report.get("measured", len(rows)))]
+
+    def places(self, load: str) -> int | None:
+        """Requests that each replica of a load works on at once; None where its engine does not say."""
+        files = self.folder.parents[1].glob(f"fleets/*/{load}/*/{FACTS_JSON}")
+        said = [msgspec.json.decode(path.read_bytes()).get("max_concurrent") for path in files]
+        return max(filter(None, said), default=None)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.results.energy import device_readings, energy
 from harness_llm.results.live_records import DeviceState, LiveRecord
-from harness_llm.results.sample_rows import Floats
+from harness_llm.results.sample_rows import Floats, SampleRows, columns_of
+from harness_llm.results.token_times import begins_s, spread
 
 _LONGEST_GAP_S = 3.0
 _AROUND_S = 6.0  # of a window, readings that may bracket it
@@ -162,23 +163,27 @@ def steady(events: npt.NDArray[Any], concurrent: int) -> tuple[float, float]:
     return float(full) / NANOSECONDS_PER_SECOND, float(drained) / NANOSECONDS_PER_SECOND
 
 
-def tokens_between(events: npt.NDArray[Any], edges_s: Floats) -> Floats:
-    """Output tokens in each stretch between edges; those of an answer are spread evenly over its time."""
-    has_first = events["first_token_ns"] > 0
-    begin = np.where(has_first, events["first_token_ns"], events["issued_ns"]) / NANOSECONDS_PER_SECOND
-    return spread(begin, events["finished_ns"] / NANOSECONDS_PER_SECOND, events["tokens"], edges_s)
+def tokens_between(events: npt.NDArray[Any], edges_s: Floats, places: int | None = None) -> Floats:
+    """Output tokens in each stretch between edges.
+
+    Args:
+        events: Of a test.
+        edges_s: By the events' clock.
+        places: Requests that each replica's engine works on at once; see `token_times.begins_s`.
+    """
+    rows, edges_s = _since_start(events, edges_s)
+    return spread(begins_s(rows, places), rows.finished_s, rows.tokens, edges_s)
 
 
-def prompt_tokens_between(events: npt.NDArray[Any], edges_s: Floats) -> Floats:
-    """Prompt tokens likewise, over the time from a request to its first token, or to its end."""
-    end = np.where(events["first_token_ns"] > 0, events["first_token_ns"], events["finished_ns"])
-    issued = events["issued_ns"] / NANOSECONDS_PER_SECOND
-    return spread(issued, end / NANOSECONDS_PER_SECOND, events["prompt_tokens"], edges_s)
+def prompt_tokens_between(events: npt.NDArray[Any], edges_s: Floats, places: int | None = None) -> Floats:
+    """Prompt tokens likewise, from a request to its first token; where that is not known, as it begins."""
+    rows, edges_s = _since_start(events, edges_s)
+    begins = begins_s(rows, places)
+    asked = np.where(np.isnan(rows.first_token_s), begins, rows.issued_s)
+    return spread(asked, begins, rows.prompt_tokens, edges_s)
 
 
-def spread(begin: Floats, end: Floats, amounts: npt.NDArray[Any], edges_s: Floats) -> Floats:
-    """How much of each amount, spread evenly from its begin to its end, lies between edges; all summed."""
-    end = np.maximum(end, begin + 1e-9)
-    rate = amounts / (end - begin)
-    done = [float((np.clip(edge - begin, 0, end - begin) * rate).sum()) for edge in edges_s]
-    return np.diff(done)
+def _since_start(events: npt.NDArray[Any], edges_s: Floats) -> tuple[SampleRows, Floats]:
+    """The samples that were answered, and the edges by their clock."""
+    rows = columns_of(events, events["issued_ns"])
+    return rows[rows.is_finished], edges_s - int(events["issued_ns"].min()) / NANOSECONDS_PER_SECOND

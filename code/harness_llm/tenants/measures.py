@@ -123,6 +123,7 @@ class MeasuredSet:
         models: The figures of each.
         gpu: The figures of all together.
         facts: What accelerators and cores did meanwhile.
+        counts: Whose tokens count of each, `prompt` or `answer`.
     """
 
     trial: Trial
@@ -131,6 +132,7 @@ class MeasuredSet:
     models: Mapping[str, dict[str, Any]]
     gpu: dict[str, Any]
     facts: WindowFacts
+    counts: Mapping[str, str]
 
 
 def measured(trial: Trial, counts: Mapping[str, str], live: Sequence[LiveRecord]) -> MeasuredSet:
@@ -150,7 +152,7 @@ def measured(trial: Trial, counts: Mapping[str, str], live: Sequence[LiveRecord]
         "gpu_tokens_per_s_overlap": _overlap_rate(trial, names, counts),
         "sum_of_model_tokens_per_s": sum(it["throughput_tokens_per_s"] for it in models.values()),
     }
-    return MeasuredSet(trial, names, found, models, gpu, window(live, begin, end))
+    return MeasuredSet(trial, names, found, models, gpu, window(live, begin, end), counts)
 
 
 def _overlap_rate(trial: Trial, names: Sequence[str], counts: Mapping[str, str]) -> float | None:
@@ -160,8 +162,13 @@ def _overlap_rate(trial: Trial, names: Sequence[str], counts: Mapping[str, str])
     if end <= begin:
         return None
     edges = np.array([begin, end])
-    between = {"prompt": prompt_tokens_between, "answer": tokens_between}
-    return sum(float(between[counts[name]](own, edges)[0]) for name, own in events.items()) / (end - begin)
+    return sum(float(tokens_of(trial, name, counts[name], edges)[0]) for name in names) / (end - begin)
+
+
+def tokens_of(trial: Trial, name: str, counts: str, edges_s: Floats) -> Floats:
+    """Tokens of a tenant in each stretch between edges, by the host's monotonic clock; its tail counts."""
+    between = prompt_tokens_between if counts == "prompt" else tokens_between
+    return between(trial.events(name, tail=True), edges_s, trial.places(name))
 
 
 def jain(values: Sequence[float]) -> float:

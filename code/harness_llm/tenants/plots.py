@@ -10,8 +10,7 @@ import numpy as np
 from harness_llm.report.marks import BLUE, GREY, ORANGE, Spec, layer
 from harness_llm.results.live_records import LiveRecord
 from harness_llm.study.pages import Figure
-from harness_llm.study.windows import spread
-from harness_llm.tenants.measures import MeasuredSet, percentile
+from harness_llm.tenants.measures import MeasuredSet, percentile, tokens_of
 
 _WIDTH, _HEIGHT = 620, 240
 _MOST_POINTS = 400
@@ -114,12 +113,12 @@ def _over_time(one: MeasuredSet) -> Spec:
 
 def _tokens_over_time(one: MeasuredSet) -> Spec:
     begin = min(float(own.start_s[0]) for own in one.found.values())
-    ends = {name: own.start_s + own.latency_ms / 1000 - begin for name, own in one.found.items()}
+    ends = [own.start_s + own.latency_ms / 1000 - begin for own in one.found.values()]
     # Until one of them has its last answer: what follows is a falling rest of each.
-    edges = np.linspace(0, min(float(own.max()) for own in ends.values()), _RATE_BINS + 1)
+    edges = np.linspace(0, min(float(own.max()) for own in ends), _RATE_BINS + 1)
     values: Values = []
-    for name, own in one.found.items():
-        counted = spread(own.start_s - begin, ends[name], own.tokens, edges) / np.diff(edges)
+    for name in one.found:
+        counted = tokens_of(one.trial, name, one.counts[name], begin + edges) / np.diff(edges)
         values += [
             {"tenant": name, "s": float(at), "rate": float(rate)}
             for at, rate in zip(edges[:-1], counted, strict=True)

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness_llm.core import EventStatus
 from harness_llm.results.events import EVENT_DTYPE
 from harness_llm.results.live_records import DeviceState, HostState, LiveRecord
-from harness_llm.study.windows import steady, tokens_between, window
+from harness_llm.study.windows import prompt_tokens_between, steady, tokens_between, window
 
 
 def _records(watts: Any, *, devices: int = 1, **of_device: Any) -> list[LiveRecord]:
@@ -75,13 +76,23 @@ def _events(rows: list[tuple[float, float, float, int]]) -> Any:
     for place, (issued, first, finished, tokens) in enumerate(rows):
         events[place]["issued_ns"], events[place]["first_token_ns"] = issued * 1e9, first * 1e9
         events[place]["finished_ns"], events[place]["tokens"] = finished * 1e9, tokens
+        events[place]["status"], events[place]["prompt_tokens"] = EventStatus.FINISHED, 7
     return events
 
 
 def test_tokens_are_spread_over_the_time_in_which_they_came() -> None:
     events = _events([(10, 11, 21, 100), (10, 0, 20, 50)])
-    found = tokens_between(events, np.array([9.0, 11.0, 16.0, 30.0]))
-    assert found == pytest.approx([5, 75, 70])
+    edges = np.array([9.0, 11.0, 16.0, 30.0])
+    assert tokens_between(events, edges) == pytest.approx([0, 50, 100])  # at its end, if nobody says more
+    assert tokens_between(events, edges, places=2) == pytest.approx([5, 75, 70])
+    assert prompt_tokens_between(events, edges, places=2) == pytest.approx([14, 0, 0])
+
+
+def test_answers_that_waited_in_offline_made_no_token_meanwhile() -> None:
+    events = _events([(100, 0, 110 + 10 * (n // 4), 20) for n in range(40)])  # four at once, 10 s each
+    assert tokens_between(events, np.arange(100.0, 201.0, 10.0), places=4) == pytest.approx([80] * 10)
+    prompts = prompt_tokens_between(events, np.arange(95.0, 206.0, 10.0), places=4)
+    assert prompts == pytest.approx([28] * 10 + [0])
 
 
 def test_the_steady_part_begins_when_the_engine_is_full_and_ends_when_it_drains() -> None:
