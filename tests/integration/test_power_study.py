@@ -200,7 +200,9 @@ def test_a_cap_under_which_a_server_run_is_invalid_is_never_recommended_by_slo(t
     rows = list(csv.DictReader((study / "inference_stats.csv").read_text().splitlines()))
     verdicts = {(row["max_watt"], row["verdict"]) for row in rows}
     assert verdicts == {("250", "INVALID"), ("500", "VALID"), ("700", "VALID")}
-    assert "Inference: 500 W: " in said
+    (recommended,) = [line for line in said.splitlines() if line.startswith("Inference: ")]
+    # In windows of four seconds the two that are VALID may not be told apart.
+    assert "500 W" in recommended and "250 W" not in recommended
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ from pathlib import Path
 
 NVML_CLOCK_SM = NVML_TEMPERATURE_GPU = 1
 NVML_GPU_VIRTUALIZATION_MODE_VGPU = 2
+NVML_NVLINK_MAX_LINKS = 0
 for _name in (
     "SwPowerCap", "HwPowerBrakeSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwSlowdown",
 ):  # fmt: skip
