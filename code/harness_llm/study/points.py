@@ -89,9 +89,9 @@ class Trial:
 
     def places(self, load: str) -> int | None:
         """Requests that each replica of a load works on at once; None where its engine does not say."""
-        files = self.folder.parents[1].glob(f"fleets/*/{load}/*/{FACTS_JSON}")
-        said = [msgspec.json.decode(path.read_bytes()).get("max_concurrent") for path in files]
-        return max(filter(None, said), default=None)
+        files = self.folder.parents[1].glob(f"fleets/*/*/*/{FACTS_JSON}")
+        own = [msgspec.json.decode(path.read_bytes()) for path in files if path.parents[1].name == load]
+        return max(filter(None, (facts.get("max_concurrent") for facts in own)), default=None)
 
 
 @dataclass(frozen=True)

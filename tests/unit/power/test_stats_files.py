@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from harness_llm.core import EventStatus
@@ -19,18 +21,20 @@ from harness_llm.transport.spec import DriverSpec, DriverTest, write_spec
 SECOND = 1_000_000_000
 
 
-def _eight_open(study: Path, holds: int) -> None:
-    """A trial of 20 s with 8 requests open, of 1 s each, at an engine that holds so many."""
+def _events(issued_s: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Eight answers end with each second of twenty."""
+    events = np.zeros(160, EVENT_DTYPE)
+    events["issued_ns"] = issued_s * SECOND
+    events["finished_ns"] = (np.repeat(np.arange(20), 8) + 1) * SECOND
+    events["tokens"], events["status"] = 10, EventStatus.FINISHED
+    return events
+
+
+def _trial(study: Path, holds: int, events: npt.NDArray[Any]) -> Path:
+    """A trial at an engine that holds so many requests; returns its folder."""
     folder = study / "trials" / "8 open #1" / "inference"
     folder.mkdir(parents=True)
-    events = np.zeros(160, EVENT_DTYPE)
-    events["issued_ns"] = np.repeat(np.arange(20), 8) * SECOND
-    events["first_token_ns"] = events["issued_ns"] + SECOND // 2
-    events["finished_ns"] = events["issued_ns"] + SECOND
-    events["tokens"], events["status"] = 10, EventStatus.FINISHED
     np.save(folder / "events.npy", events)
-    test = DriverTest("inference", "", "", "slots", width=8)
-    write_spec(DriverSpec("inference", "", [], str(folder), test), folder / "spec.json")
     settings = {"phase": "inference", "knob": "load", "value": 8.0}
     record = TrialRecord(label="8 open", number=1, settings=settings, loads={"inference": {}})  # type: ignore[arg-type]
     write_record(folder.parent / "trial.json", record)
@@ -38,12 +42,28 @@ def _eight_open(study: Path, holds: int) -> None:
     facts.parent.mkdir(parents=True)
     facts.write_bytes(msgspec.json.encode({"max_concurrent": holds}))
     (study / "asked.json").write_bytes(as_json({"marker": ""}))
+    return folder
+
+
+def _rows(study: Path) -> list[dict[str, str]]:
+    write_stats(study, study)
+    return list(csv.DictReader((study / "inference_stats.csv").read_text().splitlines()))
 
 
 @pytest.mark.parametrize("holds", [4, 8, 1024])
 def test_a_load_is_steady_while_all_that_it_keeps_open_are(tmp_path: Path, holds: int) -> None:
-    _eight_open(tmp_path, holds)
-    write_stats(tmp_path, tmp_path)
-    rows = list(csv.DictReader((tmp_path / "inference_stats.csv").read_text().splitlines()))
+    events = _events(np.repeat(np.arange(20), 8))
+    events["first_token_ns"] = events["issued_ns"] + SECOND // 2
+    folder = _trial(tmp_path, holds, events)
+    test = DriverTest("inference", "", "", "slots", width=8)
+    write_spec(DriverSpec("inference", "", [], str(folder), test), folder / "spec.json")
+    rows = _rows(tmp_path)
     assert {row["window_seconds"] for row in rows} == {"19.5"}  # the first half second fills it
     assert float(rows[0]["window_tokens"]) == pytest.approx(1600)
+
+
+def test_an_offline_test_has_one_rate_though_all_its_samples_come_at_once(tmp_path: Path) -> None:
+    (_trial(tmp_path, 8, _events(np.zeros(160))) / "test.json").touch()  # of LoadGen's
+    rows = _rows(tmp_path)
+    assert [float(row["tokens_per_sec"]) for row in rows] == pytest.approx([80] * 19)
+    assert float(rows[0]["window_tokens"]) == pytest.approx(80 * 19)
