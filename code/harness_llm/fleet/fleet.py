@@ -58,7 +58,7 @@ class FleetPlan:
             longer is lost, seconds; None leaves it the time that a cold engine may take, as its first answer
             always has.
         end_tokens: Tokens that end an answer; empty where nobody says.
-        may_repeat: Whether answers of one token id again and again are no fault, as of made-up weights.
+        may_repeat: Whether an answer may repeat a single token, as those of made-up weights do.
         loads_beside: Whether it may load while others do; an engine that takes what memory is free may not.
     """
 
