@@ -46,7 +46,7 @@ llm = LLM(model=sys.argv[1], load_format="random", skip_tokenizer_init=True, att
           worker_extension_cls="harness_llm.kernels.tally.Worker",
           kernel_config={"enable_flashinfer_autotune": False})
 from harness_llm.kernels.attention import NoWaitBuilder
-gc.unfreeze()  # vLLM has taken what it loaded out of the collector's sight
+gc.unfreeze()  # vLLM froze what it loaded, and get_objects() skips what is frozen
 builders = [it for it in gc.get_objects() if isinstance(it, NoWaitBuilder)]
 random = np.random.default_rng(1)
 lengths = random.integers(1, 400, 96)

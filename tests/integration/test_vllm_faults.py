@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -61,7 +62,7 @@ def test_weights_that_are_not_numbers_are_never_valid(
     run.harness = {**run.harness, "scenarios": ["Offline"]}
     code, errors = run.complete(seconds=LOAD_S)
     said = errors + run.out
-    assert code in (1, 3) and "again and again; this comes from weights" in said, said
+    assert code in (1, 3) and re.search(r"repeat(ed)? [^;]+; this comes from weights", said), said
     assert "VALID" not in run.out.replace("INVALID", ""), said
     run.assert_nothing_is_left()
 

@@ -184,8 +184,8 @@ class Forward(EngineKind):
     """One forward pass a batch; answers have one token, so no LoadGen test can use it.
 
     Attributes:
-        model: Checkpoint folder, or a name of `forward_shapes.SHAPES`. Weights of such a name are made up,
-            and those of a folder that holds none.
+        model: Checkpoint folder, or a name of `forward_shapes.SHAPES`. A name, or a folder without
+            weights, gets made-up weights.
         batch: Most requests of one pass.
         device: `auto`: a GPU where there is one.
         tiny: Two thin layers of the same kind of model, with made-up weights.

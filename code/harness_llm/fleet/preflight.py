@@ -246,8 +246,8 @@ def _refuse_one_token(answers: Sequence[bytes], names: Sequence[str]) -> None:
         is_telling = len(own) >= _TELLING_ANSWERS and min(map(len, own)) >= _TELLING_TOKENS
         if is_telling and len(ids) == 1:
             raise EngineError(
-                f"{name}: before the first test, each of {len(own)} answers was token {ids[0]} again and "
-                "again; this comes from weights or a KV cache that hold NaN",
+                f"{name}: before the first test, each of {len(own)} answers repeated token {ids[0]} alone; "
+                "this comes from weights or a KV cache that hold NaN",
                 "Fetch or quantize the checkpoint again, or correct llm_config; nothing was measured.",
             )
 

@@ -3,9 +3,9 @@
 vLLM's own `dummy` weights lie within 0.001, which in FP8 is nearly all zeros: the card then draws less
 power, keeps a higher clock and looks about 12 % faster than with a checkpoint. Here numbers are Gaussian,
 and FP8 codes fill the type's range as a checkpoint's do. Each tensor is drawn from its own generator,
-seeded by its name, so a model is the same on every start, whatever the order, if the device shows as many
-processors (an MPS share shows fewer); the ranks of a tensor-parallel group draw alike, as tensors that they
-share must be equal.
+seeded by its name, so a model is the same on every start, whatever the order, as long as the device shows the
+same number of processors (an MPS share shows fewer); the ranks of a tensor-parallel group draw alike, as
+tensors that they share must be equal.
 
 Answers of such a model mean nothing: it measures speed alone.
 """

@@ -20,7 +20,7 @@ from harness_llm.logs.summary import SummaryLog
 from harness_llm.power.trainer import TRAIN_JSONL
 from harness_llm.results.live_file import read_live
 from harness_llm.results.live_records import LiveRecord
-from harness_llm.results.paths import FACTS_JSON, SPEC_JSON, TEST_JSON
+from harness_llm.results.paths import SPEC_JSON, TEST_JSON
 from harness_llm.results.recompute import percentile, tpot_ns
 from harness_llm.study.points import Trial, trials_of
 from harness_llm.study.runner import ASKED_JSON, IDLE_JSON
@@ -58,7 +58,7 @@ def write_stats(study: Path, folder: Path) -> list[str]:
         ("inference", INFERENCE_CSV, INFERENCE_COLUMNS),
     ):
         own = [trial for trial in trials if trial.record.settings["phase"] == phase]
-        rows = [{**row, "marker": marker} for trial in own for row in _rows(trial, live, idle, study)]
+        rows = [{**row, "marker": marker} for trial in own for row in _rows(trial, live, idle)]
         write_atomically(folder / name, as_csv(columns, rows))
         said.append(f"{name}: {len(rows)} rows of {len(own)} trials")
     if idle is not None:
@@ -93,9 +93,9 @@ def _idle_watts(study: Path, live: Sequence[LiveRecord]) -> float | None:
     return window(live, *known["idle"]).watts if "idle" in known else None
 
 
-def _rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None, study: Path) -> list[Row]:
+def _rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[Row]:
     is_training = trial.record.settings["phase"] == "training"
-    return _training_rows(trial, live, idle) if is_training else _inference_rows(trial, live, idle, study)
+    return _training_rows(trial, live, idle) if is_training else _inference_rows(trial, live, idle)
 
 
 def _training_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[Row]:
@@ -113,15 +113,15 @@ def _training_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None)
     ]  # fmt: skip
 
 
-def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None, study: Path) -> list[Row]:
+def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[Row]:
     events = trial.events("inference")
-    facts = [msgspec.json.decode(path.read_bytes()) for path in study.glob(f"fleets/*/*/*/{FACTS_JSON}")]
-    concurrent = sum(int(it.get("max_concurrent") or 1) for it in facts)
+    capacities = trial.capacities("inference")
+    concurrent = sum(capacities) or 1
     begin_s, end_s = steady(events, min(concurrent, _open_at_once(trial) or concurrent))
     edges = np.append(np.arange(begin_s, end_s, 1.0), end_s)
     if len(edges) > 2 and edges[-1] - edges[-2] < 0.5:
         edges = np.delete(edges, -2)
-    tokens = tokens_between(events, edges, trial.places("inference"))
+    tokens = tokens_between(events, edges, max(capacities, default=None))
     shared = _of_trial(trial, window(live, begin_s, end_s), float(tokens.sum()), idle)
     shared |= {
         "verdict": _verdict(trial),

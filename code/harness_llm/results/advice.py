@@ -36,7 +36,7 @@ _LEAST_STEP = 0.4
 _OFFLINE_ROOM = 1.05
 """LoadGen makes the samples of 1.1 times min_duration at target_qps; half of that room is kept."""
 _OVER_LONGER = 1.2
-_ENOUGH_HELD = 32  # answers that tell a rate
+_ENOUGH_HELD = 32  # answers that make a rate
 
 
 def advice(folder: Path, record: TestRecord) -> tuple[str, ...]:
@@ -114,9 +114,9 @@ class _Test:
 
 
 def _held(finished_ns: npt.NDArray[np.int64], began_ns: int) -> float | None:
-    """Answers a second of a test that was given up, whose first answers waited for an engine to fill.
+    """Answers per second of an abandoned test in its second half, when its engine had filled.
 
-    Of its second half, where that has enough of them; None without any.
+    Of the whole of it where the second half has too few; None without any answer.
     """
     if not len(finished_ns) or finished_ns[-1] <= began_ns:
         return None

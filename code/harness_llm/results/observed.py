@@ -113,7 +113,7 @@ class AnswerRecord(Record, frozen=True, kw_only=True):
 
     Attributes:
         answers: How many.
-        one_token_id: Those that are one token id again and again.
+        one_token_id: Those that repeat a single token id.
         other_first_token: Those that begin with another token than was reported first.
         odd_length: Those that are no whole tokens.
         no_token: Those with token ids that no vocabulary has.

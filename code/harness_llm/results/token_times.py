@@ -1,4 +1,4 @@
-"""When the tokens of a test were made: those of an answer come evenly from its begin to its end."""
+"""When the tokens of a test were made; an answer's are taken to come evenly from its start to its end."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def begins_s(rows: SampleRows, places: int | None) -> Floats:
 
 
 def spread(begin_s: Floats, end_s: Floats, amounts: npt.NDArray[Any], edges_s: Floats) -> Floats:
-    """How much of all amounts lies between each two edges, each spread evenly from its begin to its end.
+    """The sum of all amounts between each pair of edges, each spread evenly from its start to its end.
 
     Args:
         begin_s: Seconds, shape (amounts,).
-        end_s: Likewise; one that is not after its begin counts as an instant.
+        end_s: Likewise; one that is not later counts as an instant.
         amounts: Shape (amounts,).
         edges_s: Rising, shape (stretches + 1,).
 

@@ -160,7 +160,7 @@ def _contents(
             continue
         if 2 * seen.one_token_id >= seen.answers and not _may_repeat(folder, record):
             yield who + (
-                f"{seen.one_token_id:,} of {seen.answers:,} answers are one token id again and again; "
+                f"{seen.one_token_id:,} of {seen.answers:,} answers repeat a single token id; "
                 "this comes from weights or a KV cache that hold NaN"
             )
         elif seen.are_alike and _prompts(events, replica, table) >= _ENOUGH:

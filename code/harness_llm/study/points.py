@@ -87,11 +87,11 @@ class Trial:
         rows = read_events(self.folder / load / EVENTS_NPY)[int(report.get("warm_up", 0)) :]
         return rows if tail else rows[: int(report.get("measured", len(rows)))]
 
-    def places(self, load: str) -> int | None:
-        """Requests that each replica of a load works on at once; None where its engine does not say."""
+    def capacities(self, load: str) -> list[int]:
+        """How many requests each replica of a load works on at once; of those whose engine says so."""
         files = self.folder.parents[1].glob(f"fleets/*/*/*/{FACTS_JSON}")
         own = [msgspec.json.decode(path.read_bytes()) for path in files if path.parents[1].name == load]
-        return max(filter(None, (facts.get("max_concurrent") for facts in own)), default=None)
+        return [facts["max_concurrent"] for facts in own if facts.get("max_concurrent")]
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def tokens_between(events: npt.NDArray[Any], edges_s: Floats, places: int | None
 
 
 def prompt_tokens_between(events: npt.NDArray[Any], edges_s: Floats, places: int | None = None) -> Floats:
-    """Prompt tokens likewise, from a request to its first token; where that is not known, as it begins."""
+    """Prompt tokens likewise, from a request to its first token; without one, all as the answer begins."""
     rows, edges_s = _since_start(events, edges_s)
     begins = begins_s(rows, places)
     asked = np.where(np.isnan(rows.first_token_s), begins, rows.issued_s)

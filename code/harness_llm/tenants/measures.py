@@ -123,7 +123,7 @@ class MeasuredSet:
         models: The figures of each.
         gpu: The figures of all together.
         facts: What accelerators and cores did meanwhile.
-        counts: Whose tokens count of each, `prompt` or `answer`.
+        counts: Which tokens count for each tenant: `prompt` or `answer`.
     """
 
     trial: Trial
@@ -166,9 +166,9 @@ def _overlap_rate(trial: Trial, names: Sequence[str], counts: Mapping[str, str])
 
 
 def tokens_of(trial: Trial, name: str, counts: str, edges_s: Floats) -> Floats:
-    """Tokens of a tenant in each stretch between edges, by the host's monotonic clock; its tail counts."""
+    """Tokens of a tenant in each stretch between edges, by the host's monotonic clock, its tail included."""
     between = prompt_tokens_between if counts == "prompt" else tokens_between
-    return between(trial.events(name, tail=True), edges_s, trial.places(name))
+    return between(trial.events(name, tail=True), edges_s, max(trial.capacities(name), default=None))
 
 
 def jain(values: Sequence[float]) -> float:

@@ -175,13 +175,13 @@ def test_a_replica_whose_answers_cannot_be_counted_is_named_with_the_sample(
     assert re.search(r"replica.1\b", str(raised.value))
 
 
-def test_a_replica_that_says_one_token_id_again_and_again_is_refused(tmp_path: Path) -> None:
+def test_a_replica_that_repeats_a_single_token_is_refused(tmp_path: Path) -> None:
     zeros = _Engine(lambda _first, _answer, _: (0, bytes(4 * 12)))
     with pytest.raises(
-        EngineError, match="replica-1: before the first test, each of 6 answers was token 0 again"
+        EngineError, match="replica-1: before the first test, each of 6 answers repeated token 0 alone"
     ):
         asked(tmp_path, _Engine(_sound), zeros)
-    assert asked(tmp_path, _Engine(_sound), zeros, may_repeat=True).replicas == 2  # noqa: PLR2004
+    assert asked(tmp_path, _Engine(_sound), zeros, may_repeat=True).replicas == 2
 
 
 def test_short_answers_may_be_alike(tmp_path: Path) -> None:

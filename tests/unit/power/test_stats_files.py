@@ -22,7 +22,7 @@ SECOND = 1_000_000_000
 
 
 def _events(issued_s: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Eight answers end with each second of twenty."""
+    """Eight answers finish at the end of each of twenty seconds."""
     events = np.zeros(160, EVENT_DTYPE)
     events["issued_ns"] = issued_s * SECOND
     events["finished_ns"] = (np.repeat(np.arange(20), 8) + 1) * SECOND

@@ -116,7 +116,7 @@ def answers(**changes: Any) -> AnswerRecord:
         ({"other_first_token": 1}, "replica 1: 1 of 64 answers begin with another token"),
         ({"odd_length": 2}, "replica 1: 2 of 64 answers are no whole tokens"),
         ({"no_token": 3}, "replica 1: 3 of 64 answers have token ids that no vocabulary has"),
-        ({"one_token_id": 64}, "replica 1: 64 of 64 answers are one token id again and again"),
+        ({"one_token_id": 64}, "replica 1: 64 of 64 answers repeat a single token id"),
         ({"are_alike": True}, "replica 1: all 64 answers are the same, though the prompts differ"),
     ],
 )
@@ -134,7 +134,7 @@ def test_answers_that_no_sound_engine_gives(run: Path, test: str, changes: dict[
 
 def test_a_model_of_random_weights_may_repeat_a_token(run: Path) -> None:
     repeated = (answers(one_token_id=64),)
-    assert "one token id again" in verdict(run / "Offline/performance", answers=repeated).mismeasured[0]
+    assert "repeat a single token id" in verdict(run / "Offline/performance", answers=repeated).mismeasured[0]
     (run / "config" / "Offline.yaml").write_text("llm_config: {load_format: random}")
     assert verdict(run / "Offline/performance", answers=repeated).reasons == ()
 

@@ -203,5 +203,5 @@ def test_a_test_that_is_given_up_ends_the_run(
 
 @pytest.mark.parametrize(("more", "may"), [([], False), (["llm_config.load_format=random"], True)])
 def test_answers_of_made_up_weights_may_repeat_a_token(more: list[str], may: bool) -> None:
-    profile = Path("code/harness_llm/models/smollm2-135m/server_cpu.yaml")
+    profile = Path(__file__).parents[3] / "code/harness_llm/models/smollm2-135m/server_cpu.yaml"
     assert plan_fleet([load_config(profile, more)]).may_repeat is may

@@ -124,7 +124,7 @@ with socket.create_server(("127.0.0.1", 0)) as listening:
 
 
 def _own_beside_this() -> float:
-    """Processor seconds of what is the run's, without those of the reading itself."""
+    """CPU seconds of the run's processes, without this one's."""
     return others._Host().read().own - time.process_time()
 
 
