@@ -24,7 +24,7 @@ class Phase:
 
     Attributes:
         name: `ramp`, `steady` or `tail`.
-        start_s: Its begin, seconds.
+        start_s: Its start, seconds.
         end_s: Its end, seconds.
         tokens_per_s: Its rate.
         cost: Share of the test's possible tokens that it lost against the usual rate, 0..1.

@@ -62,7 +62,7 @@ def energy(records: Sequence[LiveRecord], begin_s: float, end_s: float) -> Energ
     """Energy between two moments of the monotonic clock; None where nothing was sampled.
 
     Args:
-        records: In order; of several commands that of the begin counts.
+        records: In order; of several commands the one at the start counts.
         begin_s: From when on.
         end_s: Until when.
     """

@@ -132,7 +132,7 @@ class BusyPeriod(Record, frozen=True, kw_only=True):
     """A time in which processes of others held cores of the host.
 
     Attributes:
-        from_s: Its begin, seconds since the test began.
+        from_s: Its start, seconds since the test began.
         to_s: Its end.
         cores: What they held, mean.
     """

@@ -45,7 +45,7 @@ class Period:
     """A time in which others held cores.
 
     Attributes:
-        from_s: Its begin, seconds since the looking began.
+        from_s: Its start, seconds since looking began.
         to_s: Its end.
         cores: What they held, mean.
     """

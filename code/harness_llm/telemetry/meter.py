@@ -1,4 +1,4 @@
-"""Readings of one accelerator, taken together: energy since the begin, means since the last report."""
+"""Readings of one accelerator, taken together: energy since the start, means since the last report."""
 
 from __future__ import annotations
 

@@ -101,8 +101,8 @@ class Search:
         confidence: How sure the run is to be VALID when it begins.
         say: Tells people.
         tried: What was tried already, of earlier runs of the search as well.
-        budget_s: When to begin no further run, s after the begin.
-        elapsed: Seconds since the begin.
+        budget_s: When to start no further run, s after the start.
+        elapsed: Seconds since the start.
         heeds_others: Whether what others hold of the host matters; made-up engines only wait.
     """
 
@@ -249,7 +249,7 @@ class Search:
             )
 
     def _ramp(self) -> None:
-        """Raise the rate until half of the queries break a limit; each stage is the begin of a legal run.
+        """Raise the rate until half of the queries break a limit; each stage is the start of a legal run.
 
         Where already at the first rate half of them do, it is lowered until less do.
         """

@@ -82,7 +82,7 @@ class MetricsServer:
         devices = [(str(device.index), device) for device in self._run.last.devices]
         yield from _gauges("device", devices, {
             "device_watts": ("Power, mean of the last second", lambda device: device.watts),
-            "device_joules": ("Energy since the begin, by its counter", lambda device: device.counter_j),
+            "device_joules": ("Energy since the start, by its counter", lambda device: device.counter_j),
             "device_mhz": ("Clock", lambda device: device.mhz),
             "device_celsius": ("Temperature", lambda device: device.celsius),
         })  # fmt: skip
