@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from harness_llm import secret_values
+
 settings.register_profile("suite", deadline=None, max_examples=60)
 settings.register_profile("long", deadline=None, max_examples=6000)
 settings.load_profile("suite")
@@ -20,3 +22,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def repository() -> Path:
     """The project's top folder."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test masks what another one made a secret."""
+    monkeypatch.setattr(secret_values, "_known", set())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from harness_llm import secret_values
 from harness_llm.secret_values import MASK, is_secret_name, know_environment, masked, masked_document
 
 PLANTED = {
@@ -25,11 +24,6 @@ PLANTED = {
     "mail": "SG." + "Zy9Xw8Vu" * 2 + "." + "Zy9Xw8Vu" * 3,
     "key": "-----BEGIN RSA PRIVATE " + "KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
 }
-
-
-@pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_values, "_known", set())
 
 
 @pytest.mark.parametrize("kind", PLANTED)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from harness_llm import secret_values
 from harness_llm.launch import launcher
 from harness_llm.launch.cause import log_tail
 from harness_llm.launch.launcher import end_all
@@ -160,7 +159,6 @@ def test_a_child_that_was_given_a_secret_writes_none_to_its_log(
         "import os, sys\nprint('before', os.environ['MY_TOKEN'], 'after', flush=True)\n"
         "sys.stderr.write('Authorization: Bearer ' + 'abcdefgh12345\\n' + 'last words')\n"
     )
-    monkeypatch.setattr(secret_values, "_known", set())
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     child = LocalLauncher().start(
         Role("teller", "tells_all"), "teller", tmp_path, tmp_path / "log", {"MY_TOKEN": "open-sesame"}
