@@ -46,6 +46,17 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch and vLLM
+def test_every_integer_code_is_drawn() -> None:
+    import torch
+
+    from harness_llm.kernels import random_weights
+
+    codes = torch.empty((64, 256), dtype=torch.int8)
+    random_weights.fill(codes, "model.layers.0.mlp.down_proj.weight", 0)
+    assert len(codes.unique()) == 256
+
+
 @pytest.mark.timeout(600)
 def test_a_run_on_made_up_weights_says_so_everywhere(new_run: Callable[..., Run], tmp_path: Path) -> None:
     model = tmp_path / "model"

@@ -139,7 +139,7 @@ def _draw(like: torch.Tensor, spread: RandomSpread, generator: torch.Generator) 
         return drawn.to(like.dtype)
     bits = torch.iinfo(like.dtype)
     return torch.randint(
-        bits.min, bits.max, (like.numel(),), generator=generator, device=like.device, dtype=torch.int64
+        bits.min, bits.max + 1, (like.numel(),), generator=generator, device=like.device, dtype=torch.int64
     ).to(like.dtype)
 
 
