@@ -167,12 +167,18 @@ class RayHandle:
         self.ended.set()
 
     def take(self, news: News) -> None:
-        """Take in what its agent tells."""
-        with self.log.open("ab") as log:
-            log.write(news.log)
-        self.news = news
-        if news.exit_reason is not None:
-            self.ended.set()
+        """Take in what its agent tells.
+
+        Raises:
+            OSError: The log could not be written; everything else is taken in.
+        """
+        try:
+            with self.log.open("ab") as log:
+                log.write(news.log)
+        finally:  # after the log, which is read for the cause as soon as there is an exit reason
+            self.news = news
+            if news.exit_reason is not None:
+                self.ended.set()
 
 
 class RayLauncher:

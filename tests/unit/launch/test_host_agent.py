@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness_llm.launch.ray_cluster import HostAgent
+from harness_llm.launch.launcher import Effort
+from harness_llm.launch.ray_cluster import HostAgent, News, RayHandle
 from harness_llm.launch.role import Role
 from harness_llm.transport import leftovers
 
@@ -71,3 +72,11 @@ def test_what_it_holds_is_noted_for_the_next_agent_there(agent: HostAgent) -> No
         agent.news()
     assert Path(sockets, "segments").read_text().split() == [f"/dev/shm/{memory}"]
     assert leftovers.is_locked(Path(sockets, "owner"))
+
+
+def test_what_a_process_did_is_known_though_its_log_cannot_be_written() -> None:
+    handle = RayHandle("c", Role("plain", "gone"), Path("/dev/full"), None, None)
+    with pytest.raises(OSError, match="No space left"):
+        handle.take(News("exited with 1", b"a line\n", Effort(2, 3), []))
+    assert handle.exit_reason() == "exited with 1" and handle.ended.is_set()
+    assert handle.effort() == Effort(2, 3)
