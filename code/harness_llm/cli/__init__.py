@@ -1,4 +1,4 @@
-"""The command line: `harness-llm`, also `python -m harness_llm`; one module a verb.
+"""The command line: `harness-llm`, also `python -m harness_llm`; one module per verb.
 
 A verb reads its options, calls one function of the package, and writes what came of it. It imports what it
 needs when it is called, so that `--help` is there at once.

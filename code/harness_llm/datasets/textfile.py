@@ -33,7 +33,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             f"{path}: cannot be read: {error}", "Check the path, and fetch the file again if it is damaged."
         ) from error
     if is_empty:
-        raise DatasetError(f"{path}: the file is empty", "Write one JSON object a line, one line a sample.")
+        raise DatasetError(f"{path}: the file is empty", "Write one JSON object per line and sample.")
 
 
 def open_packed(path: Path) -> Any:

@@ -25,7 +25,7 @@ class _Sample(msgspec.Struct):
 
 
 def articles_to_lines(source: Path, destination: Path) -> None:
-    """Write CNN/DailyMail's one JSON list of articles as one sample a line: `token_ids` and `reference`.
+    """Write CNN/DailyMail's one JSON list of articles as one sample per line: `token_ids` and `reference`.
 
     Args:
         source: JSON list of objects with `tok_input` and `output`; what else they hold is left out.

@@ -1,7 +1,7 @@
 """MLCommons' public storage: a `.uri` file says where a data set lies, the `.md5` file beside it what it has.
 
 The two files are the whole protocol of MLCommons' own downloader (mlcommons/r2-infra @5d77ea6e, README.md,
-section Metadata Files): the `.uri` file holds the URL of a folder, the `.md5` file one line a file, an MD5
+section Metadata Files): the `.uri` file holds the URL of a folder, the `.md5` file one line per file, an MD5
 and a path.
 """
 

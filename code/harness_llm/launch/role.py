@@ -21,8 +21,8 @@ class Role:
         silence_s: One that has spoken and is silent for longer is lost, seconds; None: only its exit counts.
         lost: What its death or silence is raised as.
         essential: Whether its loss ends the run. The loss of any other child is only recorded.
-        ends_by: How its end is asked: by `Shutdown` on the control plane, by SIGTERM, or not at all. One that
-            has not started cannot be asked.
+        ends_by: How it is asked to stop: by `Shutdown` on the control plane, by SIGTERM, or not at all. One
+            that has not started cannot be asked.
         grace_s: Time that it is given to end by itself once asked, seconds.
         remedy: What to do about an exception in its log, by its text; empty where nothing is known.
     """

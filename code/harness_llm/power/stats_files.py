@@ -1,4 +1,4 @@
-"""training_stats.csv and inference_stats.csv of a study: a row a step, or a second of the steady part."""
+"""training_stats.csv and inference_stats.csv of a study: one row per step, or steady second."""
 
 from __future__ import annotations
 

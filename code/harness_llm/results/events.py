@@ -1,4 +1,4 @@
-"""The events file: one row a query of one test, in the order of issue; written by the ledger, read by all.
+"""The events file: one row per query of one test, in the order of issue; written by the ledger, read by all.
 
 It is a numpy structured array in `.npy` form; times are nanoseconds of one monotonic clock, 0 where nothing
 happened. The two of a replica's batches are of the replica's own clock: equal ones are of the same step.

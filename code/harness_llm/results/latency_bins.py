@@ -1,4 +1,4 @@
-"""Latencies counted in bins: small enough for a line a second, true to half a percent."""
+"""Latencies counted in bins: small enough for one line per second, true to half a percent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""live.jsonl: written a line a second by the supervisor, read while it grows, after its end, or cut."""
+"""live.jsonl: written once a second by the supervisor, read while it grows, after its end, or cut."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """LoadGen's verdict made again: from its own log, and from the harness's per-sample events.
 
-An event file is a structured int64 array with the fields sample, replica, issued_ns, first_token_ns,
-finished_ns, tokens, prompt_tokens and status, in the order of issue; times are of one monotonic clock, 0
-where nothing happened.
+An event file is a structured int64 array with the fields of `EVENT_DTYPE` (`results/events.py`), in the order
+of issue; 0 where nothing happened.
 """
 
 from __future__ import annotations

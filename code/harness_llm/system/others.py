@@ -36,7 +36,7 @@ class CoreTime:
 
 
 def least_noticeable(cores: int) -> float:
-    """From how many cores on what others hold of `cores` is worth telling."""
+    """From how many cores on what others hold of `cores` is worth reporting."""
     return max(_LEAST_CORES, _LEAST_SHARE * cores)
 
 
@@ -110,7 +110,7 @@ class Others:
 
     @property
     def is_noticeable(self) -> bool:
-        """Whether they hold enough now to be told of."""
+        """Whether what they hold now is worth reporting."""
         return self.now is not None and self.now >= self._least
 
     @property
