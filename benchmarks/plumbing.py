@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "code"))
 from benchmarks.figures import INTERRUPTED, Figure, Machine, report, write_conf
 
 from harness_llm.config.harness import RunConfig
-from harness_llm.core import NANOSECONDS_PER_MS
+from harness_llm.core import NANOSECONDS_PER_MS, counted
 from harness_llm.errors import ConfigError, HarnessError, RunBroken
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         view.close()
-    replicas = f"{load.replicas} simulated replica" + ("s" if load.replicas > 1 else "")
+    replicas = counted(load.replicas, "simulated replica")
     title = (
         f"plumbing: real LoadGen, ZeroMQ and processes, {replicas}; "
         f"Server at {load.queries_per_s:,.0f} queries/s of {load.answer_tokens}-token answers"

@@ -11,6 +11,17 @@ NANOSECONDS_PER_MS = 1_000_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number with its noun: `1 replica`, `1,024 replicas`.
+
+    Args:
+        count: How many.
+        one: The words for one.
+        several: Those for any other number; `one` with an s by default.
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 class Scenario(StrEnum):
     """A scenario as a submission names it; `loadgen_name` is what LoadGen knows."""
 

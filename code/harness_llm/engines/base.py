@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from harness_llm.core import Request
+from harness_llm.core import Request, counted
 from harness_llm.engines.vitals import StepClock, Vitals
 from harness_llm.errors import EngineError, named
 
@@ -262,14 +262,16 @@ class TaskEngine:
                 self._sink.finished(request.id, tokens.tobytes())
             else:
                 asked = f"{request.min_tokens} to {request.max_tokens}"
-                reason = f"{self.name} answered with {len(tokens)} tokens, {asked} were asked for"
+                reason = f"{self.name} answered with {counted(len(tokens), 'token')}, {asked} were asked for"
                 self._sink.failed(request.id, reason)
         except asyncio.CancelledError:
             raise
         except EngineError as error:
             self._death = self._death or error
         except CutShort as error:
-            self._fail(request, f"{self.name} cut the answer short after {len(tokens)} tokens: {error}")
+            self._fail(
+                request, f"{self.name} cut the answer short after {counted(len(tokens), 'token')}: {error}"
+            )
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, the sample has no answer
             self._fail(request, named(error))
         finally:

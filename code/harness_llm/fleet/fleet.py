@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from harness_llm.core import counted
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import EngineError
 from harness_llm.files import write_atomically
@@ -311,4 +312,4 @@ def _first(numbers: Sequence[int]) -> str:
 
 def _count(replicas: FleetPlan | list[Child]) -> str:
     count = len(replicas.replicas if isinstance(replicas, FleetPlan) else replicas)
-    return f"{count} replica{'s' * (count > 1)}"
+    return counted(count, "replica")

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import zmq
 
+from harness_llm.core import counted
 from harness_llm.datasets.table import SampleTable
 from harness_llm.errors import EngineError, HarnessError, named
 from harness_llm.loadgen.ledger import Ledger
@@ -263,15 +264,15 @@ def _differing(answers: Sequence[bytes], samples: int, replicas: int) -> list[in
 
 def told(record: PreflightRecord) -> str:
     """A line for people."""
-    who = f"{record.replicas} replica{'s' * (record.replicas > 1)}"
+    samples, who = counted(len(record.samples), "sample"), counted(record.replicas, "replica")
     line = (
-        f"before the first test: {len(record.samples)} samples asked of {who}, alone and in a batch, "
-        f"{record.tokens:,} tokens as they should be, {record.seconds:.1f} s"
+        f"before the first test: {samples} asked of {who}, alone and in a batch, "
+        f"{counted(record.tokens, 'token')} as they should be, {record.seconds:.1f} s"
     )
     differ = [f"replica {n}: {k}" for n, k in enumerate(record.differ_in_a_batch) if k]
     if not differ:
         return line
     return (
         f"{line}; other tokens in a batch than alone for {', '.join(differ)} "
-        f"of {len(record.samples)} samples, as happens where kernels round by the size of a batch"
+        f"of {samples}, as happens where kernels round by the size of a batch"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 
+from harness_llm.core import counted
 from harness_llm.errors import HostError
 
 _BESIDE = 64  # interpreter, libraries, logs, ZeroMQ's own
@@ -28,6 +29,7 @@ def require_open_files(replicas: int) -> None:
     needed = _BESIDE + _A_REPLICA * replicas
     if soft != resource.RLIM_INFINITY and soft < needed:
         raise HostError(
-            f"this process may open {soft} files, {replicas} replica{'s' * (replicas > 1)} need {needed}",
+            f"this process may open {counted(soft, 'file')}, "
+            f"{counted(replicas, 'replica needs', 'replicas need')} {needed:,}",
             f"Raise the limit: ulimit -n {max(4096, needed)}.",
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from harness_llm.config.harness import RunConfig
+from harness_llm.core import counted
 from harness_llm.engines import EngineKind
 from harness_llm.errors import ConfigError
 from harness_llm.launch.launcher import Launcher
@@ -68,10 +69,12 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
         return [dict(common) for _ in range(replicas or 1)]
     found = accelerators.read().accelerators if engine.takes_gpus() else ()
     if not found:
-        asked = engine.devices_asked or (sharing > 1 and f"1/{sharing}")
+        asked = f"1/{sharing} of a device" if sharing > 1 else ""
+        if engine.devices_asked:
+            asked = counted(engine.devices_asked, "device")
         if asked:
             raise ConfigError(
-                f"harness_config.engine asks for {asked} devices a replica, this host has no GPU",
+                f"harness_config.engine asks for {asked} per replica, this host has no GPU",
                 "Remove it, or make the GPUs visible.",
             )
         return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
@@ -91,8 +94,9 @@ def split_devices(devices: list[str], size: int, replicas: int | None) -> list[l
     groups = [devices[start : start + size] for start in range(0, len(devices) - size + 1, size)]
     wanted = len(groups) if replicas is None else replicas
     if not 0 < wanted <= len(groups):
+        each, wanted = counted(size, "device"), wanted or 1
         raise ConfigError(
-            f"{replicas or 1} replicas of {size} devices need {(replicas or 1) * size}, "
+            f"{counted(wanted, f'replica of {each} needs', f'replicas of {each} need')} {wanted * size:,}, "
             f"this host shows {len(devices)}: {', '.join(devices) or 'none'}",
             "Lower harness_config.replicas or the devices of one, or make more devices visible.",
         )
@@ -128,5 +132,5 @@ def split_cores(parties: int, what: str, remedy: str) -> list[list[int]]:
     cores = sorted(os.sched_getaffinity(0))
     share = len(cores) // parties
     if not share:
-        raise ConfigError(f"{what} on {len(cores)} cores", remedy)
+        raise ConfigError(f"{what} on {counted(len(cores), 'core')}", remedy)
     return [cores[place * share : (place + 1) * share] for place in range(parties)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness_llm.core import EventStatus
+from harness_llm.core import EventStatus, counted
 from harness_llm.logs.early_stopping import max_over_limit
 from harness_llm.logs.schedule import arrivals_ns, is_real_rate, server_query_count
 from harness_llm.results.recompute import beyond_doubt_ns, start_ns, tpot_ns
@@ -128,7 +128,7 @@ class LateWatch:
         return ""
 
     def _arithmetic(self, name: str, count: int, limit_ns: int) -> str:
-        who = f"{count:,} samples are" if count > 1 else "1 sample is"
+        who = counted(count, "sample is", "samples are")
         return (
             f"{who} over the {name} limit of {limit_ns / 1e6:g} ms, and of the "
             f"{self._plan.queries:,} that LoadGen issues at most {self._allowed:,} may be (early stopping, "

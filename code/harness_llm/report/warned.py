@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from harness_llm.core import counted
 from harness_llm.results.live_records import LiveRecord, LiveWarning, WarningKind
 
 _MOST = 8
@@ -93,10 +94,10 @@ def told_of(found: Sequence[Warned], clock: Callable[[float], str]) -> Iterator[
     """
     order = ("compile", "loss", "pause", "throttle", "host")
     for each in sorted(found, key=lambda each: order.index(each.kind))[:_MOST]:
-        when, times = clock(each.first_s), _times(each.count, "time")
+        when, times = clock(each.first_s), counted(each.count, "time")
         if each.kind == "compile":
             yield (
-                f"{each.who} compiled while it was measured: {_times(each.count, 'line')} of its log, the "
+                f"{each.who} compiled while it was measured: {counted(each.count, 'line')} of its log, the "
                 f"first at {when}: “{each.said}”. A warm-up that covers the shapes of the run avoids it."
             )
         elif each.kind == "pause" and each.longest_s is not None:
@@ -110,7 +111,3 @@ def told_of(found: Sequence[Warned], clock: Callable[[float], str]) -> Iterator[
             first = "; first" if each.count > 1 else ","
             said = each.said.rpartition(", for ")[0] or each.said
             yield f"{each.who}: {said}{often}{lasted}{first} from {when}."
-
-
-def _times(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from harness_llm.core import counted
 from harness_llm.report.episodes import Episode, Room, episodes
 from harness_llm.report.measured import Measured
 from harness_llm.report.phases import Phase, Stall
@@ -66,7 +67,7 @@ def _stalls(measured: Measured) -> Iterator[str]:
     for stall in sorted(found, key=lambda stall: stall.start_s):
         yield (
             f"{_who(stall, measured)} stood still for {stall.seconds:.1f} s, from {clock(stall.start_s)} to "
-            f"{clock(stall.end_s)}, while {stall.waiting:,} samples waited."
+            f"{clock(stall.end_s)}, while {counted(stall.waiting, 'sample')} waited."
         )
     if len(measured.stalls) > len(found):
         total = sum(stall.seconds for stall in measured.stalls)
@@ -80,8 +81,11 @@ def _who(stall: Stall, measured: Measured) -> str:
         return "The engine"
     if set(stall.replicas) == set(measured.replicas):
         return "Every replica"
-    numbers = ", ".join(map(str, stall.replicas))
-    return f"Replica {numbers}" if len(stall.replicas) == 1 else f"Replicas {numbers}"
+    return _named(stall.replicas).capitalize()
+
+
+def _named(replicas: Sequence[int]) -> str:
+    return f"replica{'s' * (len(replicas) > 1)} {', '.join(map(str, replicas))}"
 
 
 def _episode(episode: Episode) -> str:
@@ -97,9 +101,9 @@ def _episode(episode: Episode) -> str:
     if episode.is_fuller:
         why.append(f"{episode.in_flight:.1f} times the usual number was in flight")
     if episode.replicas:
-        why.append(f"only replicas {', '.join(map(str, episode.replicas))} answered those")
+        why.append(f"only {_named(episode.replicas)} answered those")
     then = f" Then {', and '.join(why)}." if why else ""
-    return f"Of {episode.samples:,} samples that arrived at {when}, {counts}.{then}"
+    return f"Of {counted(episode.samples, 'sample')} that arrived at {when}, {counts}.{then}"
 
 
 def _costs(parts: tuple[Phase, ...]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
+from harness_llm.core import counted
 from harness_llm.results.record_base import Record
 
 _LEAST_STEP_S = 0.01
@@ -61,7 +62,7 @@ class RateRecord(Record, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return (
             f"this machine held {self.held_samples_per_s:.3g} samples/s, {self.held_tokens_per_s:.3g} "
-            f"tokens/s, in a closed loop of {self.samples} samples"
+            f"tokens/s, in a closed loop of {counted(self.samples, 'sample')}"
             f"{', while ' * bool(self.others)}{self.others}; target_qps = {self.target_qps:g} is "
             f"{self.share:.0%} of it"
         )
@@ -165,9 +166,11 @@ class OthersRecord(Record, frozen=True, kw_only=True):
             return ""
         most = sorted(self.periods, key=lambda period: (period.from_s - period.to_s) * period.cores)[:3]
         parts = [str(period) for period in sorted(most, key=lambda period: period.from_s)]
-        first = parts[0].replace(" cores", f" of {self.cores} cores", 1)
+        first = parts[0].replace(" cores", f" of {counted(self.cores, 'core')}", 1)
         more = len(self.periods) - len(parts)
-        return f"others used {', '.join([first, *parts[1:]])}" + (f", and {more} times more" if more else "")
+        return f"others used {', '.join([first, *parts[1:]])}" + (
+            f", and {counted(more, 'more time')}" if more else ""
+        )
 
 
 def _clock(seconds: float) -> str:

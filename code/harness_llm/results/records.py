@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
-from harness_llm.core import Mode, Scenario
+from harness_llm.core import Mode, Scenario, counted
 from harness_llm.results.observed import (
     AnswerRecord,
     LossRecord,
@@ -193,7 +193,8 @@ class LoadgenReport(Record, frozen=True, kw_only=True):
         moved = sum(it.redispatched for it in self.survived)
         changed = sum(it.changed_first_tokens for it in self.survived)
         return (
-            f"survived {count} failure{'s' * (count > 1)}: {moved:,} samples were redispatched"
+            f"survived {counted(count, 'failure')}: "
+            f"{counted(moved, 'sample was', 'samples were')} redispatched"
             + (f", {changed} of them with another first token than was reported" if changed else "")
             + f" ({lost})"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.core import EventStatus, Mode
+from harness_llm.core import EventStatus, Mode, counted
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines.vllm_decoding import has_made_up_weights
 from harness_llm.errors import DatasetError, FolderError
@@ -88,8 +88,8 @@ def _by_events(folder: Path, record: TestRecord, log: DetailLog) -> Iterator[str
     changed = sum(failure.changed_first_tokens for failure in record.survived)
     if changed and record.mode is Mode.PERFORMANCE:
         yield (
-            f"{changed:,} samples got another first token from the replica that took them over than was "
-            "reported first, so their TTFT is not theirs"
+            f"{counted(changed, 'sample')} got another first token from the replica that took over than was "
+            "reported first, which makes the TTFT wrong"
         )
     table = _asked(folder, record)
     yield from _impossible(events, record, table)
@@ -120,8 +120,9 @@ def _impossible(events: npt.NDArray[np.void], record: TestRecord, table: SampleT
         wrong |= events["replica"] >= len(record.answers)
     if wrong.any():
         yield (
-            f"{EVENTS_NPY}: {int(wrong.sum()):,} rows cannot be, the first row {int(wrong.argmax())}: "
-            "no such sample or replica, answered before it was asked, or not in the order of issue"
+            f"{EVENTS_NPY}: {counted(int(wrong.sum()), 'row')} cannot be, the "
+            f"first row {int(wrong.argmax())}: no such sample or replica, answered before it was asked, "
+            "or not in the order of issue"
         )
 
 

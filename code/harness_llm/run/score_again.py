@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness_llm.check.judgement import Check, guarded
-from harness_llm.core import Mode
+from harness_llm.core import Mode, counted
 from harness_llm.errors import HarnessError
 from harness_llm.logs.source import read_text
 from harness_llm.results.accuracy_txt import official_scores
@@ -61,7 +61,7 @@ def _checks(folder: Path, name: str) -> Iterator[Check]:
         yield Check(
             "accuracy.scored-again",
             not wrong,
-            "; ".join(wrong) or f"{len(asked)} figures of {made.samples} answers",
+            "; ".join(wrong) or f"{counted(len(asked), 'figure')} of {counted(made.samples, 'answer')}",
             "what the answers score",
             "",
             "Score the accuracy log: harness-llm score RUN." if wrong else "",

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness_llm.core import counted
 from harness_llm.engines.vllm_arguments import installed_version, is_built_for_cpus
 from harness_llm.fetch.hub_errors import TOKEN_VARIABLE
 from harness_llm.fetch.places import dataset_root, model_root
@@ -28,7 +29,7 @@ def driver(place: Surroundings) -> Diagnosis:
     if found:
         names = ", ".join(dict.fromkeys(gpu.name for gpu in found))
         mixed = len({gpu.name for gpu in found}) > 1
-        said = f"{len(found)} GPU{'s' * (len(found) > 1)} ({names}), driver {found[0].driver or 'unknown'}"
+        said = f"{counted(len(found), 'GPU')} ({names}), driver {found[0].driver or 'unknown'}"
         return (
             note("driver", said, "Name GPUs of one kind in CUDA_VISIBLE_DEVICES.")
             if mixed

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from harness_llm.core import counted
 from harness_llm.results.live_records import DeviceState, LiveWarning
 from harness_llm.terminal import shown
 from harness_llm.views.live_words import (
@@ -119,7 +120,7 @@ def _replicas(replicas: Sequence[ReplicaSoFar], devices: Sequence[DeviceState]) 
         ]
         yield _labelled(label, Text("  ".join(filter(None, parts))))
     if len(replicas) > _MOST_REPLICAS:
-        yield _labelled("", Text(f"and {len(replicas) - _MOST_REPLICAS} replicas more"))
+        yield _labelled("", Text(f"and {counted(len(replicas) - _MOST_REPLICAS, 'more replica')}"))
 
 
 def _devices_alone(run: RunSoFar) -> Iterable[Text]:

@@ -110,7 +110,7 @@ def test_the_first_token_is_not_the_firstevent() -> None:
         (refuses(429), "HTTP 429: no room: try later"),
         (refuses(500), "HTTP 500: no room: try later"),
         (cuts, "Client"),  # aiohttp's ClientPayloadError or ClientOSError
-        (says(event(5), "[DONE]"), "after 1 tokens: the stream ended without a finish_reason"),
+        (says(event(5), "[DONE]"), "after 1 token: the stream ended without a finish_reason"),
         (says("[DONE]"), "after 0 tokens: the stream ended without a finish_reason"),
         (says(event(5), event(6)), "after 2 tokens: the stream ended without a finish_reason"),
         (says({"choices": [{"text": "A", "finish_reason": "stop"}]}, "[DONE]"), "text without token ids"),
@@ -121,7 +121,7 @@ def test_the_first_token_is_not_the_firstevent() -> None:
         (says({"choices": [{"token_ids": [-1]}]}), "Expected `int` >= 0"),
         (says({"choices": [{"token_ids": [2**31]}]}), "Expected `int` <= 2147483647"),
         (says("{broken"), "DecodeError"),
-        (says(event(5, finish_reason="stop"), "[DONE]"), "answered with 1 tokens, 2 to 3 were asked for"),
+        (says(event(5, finish_reason="stop"), "[DONE]"), "answered with 1 token, 2 to 3 were asked for"),
         (says(event(5, 6, 7, 8, finish_reason="stop")), "answered with 4 tokens, 2 to 3 were asked for"),
     ],
 )  # fmt: skip

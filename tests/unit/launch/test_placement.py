@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 
 from harness_llm.config.harness import RunConfig
 from harness_llm.engines import vllm_arguments
-from harness_llm.errors import ConfigError
+from harness_llm.errors import ConfigError, HostError
 from harness_llm.launch import placement
+from harness_llm.launch.open_files import require_open_files
 from harness_llm.launch.placement import launcher_of, replica_environments, split_devices
 from harness_llm.launch.role import Role
 from harness_llm.system import accelerators
@@ -64,8 +66,25 @@ def test_devices_are_split_into_consecutive_groups(
 
 @pytest.mark.parametrize(("devices", "size", "replicas"), [(8, 16, None), (8, 4, 3), (0, 1, None), (1, 1, 2)])
 def test_too_few_devices_are_an_error_that_counts(devices: int, size: int, replicas: int | None) -> None:
-    with pytest.raises(ConfigError, match=f"need {size * (replicas or 1)}, this host shows {devices}"):
+    with pytest.raises(ConfigError, match=f"needs? {size * (replicas or 1)}, this host shows {devices}"):
         split_devices([str(number) for number in range(devices)], size, replicas)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "said"), [(None, "1 replica of 2 devices needs 2"), (3, "3 replicas of 2 devices need 6")]
+)
+def test_too_few_devices_are_counted_in_english(replicas: int | None, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        split_devices(["0"], 2, replicas)
+
+
+@pytest.mark.parametrize(("replicas", "said"), [(1, "1 replica needs 72"), (2, "2 replicas need 80")])
+def test_too_few_open_files_are_counted_in_english(
+    replicas: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with pytest.raises(HostError, match=f"may open 64 files, {said}"):
+        require_open_files(replicas)
 
 
 def test_replicas_of_a_small_model_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +98,7 @@ def test_replicas_of_a_small_model_share_a_gpu(monkeypatch: pytest.MonkeyPatch) 
             _config(engine={"replicas_per_device": 3}, launcher=cluster, interface="1.2.3.4", replicas=2)
         )
     _host(monkeypatch, "NVIDIA", 0)
-    with pytest.raises(ConfigError, match="asks for 1/3 devices a replica, this host has no GPU"):
+    with pytest.raises(ConfigError, match="asks for 1/3 of a device per replica, this host has no GPU"):
         replica_environments(three)
 
 

@@ -182,5 +182,5 @@ def test_rows_that_no_test_writes_are_seen(run: Path, field: str, value: int) ->
         rows[field][3] = value
 
     _spoil(place, spoil)
-    found = [text for text in verdict(place).mismeasured if "rows cannot be, the first row" in text]
+    found = [text for text in verdict(place).mismeasured if " cannot be, the first row" in text]
     assert len(found) == 1

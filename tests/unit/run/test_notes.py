@@ -122,7 +122,7 @@ def test_devices_are_counted_before_the_start(setup: Setup, monkeypatch: pytest.
     asked = {"kind": "vllm", "devices_per_replica": 2}
     model = {"model": setup.checkpoint()}
     monkeypatch.setattr(devices.accelerators, "read", lambda: SimpleNamespace(accelerators=()))
-    with pytest.raises(ConfigError, match="asks for 2 devices a replica, this host has no GPU"):
+    with pytest.raises(ConfigError, match="asks for 2 devices per replica, this host has no GPU"):
         prepare([setup.config("Offline", model, **given, engine=asked)], ["performance"])
     with pytest.raises(ConfigError, match="4000 replicas on"):
         prepare([setup.config("Offline", model, **given, engine="vllm", replicas=4000)], ["performance"])

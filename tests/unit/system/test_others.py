@@ -82,12 +82,14 @@ def test_many_periods_are_told_by_the_longest(machine: _Machine) -> None:
 def test_the_sentence_names_cores_and_times() -> None:
     first = BusyPeriod(from_s=108, to_s=160, cores=1.4)
     assert OthersRecord(cores=2, periods=(first,)).told == "others used 1.4 of 2 cores from 1:48 to 2:40"
+    assert OthersRecord(cores=1, periods=(first,)).told.startswith("others used 1.4 of 1 core from")
     more = tuple(BusyPeriod(from_s=200 + 20 * n, to_s=210 + 20 * n, cores=0.5) for n in range(4))
     told = OthersRecord(cores=2, periods=(first, *more)).told
     assert told.startswith(
         "others used 1.4 of 2 cores from 1:48 to 2:40, 0.5 cores from 3:20 to 3:30, 0.5 cores"
     )
-    assert told.endswith("and 2 times more")
+    assert told.endswith("and 2 more times")
+    assert OthersRecord(cores=2, periods=(first, *more[:3])).told.endswith("and 1 more time")
     assert OthersRecord(cores=2).told == ""
 
 

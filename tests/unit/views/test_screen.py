@@ -63,7 +63,7 @@ def test_it_is_never_wider_or_higher_than_the_terminal_and_keeps_the_warnings() 
         lines = screen(_run(replicas=12), "simulated, not a result", width, height).plain.splitlines()
         assert max(map(len, lines)) <= width and len(lines) < height
         assert lines[-1].startswith("! 0:07 host")
-    assert "and 4 replicas more" in screen(_run(replicas=12), "", 80, 50).plain
+    assert "and 4 more replicas" in screen(_run(replicas=12), "", 80, 50).plain
 
 
 def test_a_test_that_cannot_be_valid_any_more_says_so_and_what_loads_says_what_it_does() -> None:
