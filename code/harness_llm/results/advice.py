@@ -6,7 +6,7 @@ The figures are LoadGen's own where it gives one, else recomputed from the event
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness_llm.core import NANOSECONDS_PER_MS, NANOSECONDS_PER_SECOND
+from harness_llm.core import NANOSECONDS_PER_MS, NANOSECONDS_PER_SECOND, counted
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.early_stopping import min_queries
 from harness_llm.logs.schedule import is_real_rate
@@ -158,8 +158,8 @@ def _too_short(test: _Test) -> Iterator[str]:
         return
     yield (
         f"ran {samples / rate:,.1f} of {test.setting('min_duration_ms') / 1000:,.1f} s, as target_qps = "
-        f"{test.target:g} asks for {samples:,} samples and {rate:,.1f} samples/s were held: "
-        f"{test.set('target_qps', _rounded_up(rate * _OFFLINE_ROOM))}"
+        f"{test.target:g} asks for {samples:,} samples and {_rounded(rate)} samples/s were held: "
+        f"{test.set('target_qps', _rounded(rate * _OFFLINE_ROOM, math.ceil))}"
     )
 
 
@@ -181,7 +181,7 @@ def _too_slow(test: _Test) -> Iterator[str]:
 def _told(name: str, count: LimitCount, limit_ns: int) -> str:
     p99, limit = count.p99_ns / NANOSECONDS_PER_MS, limit_ns / NANOSECONDS_PER_MS
     allowed = f"{count.allowed:,} may be" if count.allowed >= 0 else "too few in all to allow any"
-    over = "1 sample is" if count.over == 1 else f"{count.over:,} samples are"
+    over = counted(count.over, "sample is", "samples are")
     return f"{name} p99 {p99:,.0f} of {limit:,.0f} ms ({over} over the limit, {allowed})"
 
 
@@ -212,7 +212,7 @@ def _slower(test: _Test, over: dict[str, tuple[LimitCount, int]]) -> Iterator[st
         )
     elif test.held:
         of = "" if test.kept_up else f" of the {test.target:g} that came"
-        yield f"held {test.held:,.1f} samples/s{of}: {_rate_line(test, over)}"
+        yield f"held {_rounded(test.held)} samples/s{of}: {_rate_line(test, over)}"
 
 
 def _no_rate_helps(over: dict[str, tuple[LimitCount, int]]) -> bool:
@@ -226,14 +226,10 @@ def _rate_line(test: _Test, over: dict[str, tuple[LimitCount, int]]) -> str:
     if "TPOT" in over:  # it grows with the batch, and the batch with the rate
         count, limit_ns = over["TPOT"]
         rate *= max(_LEAST_STEP, min(1.0, limit_ns / max(1, count.p99_ns)))
-    return test.set("target_qps", _rounded_down(rate))
+    return test.set("target_qps", _rounded(rate, math.floor))
 
 
-def _rounded_down(rate: float) -> str:
-    """At most this rate, with two or three digits that mean something."""
-    digits = 2 - math.floor(math.log10(rate)) if rate < 10 else 0 if rate >= 20 else 1
-    return f"{math.floor(rate * 10**digits) / 10**digits:g}"
-
-
-def _rounded_up(rate: float) -> str:
-    return f"{math.ceil(rate):d}" if rate >= 10 else f"{math.ceil(rate * 100) / 100:g}"
+def _rounded(rate: float, to_whole: Callable[[float], int] = round) -> str:
+    """A rate of any size to three significant digits: the nearest, or by `math.floor` or `math.ceil`."""
+    digits = 2 - math.floor(math.log10(rate))
+    return f"{to_whole(round(rate * 10.0**digits, 6)) / 10.0**digits:.15g}"

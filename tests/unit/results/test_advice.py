@@ -63,7 +63,7 @@ def test_a_rate_that_was_not_held_gives_one_below_what_was(tmp_path: Path) -> No
 def test_a_rate_that_was_held_too_late_gives_a_lower_one(tmp_path: Path) -> None:
     _events(tmp_path / "t", ttft_ms=700)
     said = _advice(tmp_path / "t", **SERVER)
-    assert said[0].startswith("TTFT p99 700 of 500 ms (999 samples are over the limit, 2 may be), held 60.0")
+    assert said[0].startswith("TTFT p99 700 of 500 ms (999 samples are over the limit, 2 may be), held 60 ")
     assert _rate(said) == 54
 
 
@@ -98,9 +98,24 @@ def test_an_offline_test_that_was_too_short_gives_the_measured_rate(tmp_path: Pa
     write_test(folder, "Offline")
     (said,) = advice(folder, TestFolder(folder).record())
     assert said == (
-        "ran 0.2 of 2.0 s, as target_qps = 400 asks for 896 samples and 4,472.9 samples/s were held: "
-        "set toy.Offline.target_qps = 4697"
+        "ran 0.2 of 2.0 s, as target_qps = 400 asks for 896 samples and 4470 samples/s were held: "
+        "set toy.Offline.target_qps = 4700"
     )
+
+
+@pytest.mark.parametrize(
+    ("held", "asked"), [(0.004, 0.0042), (0.0666, 0.07), (5.21, 5.48), (31.2, 32.8), (12345.0, 13000.0)]
+)
+def test_a_rate_of_any_size_is_rounded_by_little(held: float, asked: float, tmp_path: Path) -> None:
+    log = {"generated_samples_per_query": 9, "effective_target_qps": 60.0, "effective_min_duration_ms": 1000}
+    (said,) = _advice(
+        tmp_path / "t", "Offline", result_validity="INVALID", num_errors=0,
+        result_min_duration_met=False, result_samples_per_second=held, **log,
+    )  # fmt: skip
+    assert said.endswith(f"set my-model.Offline.target_qps = {asked:g}")
+    assert f"and {held:.3g} samples/s" in said or held > 1000
+    slow = _advice(tmp_path / "s", **SERVER | {"result_completed_samples_per_sec": held / 1000})
+    assert _rate(slow) == pytest.approx(0.93 * held / 1000, rel=0.01) and " 0.0 " not in slow[0]
 
 
 @pytest.mark.parametrize(
