@@ -35,7 +35,7 @@ def _tensor(rows: int, columns: int, width: float) -> torch.Tensor:
 
 
 def held(tokens: int, seconds: float) -> dict[str, object]:
-    """TFLOP/s of one layer's four products after each other, repeated for so many seconds."""
+    """TFLOP/s of one layer's four matrix products after each other, repeated for so many seconds."""
     pairs = [
         (_tensor(tokens, inputs, 33.0), _tensor(outputs, inputs, 90.0).t())
         for outputs, inputs in _PRODUCTS.values()
@@ -65,7 +65,7 @@ def held(tokens: int, seconds: float) -> dict[str, object]:
 
 def main() -> int:
     """Measure and print one JSON object a row."""
-    parser = argparse.ArgumentParser(description="FP8 TFLOP/s of llama2-70b's products alone.")
+    parser = argparse.ArgumentParser(description="FP8 TFLOP/s of llama2-70b's matrix products alone.")
     parser.add_argument("--tokens", type=int, action="append", help="rows of a step (default: 1536)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each (default: %(default)s)")
     options = parser.parse_args()

@@ -59,7 +59,7 @@ class Engine:
     def step_s(self, tokens: int, cached: int) -> float:
         """Seconds of a step, fitted to one H200 with FP8.
 
-        Weights are read in 17 ms; products and the like take 0.117 ms a token, KV 0.05 us a token.
+        Weights are read in 17 ms; matrix products and the like take 0.117 ms per token, KV 0.05 us per token.
         """
         return 0.003 + max(0.017, 0.000117 * tokens) + 5.0e-8 * cached
 

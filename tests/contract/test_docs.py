@@ -102,6 +102,13 @@ def test_commands_are_typed_as_they_can_be() -> None:
     assert seen > 10
 
 
+def test_the_readme_names_the_verbs_without_json() -> None:
+    (named,) = re.findall(r"all but (.*) take `--json`", (ROOT / "README.md").read_text())
+    verbs = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    without = {name for name, verb in verbs.items() if not any("--json" in it.opts for it in verb.params)}
+    assert set(re.findall(r"`([a-z]+)`", named)) == without
+
+
 def test_every_submission_script_is_described() -> None:
     scripts = {path.name for path in (ROOT / "submission").glob("*.sh")} - {"common.sh"}
     assert len(scripts) > 3

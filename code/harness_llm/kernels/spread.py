@@ -13,7 +13,7 @@ FP8_MAX = 448.0
 
 FP8_WIDTH = 90.0
 """Standard deviation of E4M3 codes: five of it fill the type, as a Gaussian tensor's largest does. A tensor
-with outliers is narrower; 12 in place of 90 made products 1.0 % faster (docs/performance.md)."""
+with outliers is narrower; 12 in place of 90 made matrix products 1.0 % faster (docs/performance.md)."""
 
 INPUT_SCALE = 0.03
 """Static scale of activations: 448 x 0.03 is 13, what activations of unit spread reach."""
