@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from harness_llm.accuracy.metrics import Answer, Metric
 from harness_llm.accuracy.result import AccuracyResult, Gates
+from harness_llm.core import counted
 from harness_llm.datasets.table import SampleTable
 from harness_llm.datasets.tokenizer import Tokenizer
 from harness_llm.errors import RunBroken
@@ -98,7 +99,8 @@ def read_outputs(log: Path, samples: int | None = None) -> dict[int, npt.NDArray
         where = f"{log}, line {answer.line}: sample {answer.sample}"
         if answer.token_count is not None and answer.token_count != len(answer.tokens):
             raise RunBroken(
-                f"{where} has {len(answer.tokens)} tokens of int32, token_count says {answer.token_count}"
+                f"{where} has {counted(len(answer.tokens), 'token')} of int32, "
+                f"token_count says {answer.token_count}"
             )
         known = outputs.setdefault(answer.sample, answer.tokens)
         if known is not answer.tokens and not np.array_equal(known, answer.tokens):

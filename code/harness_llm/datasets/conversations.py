@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from harness_llm.core import counted
 from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.messages import Messages, read_messages, split_answer
 from harness_llm.datasets.rowfile import read_rows
@@ -62,25 +63,25 @@ def _table(
     kind: DatasetKind, path: Path, found: Iterator[tuple[str, Messages | None]], reading: Reading
 ) -> SampleTable:
     """The conversations as samples, as many as are wanted; those that cannot be asked are counted."""
-    counted: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     prompts: list[list[int]] = []
     limits, context = reading.limits, reading.context
     for why, messages in found:
         if kind.samples is not None and len(prompts) == kind.samples:
             break  # there are many, and each takes a while
         if messages is None:
-            counted[why] += 1
+            left_out[why] += 1
             continue
         try:
             tokens = reading.tokenizer.encode_chat(messages)
         except ValueError:  # the template refuses it
-            counted[_STRANGE] += 1
+            left_out[_STRANGE] += 1
             continue
         if context is not None and len(tokens) + limits.max_tokens > context:
-            counted[_LONG] += 1
+            left_out[_LONG] += 1
         else:
             prompts.append(tokens)
-    said = tuple(f"{path}: {why} ({count:,} conversations)" for why, count in counted.items())
+    said = tuple(f"{path}: {why} ({counted(count, 'conversation')})" for why, count in left_out.items())
     if not prompts:
         raise DatasetError("\n".join((f"{path}: holds no conversation that can be asked", *said)))
     return SampleTable.from_prompts(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness_llm.core import GenerationLimits
+from harness_llm.core import GenerationLimits, counted
 from harness_llm.datasets.columns import PARTS, Columns, columns_of, inner_names
 from harness_llm.datasets.dataset_kind import DatasetKind, Reading
 from harness_llm.datasets.messages import Messages, read_messages, split_answer
@@ -131,7 +131,7 @@ class _Rows:
         )
         if unread:
             yield f"{path}: not read: {', '.join(unread[:8])}{', …' if len(unread) > 8 else ''}"
-        yield from (f"{path}: {text} ({count:,} samples)" for text, count in self._counted.items())
+        yield from (f"{path}: {text} ({counted(count, 'sample')})" for text, count in self._counted.items())
 
     # ------------------------------------------------------------------ one row
 

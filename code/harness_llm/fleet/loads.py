@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from harness_llm.core import NANOSECONDS_PER_SECOND
+from harness_llm.core import NANOSECONDS_PER_SECOND, counted
 from harness_llm.errors import EngineError, RunBroken
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.gate import LEAD_S, Gate, Until
@@ -189,7 +189,7 @@ class _Measuring:
             if stalled_s is not None:
                 raise EngineError(
                     f"{name} has generated nothing for {stalled_s:.0f} s, "
-                    f"though it lives: {heartbeat.in_flight:,} requests in flight",
+                    f"though it lives: {counted(heartbeat.in_flight, 'request')} in flight",
                     "Look at its log and its device.",
                 )
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from harness_llm.core import Mode
+from harness_llm.core import Mode, counted
 from harness_llm.errors import EngineError, HarnessError, LoadgenLost
 from harness_llm.fleet.ground import Ground
 from harness_llm.fleet.pace import PATIENCE_S, STALL_S, Pace
@@ -193,7 +193,7 @@ class Measurement:
         self._children.give_up(
             replica,
             f"has generated nothing for {stalled_s:.0f} s ({pace.patience_s:.0f} s are allowed), though it "
-            f"lives: {heartbeat.in_flight:,} requests in flight, {heartbeat.answers:,} answered"
+            f"lives: {counted(heartbeat.in_flight, 'request')} in flight, {heartbeat.answers:,} answered"
             + (f"; stopped by a signal: {stopped}" if stopped else ""),
             "Look at its log and its device; where an engine may take longer for its next token, raise "
             "harness_config.stall_timeout_s.",

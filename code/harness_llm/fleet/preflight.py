@@ -72,7 +72,7 @@ class Question:
         tokens: npt.NDArray[np.int32] = np.frombuffer(answer, "<i4")
         least, most = int(self.table.min_tokens[place]), int(self.table.max_tokens[place])
         if not max(2, least) <= len(tokens) <= most:
-            return f"its answer has {len(tokens)} tokens, {max(2, least)} to {most} were asked for"
+            return f"its answer has {counted(len(tokens), 'token')}, {max(2, least)} to {most} were asked for"
         if tokens[0] != first_token:
             return f"token {first_token} was reported as its first, but its answer begins with {tokens[0]}"
         ends = np.flatnonzero(np.isin(tokens, list(self.end_tokens))).tolist()

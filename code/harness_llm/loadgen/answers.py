@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness_llm.core import counted
+
 _TOKEN_BYTES = 4
 
 
@@ -58,7 +60,7 @@ class AnswerWatch:
             seen.odd_length += 1
             return f"an answer has {len(answer)} bytes, which are no whole tokens"
         if not least <= count <= most:
-            return f"an answer has {count} tokens, {least} to {most} were asked for"
+            return f"an answer has {counted(count, 'token')}, {least} to {most} were asked for"
         if answer[_TOKEN_BYTES - 1 :: _TOKEN_BYTES].count(0) != count:  # the highest byte of each
             seen.no_token += 1
             return "an answer has token ids below 0 or above 16,777,215, which no vocabulary has"

@@ -134,19 +134,20 @@ def _stopped_early(test: _Test) -> Iterator[str]:
     """LoadGen was told to end before the test could count."""
     texts = " ".join(error.text for error in test.log.errors)
     count, least = test.log.integer("result_query_count") or 0, test.setting("min_query_count")
+    after = f"ended the test after {counted(count, 'query', 'queries')}"
     if "Too many outstanding queries" in texts:
         yield (
-            f"max_async_queries = {test.setting('max_async_queries')} ended the test after {count:,} "
-            f"queries: remove {test.place}.max_async_queries from user.conf"
+            f"max_async_queries = {test.setting('max_async_queries')} {after}: "
+            f"remove {test.place}.max_async_queries from user.conf"
         )
     if "Max test duration reached" in texts:
         needed = max(least / test.target * 1000, test.setting("min_duration_ms"))
         yield (
-            f"max_duration ended the test after {count:,} queries: "
+            f"max_duration {after}: "
             f"{test.set('max_duration', math.ceil(needed * _OVER_LONGER))}, or remove it"
         )
     if "Max query count reached" in texts and count < least:
-        yield f"max_query_count ended the test after {count:,} queries: remove {test.place}.max_query_count"
+        yield f"max_query_count {after}: remove {test.place}.max_query_count"
 
 
 def _too_short(test: _Test) -> Iterator[str]:

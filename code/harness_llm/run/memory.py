@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from harness_llm.config.harness import RunConfig
+from harness_llm.core import counted
 from harness_llm.engines.vllm_memory import MemoryNeed
 from harness_llm.errors import ModelError
 from harness_llm.system import accelerators
@@ -40,7 +41,7 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
         room = need.cache * need.length // need.sequence
         raise ModelError(
             f"the KV cache of one sequence of {need.length:,} tokens needs {_gib(need.sequence)}, and "
-            f"{need.cache_from} provides {_gib(need.cache)}, enough for {room:,} tokens",
+            f"{need.cache_from} provides {_gib(need.cache)}, enough for {counted(room, 'token')}",
             f"Lower llm_config.max_model_len to {max(room // _BLOCK - 1, 1) * _BLOCK} or below, or raise "
             f"{need.cache_from}.",
         )
@@ -60,7 +61,8 @@ def _compare(need: MemoryNeed, usable: int | None, what: str) -> str:
         return ""  # whoever sets the size knows how long samples really are
     return (
         f"beside {_gib(need.weights)} of weights, {what} has room for the KV cache of at most "
-        f"{room // need.sequence:,} sequences of {need.length:,} tokens; max_num_seqs is {need.concurrent:,}"
+        f"{counted(room // need.sequence, 'sequence')} of {need.length:,} tokens; "
+        f"max_num_seqs is {need.concurrent:,}"
     )
 
 

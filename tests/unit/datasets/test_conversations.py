@@ -59,7 +59,7 @@ def test_each_message_of_a_person_is_asked_with_all_before_it(tmp_path: Path, ch
         [1, USER, HELLO, ANSWER],
         [1, USER, HELLO, USER, YOU, USER, BREAD, ANSWER],
     ]
-    assert len(table) == 3 and "a message before it is not in the file (1 conversations)" in table.notes[0]
+    assert len(table) == 3 and "a message before it is not in the file (1 conversation)" in table.notes[0]
     assert set(table.max_tokens.tolist()) == {8} and set(table.min_tokens.tolist()) == {2}
     assert len(_load("oasst1", path, checkpoint, samples=1)) == 1
     short = _load("oasst1", path, checkpoint, context=16)

@@ -82,7 +82,7 @@ def test_each_form_of_file_gives_its_rows(
     ("rows", "prompt", "reference", "limit", "notes"),
     [
         ([{"id": 7, "conversations": CONVERSATION}], "<s> <u> hello you <a>", "bread", 64,
-         ["read conversations as messages", "not read: id", "what follows it is not read (1 samples)"]),
+         ["read conversations as messages", "not read: id", "what follows it is not read (1 sample)"]),
         ([BATCH], "<s> <u> hello you <a>", None, 9,
          ["read body.messages as messages, body.max_tokens as max_tokens",
           "not read: body.model, custom_id, method, url"]),

@@ -174,7 +174,7 @@ def test_an_engine_that_does_not_answer_warm_up_prompts_is_refused() -> None:
     async def run() -> None:
         engine = _Engine()
         engine.warm = [3]
-        with pytest.raises(EngineError, match="a warm-up prompt was not answered: .* 1 tokens, 4 to 4 were"):
+        with pytest.raises(EngineError, match="a warm-up prompt was not answered: .* 1 token, 4 to 4 were"):
             await engine.start(RecordingSink())
         engine.longest = 19  # shorter than the shortest prompt and its answer: there is none to ask
         await engine.start(RecordingSink())
@@ -195,12 +195,12 @@ def test_what_keeps_an_engine_from_loading_is_said_in_its_words(monkeypatch: pyt
     asyncio.run(test(MemoryError("too big"), "^scripted did not start: MemoryError: too big"))
 
 
-@pytest.mark.parametrize("tokens", [1, 10])
-def test_an_answer_of_another_length_than_asked_for_is_a_failure(tokens: int) -> None:
+@pytest.mark.parametrize(("tokens", "said"), [(1, "1 token"), (10, "10 tokens")])
+def test_an_answer_of_another_length_than_asked_for_is_a_failure(tokens: int, said: str) -> None:
     async def test(engine: _Engine, sink: RecordingSink) -> None:
         engine.submit([_request(1)])
         await _say(engine, [7] * tokens, None)
-        reason = f"scripted answered with {tokens} tokens, 2 to 9 were asked for"
+        reason = f"scripted answered with {said}, 2 to 9 were asked for"
         assert sink.said[1:] == [("failed", 1, reason)]
 
     _with_engine(test)

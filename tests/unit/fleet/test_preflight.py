@@ -150,7 +150,7 @@ def test_each_replica_answers_each_sample_alone_and_in_a_batch(tmp_path: Path) -
         ),
         (lambda first, answer, n: (None, answer), "in state issued"),
         (lambda first, answer, n: (first, b""), "its answer has 0 tokens"),
-        (lambda first, answer, n: (first, answer[:4]), "its answer has 1 tokens"),
+        (lambda first, answer, n: (first, answer[:4]), "its answer has 1 token,"),
         (lambda first, answer, n: (first, answer[:-1]), "which are no whole tokens"),
         (lambda first, answer, n: (first, answer * 40), "tokens, "),
         (

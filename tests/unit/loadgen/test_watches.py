@@ -63,7 +63,7 @@ def _packed(*tokens: int) -> bytes:
         (_packed(5, 6, 2), None, ""),
         (_packed(5, 6, 2), 6, "begins with token 5, but 6 was reported as its first"),
         (b"", None, "has 0 tokens, 2 to 4 were asked for"),
-        (_packed(5), 5, "has 1 tokens"),
+        (_packed(5), 5, "has 1 token,"),
         (_packed(1, 2, 3, 4, 5), 1, "has 5 tokens"),
         (_packed(1, 2, 3)[:-1], 1, "has 11 bytes"),
         (_packed(5, -1, 2), 5, "token ids below 0"),
