@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from harness_llm import rules
 from harness_llm.config.load import load_to_run
+from harness_llm.driver.issuers import Schedule
 from harness_llm.errors import ConfigError, HostError
 from harness_llm.files import locked, write_atomically
 from harness_llm.fleet.fleet import Fleet, FleetPlan
@@ -122,6 +123,11 @@ class PowerStudy(Study):
             INFERENCE in self._phases and self._prepared.is_simulated
         )
         self.marker = rules.SIMULATED if is_simulated else "unofficial"
+        self._workloads = {value: self._workload(value) for value in self._values}
+        self._schedule: Schedule | None = None  # one for every value: the load changes only how many are open
+        workload = self._workloads[self._values[0]]
+        if INFERENCE in self._phases and workload is not None:
+            self._schedule = make_schedule(workload, len(self._prepared.table), self.seed)
 
     # ------------------------------------------------------------------ what is asked
 
@@ -159,8 +165,19 @@ class PowerStudy(Study):
             possible = SimulatedCaps.RANGE if self._caps is None else self._caps.range()
             return list(chosen_caps(possible, config.values))
         if config.knob == "load":
-            return list(config.values or _LOADS)
+            return list(dict.fromkeys(config.values or _LOADS))
         return [None]
+
+    def _workload(self, value: float | None) -> Workload | None:
+        """When requests are asked at a value; None: LoadGen asks."""
+        if self._config.knob != "load":
+            return self._config.workload
+        try:
+            return Closed.model_validate({"concurrency": value, "duration_s": self._config.trial_s})
+        except ValidationError as error:
+            raise ConfigError(
+                f"values: {value:g}: {error.errors()[0]['msg']}", "A load is how many requests are open."
+            ) from error
 
     @cached_property
     def _prepared(self) -> Prepared:
@@ -267,19 +284,15 @@ class PowerStudy(Study):
             work = ChildWork(trainer.ROLE, partial(self._training, folder / TRAINING))
             return Load(TRAINING, folder / TRAINING, work)
         fleet, samples = fleets[INFERENCE], self._folder / SHARED_SAMPLES
-        value, seconds = point.settings["value"], self._config.trial_s
-        workload = self._config.workload
-        if self._config.knob == "load":
-            workload = Closed(concurrency=int(float(value or 1)), duration_s=seconds)
-        if workload is not None:
-            schedule = folder / "schedule.npy"
-            make_schedule(workload, len(self._prepared.table), self.seed).save(schedule)
-            return Load(
-                INFERENCE, folder / INFERENCE, driver_test(INFERENCE, workload, samples, schedule), fleet
-            )
-        test = (
-            self._prepared.tests[0].with_samples(samples).with_setting("min_duration", round(seconds * 1000))
-        )
+        value = point.settings["value"]
+        assert value is None or isinstance(value, float)
+        workload = self._workloads[value]
+        if workload is not None and self._schedule is not None:
+            path = folder / "schedule.npy"
+            self._schedule.save(path)
+            return Load(INFERENCE, folder / INFERENCE, driver_test(INFERENCE, workload, samples, path), fleet)
+        milliseconds = round(self._config.trial_s * 1000)
+        test = self._prepared.tests[0].with_samples(samples).with_setting("min_duration", milliseconds)
         return Load(INFERENCE, folder / INFERENCE, test, fleet)
 
     def _training(self, folder: Path, name: str, control: str) -> trainer.TrainerSpec:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.driver.issuers import Schedule
 from harness_llm.errors import ConfigError, DatasetError
+from harness_llm.files import open_regular
 from harness_llm.study.study_file import Strict
 from harness_llm.transport.spec import DriverTest
 
@@ -28,11 +31,11 @@ class _Workload(Strict):
         warm_up: Rows that are asked, and answered, before the start.
     """
 
-    warm_up: NonNegativeInt = 0
+    warm_up: Annotated[int, Field(ge=0, le=_MOST_ROWS)] = 0
 
 
 class Batch(_Workload):
-    """So many together, and the next when all of them are answered."""
+    """`size` requests together, and the next when all of them are answered."""
 
     kind: Literal["batch"] = "batch"
     size: PositiveInt
@@ -40,10 +43,10 @@ class Batch(_Workload):
 
 
 class Closed(_Workload):
-    """So many open at once; by rows (`iterations`) or by time (`duration_s`)."""
+    """`concurrency` requests open at once, for so many rows (`iterations`) or so long (`duration_s`)."""
 
     kind: Literal["closed"] = "closed"
-    concurrency: PositiveInt
+    concurrency: Annotated[int, Field(gt=0, le=_MOST_ROWS)]
     iterations: PositiveInt | None = None
     duration_s: PositiveFloat | None = None
     think_s: NonNegativeFloat = 0.0
@@ -56,13 +59,13 @@ class Closed(_Workload):
 
 
 class Rate(_Workload):
-    """Arrivals at a rate, requests a second; `cv` is that of the gaps of `gamma`."""
+    """Arrivals at a rate, requests per second; `cv` is that of the gaps of `gamma`."""
 
     kind: Literal["rate"] = "rate"
     qps: PositiveFloat
     duration_s: PositiveFloat
     arrival: Literal["poisson", "constant", "gamma"] = "poisson"
-    cv: PositiveFloat = 1.0
+    cv: Annotated[float, Field(ge=0.001, le=100)] = 1.0
 
 
 class Lognormal(Strict):
@@ -73,7 +76,7 @@ class Lognormal(Strict):
 
 
 class Markov(Strict):
-    """Two rates; after each interval the other one is taken with probability `change`."""
+    """Two rates, the first to start with; after each interval the other follows with probability `change`."""
 
     rates: tuple[NonNegativeFloat, NonNegativeFloat]
     change: Annotated[float, Field(ge=0, le=1)]
@@ -106,31 +109,36 @@ Workload = Annotated[Batch | Closed | Rate | Segments | Trace, Field(discriminat
 def make_schedule(workload: Workload, samples: int, seed: int) -> Schedule:
     """The rows of a workload, warm-up before them; one seed, one schedule.
 
-    Samples are taken in an order that is drawn, each equally often.
+    Samples are taken in rounds, each in random order, so that their counts differ by at most one.
 
     Raises:
-        ConfigError: It has no row, or too many.
+        ConfigError: It has no request, or too many; nothing that large was made.
         DatasetError: A trace cannot be read.
     """
     random = np.random.default_rng(seed)
     at_s = _arrivals(workload, random)
-    if not 0 < len(at_s) <= _MOST_ROWS:
-        raise ConfigError(
-            f"workload {workload.kind}: {len(at_s):,} requests; 1 to {_MOST_ROWS:,} are possible"
-        )
+    _require_possible(workload, len(at_s))
     count = workload.warm_up + len(at_s)
     rounds = [random.permutation(samples) for _ in range(math.ceil(count / samples))]
     at_ns = np.concatenate((np.zeros(workload.warm_up), at_s * NANOSECONDS_PER_SECOND))
     return Schedule(at_ns.astype(np.int64), np.concatenate(rounds)[:count].astype(np.int64))
 
 
+def _require_possible(workload: Workload, count: float, what: str = "requests") -> None:
+    if not 0 < count <= _MOST_ROWS:
+        raise ConfigError(
+            f"workload {workload.kind}: {count:,.0f} {what}; 1 to {_MOST_ROWS:,} are possible",
+            "Check its rate and its length.",
+        )
+
+
 def _arrivals(workload: Workload, random: np.random.Generator) -> Floats:
     match workload:
-        case Batch():
-            return np.zeros(workload.size * workload.iterations)
+        case Batch(size=size, iterations=iterations):
+            return _at_once(workload, size * iterations)
         case Closed():
             # By time it asks the same rows again and again: more than one round is only a longer file.
-            return np.zeros(workload.iterations or 1 << 16)
+            return _at_once(workload, workload.iterations or 1 << 16)
         case Rate():
             return _at_rate(workload, random)
         case Segments():
@@ -139,26 +147,38 @@ def _arrivals(workload: Workload, random: np.random.Generator) -> Floats:
             return _of_trace(workload)
 
 
+def _at_once(workload: Workload, count: int) -> Floats:
+    _require_possible(workload, count)
+    return np.zeros(count)
+
+
 def _at_rate(workload: Rate, random: np.random.Generator) -> Floats:
-    count = math.ceil(workload.qps * workload.duration_s)
-    if count > _MOST_ROWS:
-        return np.zeros(count)
+    expected = workload.qps * workload.duration_s
+    _require_possible(workload, expected)
+    count = math.ceil(expected)
     if workload.arrival == "constant":
         return np.arange(count) / workload.qps
     shape = 1.0 if workload.arrival == "poisson" else workload.cv**-2
-    gaps = random.gamma(shape, 1 / (shape * workload.qps), count + 10 * math.isqrt(count) + 100)
-    at_s = np.cumsum(gaps)
+    at_s, end_s, more = np.zeros(0), 0.0, count + 10 * math.isqrt(count) + 100
+    while end_s < workload.duration_s and len(at_s) <= _MOST_ROWS:
+        gaps = random.gamma(shape, 1 / (shape * workload.qps), more)
+        at_s = np.concatenate((at_s, end_s + np.cumsum(gaps)))
+        end_s, more = at_s[-1], len(at_s)
     return at_s[at_s < workload.duration_s]
 
 
 def segment_rates(workload: Segments, random: np.random.Generator) -> Floats:
-    """The rate of each interval, requests a second."""
-    count = math.ceil(workload.duration_s / workload.interval_s)
+    """The rate of each interval, requests per second."""
+    intervals = workload.duration_s / workload.interval_s
+    _require_possible(workload, intervals, "intervals")
+    count = math.ceil(intervals)
     match workload.rps:
         case Lognormal(mu=mu, sigma=sigma):
             rates = random.lognormal(mu, sigma, count)
         case Markov(rates=pair, change=change):
-            rates = np.array(pair)[np.cumsum(random.random(count) < change) % 2]
+            changes = random.random(count) < change
+            changes[0] = False
+            rates = np.array(pair)[np.cumsum(changes) % 2]
         case listed:
             rates = np.resize(np.array(listed, np.float64), count)
     return np.minimum(rates, workload.max_rps or math.inf)
@@ -166,23 +186,36 @@ def segment_rates(workload: Segments, random: np.random.Generator) -> Floats:
 
 def _in_segments(workload: Segments, random: np.random.Generator) -> Floats:
     rates = segment_rates(workload, random)
-    counts = random.poisson(rates * workload.interval_s)
-    begins = np.repeat(np.arange(len(rates)) * workload.interval_s, counts)
-    at_s = np.sort(begins + random.random(len(begins)) * workload.interval_s)
-    return at_s[at_s < workload.duration_s]
+    starts = np.arange(len(rates)) * workload.interval_s
+    lengths = np.clip(workload.duration_s - starts, 0, workload.interval_s)
+    _require_possible(workload, float(rates @ lengths))
+    counts = random.poisson(rates * lengths)
+    places = np.repeat(np.arange(len(rates)), counts)
+    return np.sort(starts[places] + random.random(len(places)) * lengths[places])
 
 
 def _of_trace(workload: Trace) -> Floats:
+    column = workload.column
     try:
-        with workload.file.open(newline="", encoding="utf-8") as file:
-            at_s = np.sort(np.array([float(row[workload.column]) for row in csv.DictReader(file)]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        with io.TextIOWrapper(open_regular(workload.file), "utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            if column not in (rows.fieldnames or ()):
+                raise ValueError(f"has no column {column!r}")
+            at_s = np.sort(np.array([_seconds(row[column], rows.line_num) for row in rows]))
+    except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(
-            f"{workload.file}: cannot be read as a trace: {error!r}",
-            f"It must be a CSV file with a column {workload.column!r} of seconds; see `column`.",
+            f"{workload.file}: cannot be read as a trace: {error}",
+            f"It must be a CSV file with a column {column!r} of seconds; see `column`.",
         ) from error
     at_s = at_s / workload.time_scale - workload.start_s
     return at_s[(at_s >= 0) & (at_s < workload.duration_s)]
+
+
+def _seconds(text: str | None, line: int) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(seconds := float(text or "")):
+            return seconds
+    raise ValueError(f"line {line}: expected seconds, found {text or 'nothing'}")
 
 
 def driver_test(name: str, workload: Workload, samples: Path, schedule: Path) -> DriverTest:

@@ -14,9 +14,10 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.load import load_to_run
 from harness_llm.datasets.table import SampleTable
+from harness_llm.driver.issuers import Schedule
 from harness_llm.engines.forward_shapes import SHAPES, shape_of
 from harness_llm.engines.kind import EngineKind
-from harness_llm.errors import ConfigError
+from harness_llm.errors import ConfigError, UsageError
 from harness_llm.fleet.fleet import Fleet, FleetPlan
 from harness_llm.fleet.loads import Load
 from harness_llm.launch.placement import split_cores
@@ -47,6 +48,7 @@ class Seat:
         model: What it runs, for people.
         identity: What decides what is measured, by name.
         counts: Which tokens its speed is counted in: those of prompts (forward passes), or of answers.
+        schedule: The requests of its workload; None: LoadGen asks.
     """
 
     tenant: Tenant
@@ -58,20 +60,21 @@ class Seat:
     model: str
     identity: dict[str, str]
     counts: str
+    schedule: Schedule | None = None
 
     @property
     def name(self) -> str:
         """The tenant's."""
         return self.tenant.name
 
-    def load(self, fleet: Fleet, folder: Path, samples: Path, seed: int) -> Load:
+    def load(self, fleet: Fleet, folder: Path, samples: Path) -> Load:
         """Its part of a measurement into `folder`."""
-        if self.workload is None:
+        if self.workload is None or self.schedule is None:
             assert self.test is not None
             return Load(self.name, folder / self.name, self.test.with_samples(samples), fleet)
-        schedule = folder / f"{self.name}.npy"
-        make_schedule(self.workload, len(self.table), seed).save(schedule)
-        test = driver_test(self.name, self.workload, samples, schedule)
+        path = folder / f"{self.name}.npy"
+        self.schedule.save(path)
+        test = driver_test(self.name, self.workload, samples, path)
         return Load(self.name, folder / self.name, test, fleet)
 
 
@@ -79,13 +82,16 @@ def seats_of(config: TenantsConfig) -> list[Seat]:
     """Every tenant, in the order of the file.
 
     Raises:
-        ConfigError: A tenant cannot be loaded as asked.
+        UsageError: A tenant cannot be loaded, or asked, as the file says.
     """
     makers = [
         _of_model(tenant, config) if tenant.harness is None else _of_harness(tenant, tenant.harness)
         for tenant in config.seats
     ]
-    seats = [seat for seat, _ in makers]
+    seats = [
+        replace(seat, schedule=_schedule(seat, config.seed + place))  # two equal ones ask at different times
+        for place, (seat, _) in enumerate(makers)
+    ]
     if accelerators.read().accelerators:
         return seats
     if config.cores == "shared":  # said to each, for an engine's own choice may be fewer
@@ -95,8 +101,15 @@ def seats_of(config: TenantsConfig) -> list[Seat]:
         cores = split_cores(len(seats), what, "Let them share: cores: shared.")
     return [
         replace(seat, plan=with_variables(seat.plan, engine.bound_to(own)))
-        for (seat, engine), own in zip(makers, cores, strict=True)
+        for seat, (_, engine), own in zip(seats, makers, cores, strict=True)
     ]
+
+
+def _schedule(seat: Seat, seed: int) -> Schedule | None:
+    try:
+        return None if seat.workload is None else make_schedule(seat.workload, len(seat.table), seed)
+    except UsageError as error:
+        raise type(error)(f"{seat.name}: {error.message}", error.remedy) from error
 
 
 def with_variables(plan: FleetPlan, variables: Mapping[str, str]) -> FleetPlan:

@@ -178,8 +178,8 @@ class TenantsStudy(Study):
             self._prove(fleets)
         names = str(point.settings["tenants"]).split("+")
         loads = [
-            seat.load(fleets[seat.name], folder, self._samples(seat.name), self.seed + place)
-            for place, seat in enumerate(self._seats)  # two equal tenants must not ask at equal times
+            seat.load(fleets[seat.name], folder, self._samples(seat.name))
+            for seat in self._seats
             if seat.name in names
         ]
         yield Setting(loads, until=self._config.until, arm_timeout_s=self._config.sleep_duration)
