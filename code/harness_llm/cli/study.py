@@ -82,6 +82,8 @@ def study_verb(
         )
     if kind is not StudyKind.POWER and (set_caps or objective is not ObjectiveName.ENERGY):
         raise ConfigError("--set-caps and --objective are of the study power", "Leave them out.")
+    if report is not None and (output or overrides or set_caps or dry_run):
+        raise ConfigError("--output, --set, --set-caps and --dry-run go with --config", "Leave them out.")
     folder = report or output or Path("results") / f"study_{kind}_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     if config is not None and kind is StudyKind.TENANTS:
         study, folder = _tenants(config, overrides or (), output, folder)
@@ -89,7 +91,7 @@ def study_verb(
         study = _power(config, overrides or (), folder, set_caps=set_caps)
     if config is not None:
         if dry_run:
-            _print_plan(study)
+            _print_plan(study, as_json=as_json)
             return
         _measure(study, folder, make_view(study.marker, quiet=as_json, style=view))
     lines = _report(kind, folder, objective)
@@ -125,9 +127,13 @@ def _tenants(
     return study, folder
 
 
-def _print_plan(study: Study) -> None:
+def _print_plan(study: Study, *, as_json: bool) -> None:
     import yaml
 
+    if as_json:
+        points = {point.label: dict(point.settings) for point in study.points()}
+        print_json({"asked": study.asked(), "trials": study.trials, "points": points})
+        return
     print_text(yaml.safe_dump(study.asked(), sort_keys=False).rstrip())
     for point in study.points():
         print_text(f"would measure {study.trials} x {point.label}")
