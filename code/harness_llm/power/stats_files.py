@@ -117,7 +117,10 @@ def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None
     events = trial.events("inference")
     capacities = trial.capacities("inference")
     concurrent = sum(capacities) or 1
-    begin_s, end_s = steady(events, min(concurrent, _open_at_once(trial) or concurrent))
+    full = steady(events, min(concurrent, _open_at_once(trial) or concurrent))
+    if full is None:
+        return []
+    begin_s, end_s = full
     edges = np.append(np.arange(begin_s, end_s, 1.0), end_s)
     if len(edges) > 2 and edges[-1] - edges[-2] < 0.5:
         edges = np.delete(edges, -2)

@@ -31,18 +31,17 @@ class WindowFacts:
     Attributes:
         seconds: Its length.
         devices: How many accelerators were sampled.
-        energy_j: By the accelerators' own counters, joules, all of them together; the integral where they
-            have none.
+        energy_j: By the accelerators' own counters, joules, all together; the integral where they have none.
         integral_j: By their power over time.
         watts: Mean power, all together.
         mhz: Mean clock.
         busy: Mean share of time with any work, 0..1.
         memory_busy: Mean share of time in which memory was read or written, 0..1.
-        celsius: Temperature at its begin and at its end, of the hottest.
+        celsius: Temperature at its start and at its end, of the hottest.
         capped: Share of its seconds in which power limited the clock.
         thermal: Share of its seconds in which heat did.
-        cores: Mean cores that the command's processes used; None where nobody looked.
-        other_cores: Mean cores that processes of others used, likewise.
+        cores: Mean cores that the command's processes used; None where not measured.
+        other_cores: Mean cores that all other processes used; None where not measured.
         reasons: Why its figures may not count.
     """
 
@@ -147,13 +146,16 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def steady(events: npt.NDArray[Any], concurrent: int) -> tuple[float, float]:
-    """Begin and end, seconds, of the part of a test in which its engine is full.
+def steady(events: npt.NDArray[Any], concurrent: int) -> tuple[float, float] | None:
+    """Start and end, seconds, of the part of a test in which its engine is full; None where nothing finished.
 
-    From when as many samples have begun (or, where nobody asked for first tokens, ended) as the engine holds
-    until fewer are left than it holds. Where that is too short, the whole test.
+    From when as many samples have their first token as the engine holds until fewer are left than it holds.
+    Offline asks for no first token, and all at once: there from the first answer's end, by when the engine
+    has taken as many as it holds, unless that answer was very short. Where that is too short, the whole test.
     """
     finished = np.sort(events["finished_ns"][events["finished_ns"] > 0])
+    if not len(finished):
+        return None
     begin, end = int(events["issued_ns"].min()), int(finished[-1])
     begun = np.sort(events["first_token_ns"][events["first_token_ns"] > 0])
     full = begun[min(concurrent, len(begun)) - 1] if len(begun) else finished[0]
@@ -176,7 +178,7 @@ def tokens_between(events: npt.NDArray[Any], edges_s: Floats, places: int | None
 
 
 def prompt_tokens_between(events: npt.NDArray[Any], edges_s: Floats, places: int | None = None) -> Floats:
-    """Prompt tokens likewise, from a request to its first token; without one, all as the answer begins."""
+    """The same of prompt tokens, from a request to its first token; without one, all as the answer starts."""
     rows, edges_s = _since_start(events, edges_s)
     begins = begins_s(rows, places)
     asked = np.where(np.isnan(rows.first_token_s), begins, rows.issued_s)

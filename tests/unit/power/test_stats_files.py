@@ -67,3 +67,10 @@ def test_an_offline_test_has_one_rate_though_all_its_samples_come_at_once(tmp_pa
     rows = _rows(tmp_path)
     assert [float(row["tokens_per_sec"]) for row in rows] == pytest.approx([80] * 19)
     assert float(rows[0]["window_tokens"]) == pytest.approx(80 * 19)
+
+
+def test_a_trial_in_which_nothing_finished_has_no_row(tmp_path: Path) -> None:
+    events = _events(np.zeros(160))
+    events["finished_ns"] = 0
+    (_trial(tmp_path, 8, events) / "test.json").touch()
+    assert _rows(tmp_path) == []

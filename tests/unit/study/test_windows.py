@@ -101,6 +101,11 @@ def test_the_steady_part_begins_when_the_engine_is_full_and_ends_when_it_drains(
     assert steady(_events([(0, 0, 10, 5)] * 3), 1) == (0.0, 10.0)  # none: all of it
 
 
+def test_an_offline_test_is_steady_from_its_first_answer_and_one_without_an_answer_never() -> None:
+    assert steady(_events([(0, 0, 1 + n, 10) for n in range(100)]), 32) == (1.0, 69.0)
+    assert steady(_events([(5, 0, 0, 0)] * 3), 2) is None and steady(_events([]), 2) is None
+
+
 def test_cores_are_known_without_an_accelerator() -> None:
     records = [
         LiveRecord(at_s=100.0 + t, began_at_s=90, host=HostState(cores=2, own_cores=1.5, other_cores=t / 10))
