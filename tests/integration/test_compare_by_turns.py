@@ -63,4 +63,4 @@ def test_systems_run_by_turns_and_a_run_that_is_missing_is_made_again(
     assert record(study / "runs" / "B1")["started_utc"] >= second["finished_utc"]
 
     code, _, err = harness_llm("compare", *files, "--pairs", 3, "--output", study)
-    assert code == 2 and "another points" in err
+    assert code == 2 and "differs in points" in err

@@ -75,7 +75,7 @@ def test_a_study_is_measured_on_one_load_continued_after_a_kill_and_reported(
     assert (study / "report.png").exists() and "simulated" in (study / "report.html").read_text()
     assert len(list(study.glob("fleets/inference/inference/*/facts.json"))) == 1
     other = _end(refused := _start(tmp_path, *smoke, "--set", "trials=2"))
-    assert refused.returncode == 2 and "another trials" in other
+    assert refused.returncode == 2 and "different values of trials" in other
 
 
 # What a study does around its trials, as fast as it can be: set a cap, say so, and come to some end.

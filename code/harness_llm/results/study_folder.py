@@ -51,7 +51,7 @@ class StudyRecord(Record, frozen=True, kw_only=True):
         versions: Versions of what ran, by name.
         state: How far it came.
         reason: Why it is not complete.
-        started_utc: When it was first begun.
+        started_utc: When it was first started.
         resumed_utc: When it was continued.
         finished_utc: When it ended; None while it runs.
     """
@@ -108,8 +108,8 @@ class StudyFolder(HeldFolder):
             other = [key for key in _FIXED if getattr(earlier, key) != getattr(record, key)]
             if other:
                 raise FolderError(
-                    f"{self.path}: the study in it has another {', another '.join(other)}",
-                    "Continue it with what it was begun with, or choose a new folder with --output.",
+                    f"{self.path}: the study in it differs in {', '.join(other)}",
+                    "Continue it with what it was started with, or choose a new folder with --output.",
                 )
             resumed = (*earlier.resumed_utc, utc_now())
             record = replace(record, started_utc=earlier.started_utc, resumed_utc=resumed)

@@ -39,7 +39,7 @@ class Estimate:
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
-    """Mean of a value a trial, with Student's interval."""
+    """Mean of one value per trial, with a Student's t interval."""
     array = np.asarray(values, np.float64)
     interval = of_mean(array)
     low, high = (None, None) if interval is None else (interval.low, interval.high)

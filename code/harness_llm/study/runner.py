@@ -87,8 +87,8 @@ def _refuse_another(output: Path, study: Study) -> None:
         other = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         if other:
             raise FolderError(
-                f"{output}: the study in it was asked for with another {', another '.join(other)}",
-                "Continue it with what it was begun with, or choose a new folder with --output.",
+                f"{output}: the study in it was started with different values of {', '.join(other)}",
+                "Continue it with what it was started with, or choose a new folder with --output.",
             )
     elif any(entry.name != ".lock" for entry in output.iterdir()):
         raise FolderError(f"{output}: holds a study of another kind", "Choose a new folder with --output.")

@@ -30,7 +30,7 @@ def read_study(path: Path, kind: type[_Model], overrides: Sequence[str] = ()) ->
     """Read a study's file, with `key=value` overrides of its top keys, whose values are read as YAML.
 
     Raises:
-        ConfigError: The file is missing, is no YAML, or holds wrong keys or values; names all of them.
+        ConfigError: The file is missing, is not YAML, or has wrong keys or values; names all of them.
     """
     try:
         root, mistakes = parse(read_text(path, _LARGEST_BYTES), str(path))

@@ -174,7 +174,7 @@ def _fairness(one: MeasuredSet) -> Spec | None:
         return None
     values: Values = [{"tenant": name, "share": own["progress"]} for name, own in one.models.items()]
     ticks = {"tickCount": 5, "format": "%"}
-    x = _number("share", "of its speed alone; line: what taking turns gives", axis=ticks)
+    x = _number("share", "of its speed alone; line: what time-slicing gives", axis=ticks)
     base = _plain(
         values, {"type": "bar", "color": GREY}, height=28 * len(values) + 20, x=x, y=_name("tenant")
     )
