@@ -188,7 +188,8 @@ def _in_segments(workload: Segments, random: np.random.Generator) -> Floats:
     rates = segment_rates(workload, random)
     starts = np.arange(len(rates)) * workload.interval_s
     lengths = np.clip(workload.duration_s - starts, 0, workload.interval_s)
-    _require_possible(workload, float(rates @ lengths))
+    with np.errstate(over="ignore"):
+        _require_possible(workload, float(rates @ lengths))
     counts = random.poisson(rates * lengths)
     places = np.repeat(np.arange(len(rates)), counts)
     return np.sort(starts[places] + random.random(len(places)) * lengths[places])

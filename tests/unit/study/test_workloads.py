@@ -117,6 +117,7 @@ def test_a_trace_that_is_no_file_is_refused_and_not_waited_for(
         (Batch(size=10**9, iterations=10**6), "1,000,000,000,000,000 requests"),
         (Closed(concurrency=1, iterations=10**12), "1,000,000,000,000 requests"),
         (Segments(duration_s=100, rps=Lognormal(mu=60, sigma=1)), "requests"),
+        (Segments(duration_s=100, rps=[1e308]), "inf requests"),
         (Segments(duration_s=1e12, interval_s=1e-3, rps=[1]), "1,000,000,000,000,000 intervals"),
     ],
 )
