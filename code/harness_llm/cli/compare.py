@@ -125,7 +125,8 @@ def _configs(system: Path, overrides: Sequence[str] | None) -> list[RunConfig]:
 
 
 def _print(comparison: Comparison) -> None:
-    print_text(f"A: {comparison.a}\nB: {comparison.b}")
+    for name, run, marker in zip("AB", (comparison.a, comparison.b), comparison.markers, strict=True):
+        print_text(f"{name}: {run}" + (f" ({marker})" if marker else ""))
     print_text("What was run otherwise:" if comparison.changed else "Nothing was run otherwise.")
     for what, a, b in comparison.changed[:_SHOWN_CHANGES]:
         print_text(f"  {what}: {a} -> {b}")

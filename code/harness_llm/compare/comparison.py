@@ -30,6 +30,7 @@ class Comparison:
         scenario: The scenario.
         a: A's name.
         b: B's name.
+        markers: What must be said beside every number of A, and of B; empty where nothing must.
         pairs: How many pairs of runs.
         is_paired: Whether each query was compared with itself.
         unlike: Why their numbers say nothing of one another; empty unless that was overridden.
@@ -40,6 +41,7 @@ class Comparison:
     scenario: Scenario
     a: str
     b: str
+    markers: tuple[str, str]
     pairs: int
     is_paired: bool
     unlike: tuple[str, ...]
@@ -65,6 +67,7 @@ class Comparison:
             "scenario": str(self.scenario),
             "a": self.a,
             "b": self.b,
+            "markers": dict(zip("ab", self.markers, strict=True)),
             "pairs": self.pairs,
             "paired_by_query": self.is_paired,
             "confidence": CONFIDENCE,
@@ -140,12 +143,17 @@ def _compare(scenario: Scenario, a: Sequence[Side], b: Sequence[Side], *, force:
         scenario=scenario,
         a=str(a[0].run),
         b=str(b[0].run),
+        markers=(_marker(a), _marker(b)),
         pairs=len(pairs),
         is_paired=all(are_paired(*pair) for pair in pairs),
         unlike=reasons,
         changed=tuple(differences(a[0], b[0])),
         numbers=tuple(difference(number, pairs) for number in numbers_of(a[0])),
     )
+
+
+def _marker(arm: Sequence[Side]) -> str:
+    return "; ".join(dict.fromkeys(side.record.marker for side in arm if side.record.marker))
 
 
 def _as_json(number: Difference) -> dict[str, Any]:

@@ -93,6 +93,16 @@ def test_what_was_run_otherwise_is_listed_first(tmp_path: Path, command: Command
     }  # fmt: skip
 
 
+def test_what_must_be_said_beside_the_numbers_of_each_side_is_said(tmp_path: Path, command: Command) -> None:
+    a = write_run(tmp_path / "a", Plan(queries=800), marker="unofficial")
+    b = write_run(tmp_path / "b", Plan(queries=800), marker="made-up weights; unofficial")
+    _, out, _ = command("compare", a, b)
+    assert f"A: {a} (unofficial)\nB: {b} (made-up weights; unofficial)\n" in out
+    _, document, _ = command("compare", a, b, "--json")
+    (found,) = json.loads(document)["comparisons"]
+    assert found["markers"] == {"a": "unofficial", "b": "made-up weights; unofficial"}
+
+
 @pytest.mark.parametrize(
     ("plan", "record", "why"),
     [
