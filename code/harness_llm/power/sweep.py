@@ -119,10 +119,8 @@ class PowerStudy(Study):
             raise ConfigError(
                 "inference is missing: which engine?", "Name a harness YAML file, or --set phases=[training]."
             )
-        is_simulated = config.gpu == "simulated" or (
-            INFERENCE in self._phases and self._prepared.is_simulated
-        )
-        self.marker = rules.SIMULATED if is_simulated else "unofficial"
+        inferred = self._prepared.marker if INFERENCE in self._phases else ""
+        self.marker = rules.SIMULATED if config.gpu == "simulated" else inferred or "unofficial"
         self._workloads = {value: self._workload(value) for value in self._values}
         self._schedule: Schedule | None = None  # one for every value: the load changes only how many are open
         workload = self._workloads[self._values[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_pynvml
@@ -13,6 +14,7 @@ from harness_llm.errors import ConfigError, HostError
 from harness_llm.power import caps as caps_module
 from harness_llm.power.caps import NvmlCaps, SimulatedCaps, chosen_caps, require_asked
 from harness_llm.power.sweep import PowerConfig, PowerStudy
+from harness_llm.rules import SIMULATED
 
 
 @pytest.fixture
@@ -114,6 +116,25 @@ def test_no_study_writes_without_being_asked(
     else:
         assert PowerStudy(config, tmp_path, set_caps=set_caps)._caps is None
     assert _writes(cards) == []
+
+
+@pytest.mark.parametrize(
+    ("of_engine", "gpu", "marker"),
+    [
+        ("made-up weights; unofficial", "auto", "made-up weights; unofficial"),
+        ("made-up weights; unofficial", "simulated", SIMULATED),
+        (SIMULATED, "auto", SIMULATED),
+        ("", "auto", "unofficial"),
+    ],
+)
+def test_a_study_is_marked_as_what_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_engine: str, gpu: Any, marker: str
+) -> None:
+    monkeypatch.setattr(PowerStudy, "_prepared", SimpleNamespace(marker=of_engine))
+    config = PowerConfig(knob="none", phases=["inference"], inference=Path("my.yaml"), gpu=gpu)
+    assert PowerStudy(config, tmp_path).marker == marker
+    training = PowerConfig(knob="none", phases=["training"], gpu=gpu)
+    assert PowerStudy(training, tmp_path).marker == (SIMULATED if gpu == "simulated" else "unofficial")
 
 
 @pytest.mark.parametrize(
