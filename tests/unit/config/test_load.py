@@ -185,6 +185,21 @@ BAD = {
         "max_tokens: 8\n  stall_timeout_s: 1.0e+300",
         [":8:3: harness_config.stall_timeout_s", "less than or equal to 31536000"],
     ),
+    "true for a number": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  replicas: true",
+        [":8:3: harness_config.replicas: expected a number, found true"],
+    ),
+    "true for a number of an engine": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  engine: {kind: simulated, first_token_ms: true}",
+        ["harness_config.engine.first_token_ms: expected a number, found true"],
+    ),
+    "true for a number of a test": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  tests: {accuracy: {dataset: {kind: synthetic, shape: 9:4:5, seed: true}}}",
+        ["harness_config.tests.accuracy.dataset.seed: expected a number, found true"],
+    ),
     "more tokens than 32 bits count": (
         "max_tokens: 8",
         "max_tokens: 4294967296",
