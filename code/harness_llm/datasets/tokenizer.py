@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from harness_llm.engines.vllm_arguments import as_read
 from harness_llm.errors import ModelError, named
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class TokenizerChoice:
     @classmethod
     def of(cls, folder: Path, arguments: Mapping[str, Any]) -> TokenizerChoice:
         """The tokenizer that vLLM would take for a model in `folder` with these arguments."""
+        arguments = as_read(arguments)
         other = arguments.get("tokenizer")
         return cls(
             folder if other is None else type(folder)(str(other)),

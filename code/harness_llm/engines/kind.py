@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -238,6 +238,18 @@ class EngineKind(BaseModel):
         if isinstance(asked, int):
             return asked
         return None if checkpoint is None else checkpoint.max_positions
+
+
+def variable_at(name: str, given: Collection[str], place: Callable[[str], str]) -> str:
+    """Where a variable of the engine's process is set, for an error: in engine_env, or outside of the files.
+
+    Args:
+        name: The variable.
+        given: Those of `harness_config.engine_env`.
+        place: As in `EngineKind.preflight`.
+    """
+    key = f"harness_config.engine_env.{name}"
+    return f"{place(key)}: {key}" if name in given else f"{name}, exported in the shell"
 
 
 def _below(document: Any, keys: Sequence[str]) -> Any:

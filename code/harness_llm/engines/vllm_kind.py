@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +12,13 @@ from pydantic import PositiveInt
 
 from harness_llm.checkpoint import Checkpoint
 from harness_llm.engines import vllm_arguments
-from harness_llm.engines.kind import EngineKind, Weights
+from harness_llm.engines.kind import EngineKind, Weights, variable_at
 from harness_llm.engines.vllm import VllmEngine
+from harness_llm.engines.vllm_arguments import as_read
 from harness_llm.engines.vllm_decoding import decoding, has_made_up_weights
 from harness_llm.engines.vllm_memory import MemoryNeed, memory_need
 from harness_llm.errors import ConfigError
+from harness_llm.kernels.switch import KERNELS_VARIABLE, asked_for
 from harness_llm.rules import Decoding
 
 _SHORT_TYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
@@ -53,11 +56,7 @@ class Vllm(EngineKind):
 
     engine_class = VllmEngine
     marker = "made-up weights: only speed means anything, and no answer does"
-    devices_from: ClassVar[tuple[str, ...]] = (
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-        "data_parallel_size",
-    )
+    devices_from: ClassVar[tuple[str, ...]] = vllm_arguments.PARALLEL
     length_from: ClassVar[str] = "max_model_len"
     packages: ClassVar[tuple[str, ...]] = vllm_arguments.DISTRIBUTIONS
     trial: ClassVar[str] = "harness_llm.engines.vllm_trial"
@@ -92,14 +91,14 @@ class Vllm(EngineKind):
         resolved: Any = facts
         for key in ("resolved", "config", "model_config"):
             resolved = resolved.get(key) if isinstance(resolved, dict) else None
-        resolved = resolved if isinstance(resolved, dict) else {}
+        resolved, arguments = resolved if isinstance(resolved, dict) else {}, as_read(arguments)
         quantization, dtype = (
             _known(resolved.get(key)) or _known(arguments.get(key)) for key in ("quantization", "dtype")
         )
         return Weights(_weight_type(quantization, (dtype or "auto").removeprefix("torch.")), quantization)
 
     def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
-        """Refuse an argument that the installed vLLM does not have, or that the harness sets."""
+        """Refuse arguments that the installed vLLM would refuse, and those that the harness sets."""
         version = vllm_arguments.installed_version()
         if version is None:
             raise ConfigError(
@@ -107,14 +106,24 @@ class Vllm(EngineKind):
                 f"for {sys.executable}",
                 "Use the Python of the environment that `setup/environment.sh` makes.",
             )
-        self._check_sharing(arguments, place)
         known = vllm_arguments.installed_arguments()
-        if known is None:  # then the engine itself decides, when it starts
-            return
+        if known is not None:  # else the engine itself decides, when it starts
+            self._check_arguments(arguments, known, version, place)
+        self._check_sharing(arguments, place)
+
+    def _check_arguments(
+        self,
+        arguments: Mapping[str, Any],
+        known: Mapping[str, str],
+        version: str,
+        place: Callable[[str], str],
+    ) -> None:
+        """Refuse names and types that vLLM would refuse, and what is not the user's to set."""
         problems = vllm_arguments.argument_problems(arguments, known, version)
-        if problems:
+        remedy = vllm_arguments.REMEDY if problems else ""
+        if problems := problems | vllm_arguments.number_problems(arguments, known):
             said = [f"{place(f'llm_config.{name}')}: {problem}" for name, problem in problems.items()]
-            raise ConfigError("\n".join(said), vllm_arguments.REMEDY)
+            raise ConfigError("\n".join(said), remedy)
         sampling, fields = arguments.get(_SAMPLING) or {}, vllm_arguments.installed_sampling()
         if not isinstance(sampling, dict):
             key = f"llm_config.{_SAMPLING}"
@@ -141,19 +150,32 @@ class Vllm(EngineKind):
             )
 
     def check_environment(self, variables: Mapping[str, str], place: Callable[[str], str]) -> None:
-        """Refuse a variable of vLLM's that the installed vLLM does not read."""
+        """Refuse variables that nobody reads, and kernels that cannot be switched on here."""
         known, version = vllm_arguments.installed_variables(), vllm_arguments.installed_version()
-        if known is None or version is None:
-            return
-        keys = {
-            f"harness_config.engine_env.{name}": problem
-            for name, problem in vllm_arguments.variable_problems(variables, known, version).items()
-        }
-        if keys:
+        problems = vllm_arguments.variable_problems(variables, known, version) if known and version else {}
+        elsewhere = "; what a plug-in of vLLM reads can be exported in the shell instead" if problems else ""
+        if kernels := self._kernels_problem({**os.environ, **variables}):
+            problems[KERNELS_VARIABLE] = kernels
+        if problems:
             raise ConfigError(
-                "\n".join(f"{place(key)}: {key}: {problem}" for key, problem in keys.items()),
-                "Correct or remove it; what a plug-in of vLLM reads can be exported in the shell instead.",
+                "\n".join(
+                    f"{variable_at(name, variables, place)}: {said}" for name, said in problems.items()
+                ),
+                f"Correct or remove it{elsewhere}.",
             )
+
+    def _kernels_problem(self, variables: Mapping[str, str]) -> str:
+        """Why vLLM would not start, or replace nothing, with what the switch says; empty where it may."""
+        try:
+            is_on = bool(asked_for(variables))
+        except ValueError as error:
+            return str(error).removeprefix(f"{KERNELS_VARIABLE}: ")
+        if is_on and not self.takes_gpus():
+            return (
+                f"found {variables[KERNELS_VARIABLE]!r}, but these kernels are for GPUs, and the installed "
+                "vLLM is built for CPUs"
+            )
+        return ""
 
     def notes(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[str]:
         """Sampling settings of the checkpoint that greedy decoding replaces."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness_llm.checkpoint import Checkpoint
+from harness_llm.engines.vllm_arguments import as_read
 
 _DEFAULT_UTILIZATION = (
     0.92  # vLLM's own, the largest of the versions that the project knows (vllm/config/cache.py)
@@ -54,6 +55,7 @@ def memory_need(
         length: Longest prompt plus answer, tokens.
         cpu: The variables of the engine's process where its device is a CPU; None where it is none.
     """
+    arguments = as_read(arguments)
     if arguments.get("quantization") and not checkpoint.is_quantized:
         return None  # quantized while it loads
     if arguments.get("cpu_offload_gb"):

@@ -67,7 +67,7 @@ OUTLIVED = {
         "chunked prefill is how max_num_batched_tokens bounds the length of a step, and with it TPOT",
     ),
     "quantization": Outlived(
-        lambda value, _: value == "fp8",
+        lambda value, _: str(value).lower() == "fp8",
         "the checkpoint says how it is quantized; fp8 today asks vLLM to quantize a bf16 checkpoint",
     ),
     "block_size": Outlived(lambda *_: True, "each attention backend has its own"),

@@ -42,16 +42,16 @@ def asked_for(environment: Mapping[str, str] = os.environ) -> frozenset[Kernel]:
     Raises:
         ValueError: The variable holds another word; vLLM ends with this text.
     """
-    words = [word.strip() for word in environment.get(KERNELS_VARIABLE, "").split(",") if word.strip()]
+    value = environment.get(KERNELS_VARIABLE, "")
+    words = [word.strip() for word in value.split(",") if word.strip()]
     if words in ([], ["off"]):
         return frozenset()
     if words == ["on"]:
         return MEASURED
-    known = {kernel.value for kernel in Kernel}
-    unknown = [word for word in words if word not in known]
-    if unknown:
+    known = sorted(kernel.value for kernel in Kernel)
+    if not set(words) <= set(known):
         raise ValueError(
-            f"{KERNELS_VARIABLE}: found {unknown[0]!r}; write off, on, or some of {', '.join(sorted(known))} "
+            f"{KERNELS_VARIABLE}: found {value!r}; write off or on alone, or some of {', '.join(known)} "
             "with commas between"
         )
     return frozenset(Kernel(word) for word in words)

@@ -113,7 +113,9 @@ def test_an_argument_that_vllm_lacks_is_said_before_anything_is_started(
     command: Command, config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(vllm_arguments, "installed_version", lambda: "1.2.3")
-    monkeypatch.setattr(vllm_arguments, "installed_arguments", lambda: frozenset({"model", "max_num_seqs"}))
+    monkeypatch.setattr(
+        vllm_arguments, "installed_arguments", lambda: {"model": "str", "max_num_seqs": "int"}
+    )
     arguments = ("--config", config, "--set", "harness_config.engine=vllm", "--set", "llm_config.model=m")
     code, _, err = command(
         "run", *arguments, "--output", tmp_path / "run", "--set", "llm_config.max_num_seq=4"

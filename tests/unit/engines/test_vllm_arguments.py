@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness_llm.engines.vllm_arguments import (
+    PARALLEL,
     SET_BY_HARNESS,
     argument_problems,
     installed_arguments,
@@ -68,7 +69,8 @@ class AsyncEngineArgs(EngineArgs):
     enable_log_requests: bool = False
 """
     _install(monkeypatch, tmp_path, source)
-    assert installed_arguments() == {"model", "max_num_seqs", "enable_log_requests"}
+    types = {"model": "str", "max_num_seqs": "int | None", "enable_log_requests": "bool"}
+    assert installed_arguments() == types
 
 
 @pytest.mark.parametrize("source", [None, "class Elsewhere: ...", "not Python at all ("])
@@ -94,8 +96,9 @@ def test_no_argument_is_called_gone_that_the_installed_vllm_has() -> None:
     known = installed_arguments()
     if known is None:
         pytest.skip("no vLLM is installed")
-    assert not set(GONE) & known
-    assert set(OUTLIVED) <= known
+    assert not set(GONE) & set(known)
+    assert set(OUTLIVED) <= set(known)
+    assert {known[name] for name in PARALLEL} == {"int"}
 
 
 def test_what_else_vllm_reads_comes_from_its_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -109,16 +112,25 @@ def test_what_else_vllm_reads_comes_from_its_source(monkeypatch: pytest.MonkeyPa
         "class SamplingParams:\n    top_p: float = 1.0\n    _x: int = 0\n"
     )
     assert installed_variables() == {"VLLM_A", "LOCAL_RANK"}
-    assert installed_sampling() == {"top_p", "_x"}
+    assert installed_sampling() == {"top_p": "float", "_x": "int"}
 
 
 def test_variables_that_vllm_does_not_read_are_named_with_the_nearest() -> None:
     known = {"VLLM_CPU_KVCACHE_SPACE", "VLLM_LOGGING_LEVEL"}
-    given = ["VLLM_CPU_KVCACHE_SPCE", "VLLM_LLAMA2_MLPERF_SCHED", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS"]
+    given = ["VLLM_CPU_KVCACHE_SPCE", "VLLM_LLAMA2_MLPERF_SCHED", "VLLM_LOGGING_LEVEL", "OMP_NUM_THREADS",
+             "VLM_LOGGING_LEVEL", "vllm_logging_level", "HARNES_LLM_KERNELS", "HARNESS_LLM_SPEED",
+             "HARNESS_LLM_KERNELS"]  # fmt: skip
     assert variable_problems(given, known, "0.1") == {
         "VLLM_CPU_KVCACHE_SPCE": "vLLM 0.1 reads no variable VLLM_CPU_KVCACHE_SPCE; "
         "did you mean VLLM_CPU_KVCACHE_SPACE?",
         "VLLM_LLAMA2_MLPERF_SCHED": "vLLM 0.1 reads no variable VLLM_LLAMA2_MLPERF_SCHED",
+        **{
+            name: f"vLLM 0.1 reads no variable {name}; did you mean VLLM_LOGGING_LEVEL?"
+            for name in ("VLM_LOGGING_LEVEL", "vllm_logging_level")
+        },
+        "HARNES_LLM_KERNELS": "vLLM 0.1 reads no variable HARNES_LLM_KERNELS; "
+        "did you mean HARNESS_LLM_KERNELS?",
+        "HARNESS_LLM_SPEED": "vLLM 0.1 reads no variable HARNESS_LLM_SPEED",
     }
 
 
