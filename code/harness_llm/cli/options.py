@@ -11,7 +11,7 @@ import typer
 from harness_llm.errors import ConfigError, FolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness_llm.config.harness import RunConfig
 
@@ -64,6 +64,17 @@ def read_configs(paths: Sequence[Path], overrides: Sequence[str] | None) -> list
     from harness_llm.config.load import load_to_run
 
     return [load_to_run(path, overrides or ()) for path in paths]
+
+
+def places_in(paths: Sequence[Path], overrides: Sequence[str] | None) -> list[Callable[[str], str]]:
+    """Of every harness YAML file, a function that says where a dotted key is written.
+
+    Raises:
+        ConfigError: A file, a key or a value is wrong.
+    """
+    from harness_llm.config.load import load_with_places
+
+    return [load_with_places(path, overrides or ())[1] for path in paths]
 
 
 def known_round(name: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, read_configs
+from harness_llm.cli.options import AsJson, Configs, Overrides, Tests, places_in, read_configs
 from harness_llm.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def prepare_verb(
     from harness_llm.run.trial import try_engines
 
     prepared = prepare(read_configs(config, overrides), tuple(test or TESTS))
-    notes = [*prepared.notes, *try_engines(prepared.configs)]
+    notes = [*prepared.notes, *try_engines(prepared.configs, places_in(config, overrides))]
     sample = _first_sample(prepared) if show_sample else None
     if as_json:
         print_json({**_document(prepared, notes), **({} if sample is None else {"first_sample": sample})})

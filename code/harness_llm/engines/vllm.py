@@ -14,13 +14,14 @@ import os
 import signal
 from array import array
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sized
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from harness_llm.core import Request
 from harness_llm.ending import told_exit
 from harness_llm.engines.base import SOCKETS_VARIABLE, CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.vitals import Vitals
-from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems
+from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems, as_read
 from harness_llm.engines.vllm_stats import SchedulerEar
 from harness_llm.errors import EngineError
 from harness_llm.kernels.switch import KERNELS_VARIABLE, RANDOM, asked_for
@@ -66,7 +67,7 @@ class VllmEngine(TaskEngine):
         problems = argument_problems(self._given, known, vllm.__version__)
         if problems:
             raise EngineError("\n".join(problems.values()), REMEDY)
-        is_changed = bool(asked_for()) or self._given.get("load_format") == RANDOM
+        is_changed = bool(asked_for()) or as_read(self._given).get("load_format") == RANDOM
         tells = {"worker_extension_cls": _TELLS} if is_changed else {}
         engine_arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS, **tells})
         self._llm = AsyncLLM.from_engine_args(engine_arguments, stat_loggers=[self._ear.factory])
@@ -91,12 +92,14 @@ class VllmEngine(TaskEngine):
             EngineError: A kernel that was asked for replaced nothing.
         """
         facts: Mapping[str, object] = (await self._llm.collective_rpc("harness_llm_facts"))[0]
-        for kernel in asked_for():
-            if not any(name.startswith(kernel.fact) for name in facts):
-                raise EngineError(
-                    f"{KERNELS_VARIABLE} names {kernel}, which replaced nothing in this model on this device",
-                    f"Leave {kernel} out of harness_config.engine_env.{KERNELS_VARIABLE}.",
-                )
+        asked = asked_for()
+        worked = {it for it in asked if any(name.startswith(it.fact) for name in facts)}
+        if idle := sorted(asked - worked):
+            raise EngineError(
+                f"{KERNELS_VARIABLE} asks for {' and '.join(idle)}, which replaced nothing in this model on "
+                "this device",
+                f'Write harness_config.engine_env.{KERNELS_VARIABLE}: "{",".join(sorted(worked)) or "off"}".',
+            )
         return facts
 
     async def generate(self, request: Request) -> AsyncIterator[Iterable[int]]:
@@ -247,7 +250,8 @@ def _jsonable(value: Any, depth: int) -> Any:
 def try_arguments(given: Mapping[str, Any]) -> tuple[dict[str, str], str]:
     """What vLLM's own classes say of arguments, all that is wrong in one at once; nothing is loaded.
 
-    Types and nested keys are checked one by one; if they are good, vLLM makes its configuration of them.
+    Types and nested keys are checked one by one; if they are good, vLLM makes its configuration of them, and
+    of that what would load the weights.
 
     Returns:
         What is wrong, by dotted key of llm_config, and what could not be checked on this machine.
@@ -268,14 +272,40 @@ def try_arguments(given: Mapping[str, Any]) -> tuple[dict[str, str], str]:
     if problems:
         return problems, ""
     try:
-        module.AsyncEngineArgs(**{**given, **SET_BY_HARNESS}).create_engine_config()
+        made = module.AsyncEngineArgs(**{**given, **SET_BY_HARNESS}).create_engine_config()
     except ValidationError as error:
         return {_key(item): _said(item) for item in error.errors()}, ""
     except RuntimeError as error:  # e.g. a build for GPUs where there is none: not the user's mistake
         return {}, f"vLLM could not look at llm_config as a whole on this machine: {error}"
     except Exception as error:  # noqa: BLE001 - as above
         return {"": str(error) or type(error).__name__}, ""
-    return {}, ""
+    return _loader_problems(made.load_config), ""
+
+
+def try_variables() -> dict[str, str]:
+    """What is wrong with variables of this process that vLLM reads, by name."""
+    from vllm.envs import environment_variables
+
+    problems = {}
+    for name in environment_variables.keys() & os.environ.keys():
+        try:
+            environment_variables[name]()
+        except Exception as error:  # noqa: BLE001 - whatever it raises, vLLM does not start with this value
+            problems[name] = f"found {os.environ[name]!r}: {error}"
+    return problems
+
+
+def _loader_problems(config: Any) -> dict[str, str]:
+    """What is wrong with the format of the weights and with the options of what loads it."""
+    from vllm.model_executor import model_loader
+
+    try:
+        model_loader.get_model_loader(config)
+    except Exception as error:  # noqa: BLE001 - each loader has errors of its own
+        known = getattr(model_loader, "_LOAD_FORMAT_TO_MODEL_LOADER", {})
+        near = [] if config.load_format in known else get_close_matches(config.load_format, known, n=1)
+        return {"load_format": f"{error}{f'; did you mean {near[0]!r}?' if near else ''}"}
+    return {}
 
 
 def _type_problems(name: str, hint: Any, value: Any, names: Mapping[str, Any]) -> dict[str, str]:

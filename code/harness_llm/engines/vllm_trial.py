@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import sys
 
-from harness_llm.engines.vllm import try_arguments
+from harness_llm.engines.vllm import try_arguments, try_variables
 
 
 def main() -> None:
-    """Read arguments from stdin, print `{"problems": {key: text}, "note": text}`."""
-    problems, note = try_arguments(json.load(sys.stdin))
-    sys.stdout.write(f"\n{json.dumps({'problems': problems, 'note': note})}\n")
+    """Read arguments from stdin, print `{"problems": {key: text}, "variables": {…}, "note": text}`."""
+    variables = try_variables()
+    problems, note = ({}, "") if variables else try_arguments(json.load(sys.stdin))
+    found = {"problems": problems, "variables": variables, "note": note}
+    sys.stdout.write(f"\n{json.dumps(found)}\n")
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ class RandomWeights(BaseModelLoader):  # type: ignore[misc]  # vLLM has no types
         super().__init__(load_config)
         extra = dict(load_config.model_loader_extra_config or {})
         self._seed = extra.pop("seed", 0)
-        if extra or not isinstance(self._seed, int):
+        if extra or type(self._seed) is not int:
             raise ValueError(
-                "load_format: random: model_loader_extra_config takes `seed`, a whole number, and nothing "
-                f"else; found {load_config.model_loader_extra_config!r}"
+                "the load format random takes `seed`, a whole number, in model_loader_extra_config, and "
+                f"nothing else; found {load_config.model_loader_extra_config!r}"
             )
 
     def download_model(self, model_config: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -120,15 +122,16 @@ def test_an_answer_that_vllm_cut_short_is_a_failure_not_an_answer(reason: str) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "facts", "missing"),
+    ("asked", "facts", "missing", "instead"),
     [
-        ("linear", {"fp8_linear.cublaslt_fast_accumulation": 320}, ""),
-        ("linear,attention", {"fp8_linear.cublaslt_fast_accumulation": 320}, "attention"),
-        ("linear", {"random_weights": {"seed": 0}}, "linear"),
+        ("linear", {"fp8_linear.cublaslt_fast_accumulation": 320}, "", ""),
+        ("linear,attention", {"fp8_linear.cublaslt_fast_accumulation": 320}, "attention", "linear"),
+        ("linear", {"random_weights": {"seed": 0}}, "linear", "off"),
+        ("on", {}, "attention and linear", "off"),
     ],
 )
 def test_a_kernel_that_replaced_nothing_is_refused(
-    monkeypatch: pytest.MonkeyPatch, asked: str, facts: dict[str, object], missing: str
+    monkeypatch: pytest.MonkeyPatch, asked: str, facts: dict[str, object], missing: str, instead: str
 ) -> None:
     monkeypatch.setenv("HARNESS_LLM_KERNELS", asked)
 
@@ -141,8 +144,9 @@ def test_a_kernel_that_replaced_nothing_is_refused(
         if not missing:
             assert await engine._replaced() == facts
             return
-        with pytest.raises(EngineError, match=f"names {missing}, which replaced nothing"):
+        with pytest.raises(EngineError, match=f"asks for {missing}, which replaced nothing") as found:
             await engine._replaced()
+        assert found.value.remedy == f'Write harness_config.engine_env.HARNESS_LLM_KERNELS: "{instead}".'
 
     _with_engine(test)
 
@@ -273,3 +277,37 @@ def test_vllms_sockets_lie_where_the_run_removes_them(
     monkeypatch.setattr(vllm.os, "environ", variables)
     vllm._place_sockets()
     assert variables.get("VLLM_RPC_BASE_PATH") == then
+
+
+def test_a_format_of_weights_that_nothing_loads_is_named_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def loader(config: SimpleNamespace) -> None:
+        if config.load_format not in known:
+            raise ValueError(f"Load format `{config.load_format}` is not supported")
+        if config.options:
+            raise ValueError("takes `seed`")
+
+    known = {"random": object, "auto": object}
+    module = SimpleNamespace(get_model_loader=loader, _LOAD_FORMAT_TO_MODEL_LOADER=known)
+    monkeypatch.setitem(sys.modules, "vllm.model_executor", SimpleNamespace(model_loader=module))
+    for name, options, said in (
+        ("random", {}, None),
+        ("randm", {}, "Load format `randm` is not supported; did you mean 'random'?"),
+        ("random", {"sead": 3}, "takes `seed`"),
+    ):
+        found = vllm._loader_problems(SimpleNamespace(load_format=name, options=options))
+        assert found == ({} if said is None else {"load_format": said})
+
+
+def test_a_variable_that_vllm_cannot_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = {
+        "VLLM_CPU_KVCACHE_SPACE": lambda: int(os.environ["VLLM_CPU_KVCACHE_SPACE"]),
+        "VLLM_UNSET": lambda: 1 / 0,
+    }
+    monkeypatch.setitem(sys.modules, "vllm.envs", SimpleNamespace(environment_variables=read))
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    assert vllm.try_variables() == {}
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "many")
+    (said,) = vllm.try_variables().items()
+    assert said[0] == "VLLM_CPU_KVCACHE_SPACE" and said[1].startswith("found 'many': invalid literal")

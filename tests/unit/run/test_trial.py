@@ -31,27 +31,38 @@ def _answers(monkeypatch: pytest.MonkeyPatch, text: str) -> list[dict[str, Any]]
 
 def test_every_problem_is_named_with_its_key(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [
-        setup.config("Server", {"dtype": "x", "model": str(setup.folder)}, engine="vllm"),
+        setup.config(
+            "Server",
+            {"dtype": "x", "model": str(setup.folder)},
+            engine="vllm",
+            engine_env={"VLLM_A": "x"},
+        ),
         setup.config("Offline"),
     ]
-    answer = {"problems": {"dtype": "no", "compilation_config.mode": "nor this", "": "and so on"}, "note": ""}
+    answer = {
+        "problems": {"dtype": "no", "compilation_config.mode": "nor this", "": "and so on"},
+        "variables": {"VLLM_A": "not that", "VLLM_B": "nor that"},
+        "note": "",
+    }
     asked = _answers(monkeypatch, f"vLLM's own words\n{json.dumps(answer)}\n")
     with pytest.raises(ConfigError) as caught:
-        try_engines(configs)
+        try_engines(configs, [lambda key: f"my.yaml of {key}", str])
     for line in (
         "llm_config.dtype: no",
         "llm_config.compilation_config.mode: nor this",
         "llm_config: and so on",
+        "harness_config.engine_env.VLLM_A: not that",
     ):
-        assert f"Server: {line}" in caught.value.message
+        assert f"my.yaml of {line.partition(': ')[0]}: {line}" in caught.value.message
+    assert "\nVLLM_B, exported in the shell: nor that" in caught.value.message
     assert asked == [dict(configs[0].llm_config)], "the simulated engine has nothing to say"
 
 
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ('{"problems": {}, "note": "no card"}', ["no card"]),
-        ('{"problems": {}, "note": ""}', []),
+        ('{"problems": {}, "variables": {}, "note": "no card"}', ["no card"]),
+        ('{"problems": {}, "variables": {}, "note": ""}', []),
         (
             "Killed",
             ["vllm could not be asked about llm_config: harness_llm.engines.vllm_trial gave no answer"],
@@ -62,4 +73,5 @@ def test_what_could_not_be_asked_is_a_note(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, text: str, note: list[str]
 ) -> None:
     _answers(monkeypatch, text)
-    assert try_engines([setup.config("Server", engine="vllm", llm={"model": str(setup.folder)})]) == note
+    config = setup.config("Server", engine="vllm", llm={"model": str(setup.folder)})
+    assert try_engines([config], [str]) == note
