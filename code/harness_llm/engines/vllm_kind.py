@@ -121,7 +121,10 @@ class Vllm(EngineKind):
         """Refuse names and types that vLLM would refuse, and what is not the user's to set."""
         problems = vllm_arguments.argument_problems(arguments, known, version)
         remedy = vllm_arguments.REMEDY if problems else ""
-        if problems := problems | vllm_arguments.number_problems(arguments, known):
+        problems |= vllm_arguments.number_problems(arguments, known)
+        if formats := vllm_arguments.installed_load_formats():
+            problems |= vllm_arguments.load_format_problems(arguments, formats, version)
+        if problems:
             said = [f"{place(f'llm_config.{name}')}: {problem}" for name, problem in problems.items()]
             raise ConfigError("\n".join(said), remedy)
         sampling, fields = arguments.get(_SAMPLING) or {}, vllm_arguments.installed_sampling()

@@ -84,7 +84,8 @@ def test_the_longest_sequence_is_what_is_asked_for_else_what_the_checkpoint_has(
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 9}')
     checkpoint = Checkpoint(tmp_path)
     assert Vllm().max_sequence_tokens({"max_model_len": 7}, checkpoint) == 7
-    assert Vllm().max_sequence_tokens({"max_model_len": "auto"}, checkpoint) == 9
+    for decided_by_vllm in ("auto", -1):
+        assert Vllm().max_sequence_tokens({"max_model_len": decided_by_vllm}, checkpoint) == 9
     assert Vllm().max_sequence_tokens({}, None) is None
     assert KINDS["simulated"](kind="simulated").max_sequence_tokens({}, checkpoint) is None
 
@@ -124,16 +125,24 @@ def test_the_framework_is_what_ran_else_what_was_installed() -> None:
         ({"max_num_seqs": "many"}, "expected a whole number, found 'many'"),
         ({"max_num_seqs": True}, "expected a whole number, found True"),
         ({"gpu_memory_utilization": "most"}, "expected a number, found 'most'"),
+        ({"load_format": "Randm"}, "vLLM 0.32.0 has no format 'randm'; did you mean 'random'?"),
+        ({"load_format": "mine"}, "vLLM 0.32.0 has no format 'mine'; it has auto, random"),
     ],
 )
-def test_a_number_of_another_type_is_refused_at_its_place(
+def test_a_value_that_vllm_would_refuse_is_refused_at_its_place(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, object], said: str
 ) -> None:
-    types = {"tensor_parallel_size": "int", "max_num_seqs": "int | None", "gpu_memory_utilization": "float"}
+    types = {
+        "load_format": "str",
+        "tensor_parallel_size": "int",
+        "max_num_seqs": "int | None",
+        "gpu_memory_utilization": "float",
+    }
     monkeypatch.setattr(vllm_arguments, "installed_version", lambda: "0.32.0")
     monkeypatch.setattr(vllm_arguments, "installed_arguments", lambda: types)
     monkeypatch.setattr(vllm_arguments, "installed_sampling", lambda: None)
-    Vllm().preflight(dict.fromkeys(types) | {"gpu_memory_utilization": 1}, str)
+    monkeypatch.setattr(vllm_arguments, "installed_load_formats", lambda: {"auto", "random"})
+    Vllm().preflight(dict.fromkeys(types) | {"gpu_memory_utilization": 1, "load_format": "Random"}, str)
     (name,) = given
     for engine in (Vllm(), Vllm(replicas_per_device=2)):
         with pytest.raises(ConfigError, match=f"my.yaml:3:5: llm_config.{name}: {said}"):

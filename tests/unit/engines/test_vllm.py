@@ -279,25 +279,18 @@ def test_vllms_sockets_lie_where_the_run_removes_them(
     assert variables.get("VLLM_RPC_BASE_PATH") == then
 
 
-def test_a_format_of_weights_that_nothing_loads_is_named_with_the_nearest(
+def test_what_a_loader_of_weights_says_of_its_options_is_known_before_it_loads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def loader(config: SimpleNamespace) -> None:
-        if config.load_format not in known:
-            raise ValueError(f"Load format `{config.load_format}` is not supported")
-        if config.options:
+        if config.model_loader_extra_config:
             raise ValueError("takes `seed`")
 
-    known = {"random": object, "auto": object}
-    module = SimpleNamespace(get_model_loader=loader, _LOAD_FORMAT_TO_MODEL_LOADER=known)
+    module = SimpleNamespace(get_model_loader=loader)
     monkeypatch.setitem(sys.modules, "vllm.model_executor", SimpleNamespace(model_loader=module))
-    for name, options, said in (
-        ("random", {}, None),
-        ("randm", {}, "Load format `randm` is not supported; did you mean 'random'?"),
-        ("random", {"sead": 3}, "takes `seed`"),
-    ):
-        found = vllm._loader_problems(SimpleNamespace(load_format=name, options=options))
-        assert found == ({} if said is None else {"load_format": said})
+    assert vllm._loader_problems(SimpleNamespace(model_loader_extra_config={})) == {}
+    found = vllm._loader_problems(SimpleNamespace(model_loader_extra_config={"sead": 3}))
+    assert found == {"load_format": "takes `seed`"}
 
 
 def test_a_variable_that_vllm_cannot_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

