@@ -46,7 +46,8 @@ def test_only_what_engines_read_of_the_environment_decides(setup: Setup) -> None
     ordinary = {"HOME": "/x", "VLLM_LOGGING_LEVEL": "DEBUG", "VLLM_CACHE_ROOT": "/c", "NCCL_DEBUG": "INFO",
                 "MASTER_PORT": "1", "VLLM_HOST_IP": "10.0.0.1"}  # fmt: skip
     assert differences(before, _identity(setup, ordinary)) == []
-    deciding = {"VLLM_ATTENTION_BACKEND": "X", "OMP_NUM_THREADS": "4", "LD_PRELOAD": "/x.so"}
+    deciding = {"VLLM_ATTENTION_BACKEND": "X", "OMP_NUM_THREADS": "4", "LD_PRELOAD": "/x.so",
+                "HARNESS_LLM_KERNELS": "on"}  # fmt: skip
     assert len(differences(before, _identity(setup, deciding))) == 3
     assert _identity(setup, {"VLLM_API_KEY": "0123456789abcdef"})["variable VLLM_API_KEY"] == MASK
 
