@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import logging
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,17 @@ def print_text(text: str) -> None:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Write one JSON document."""
-    sys.stdout.write(masked(json.dumps(document, indent=2, default=str)) + "\n")
+    """Write one JSON document, with null for a number that is not finite."""
+    text = json.dumps(_finite(document), indent=2, default=str, allow_nan=False)
+    sys.stdout.write(masked(text) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(table: Table) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import sys
+from pathlib import Path
 
 import pytest
 
 from harness_llm import cli
+from harness_llm.cli.output import print_json
 
 
 def test_an_error_of_the_program_itself_is_no_invalid_result(
@@ -60,3 +64,9 @@ def test_a_path_that_is_too_long_is_the_users_mistake(
         cli.main()
     assert ended.value.code == 2
     assert "File name too long" in capfd.readouterr().err
+
+
+def test_a_number_that_is_not_finite_is_null_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": math.nan, "b": [1.5, (math.inf, {"c": -math.inf})], "d": "NaN", "e": Path("x")})
+    found = {"a": None, "b": [1.5, [None, {"c": None}]], "d": "NaN", "e": "x"}
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == found
