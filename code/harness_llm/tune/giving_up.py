@@ -97,9 +97,9 @@ class RunWatch:
         number, self._number = self._number, self._number + 1
         try:
             model = self.learn(seen)
-        except EngineError:
+            best = model.best(self.future, self.confidence, self.qps)
+        except EngineError:  # the run may still be VALID, and ends where it cannot be
             return ""
-        best = model.best(self.future, self.confidence, self.qps)
         p = self._tell(model, best, seen.until)
         up = _UPWARD[number] * 2**self.restarts
         low_p, low_q = _DOWNWARD[number]

@@ -48,14 +48,14 @@ def told(events: npt.NDArray[Any]) -> str:
     idle = ends[-1] - len(ends) / held
     longer = 2 * len(ends) / (2 * len(ends) / held + idle)
     return (
-        f"{rate:.4g} samples/s; begin and end, with engines that are not full, cost {1 - rate / held:.1%}; "
+        f"{rate:.4g} samples/s; ramp-up and drain, when engines are not full, cost {1 - rate / held:.1%}; "
         f"twice as many samples would give {longer:.4g} ({longer / rate - 1:+.1%})"
     )
 
 
 def measure_offline(
     fleet: Fleet, test: LoadgenTest, folder: Path, settings: Mapping[str, Any], say: Callable[[str], None],
-    set_by: Callable[[Path], Path], *, dry_run: bool = False,
+    set_by: Callable[[Path], Path], stops: Callable[[], str] = lambda: "", *, dry_run: bool = False,
 ) -> TestResult:  # fmt: skip
     """Find how many samples last long enough, then run them.
 
@@ -68,7 +68,8 @@ def measure_offline(
         settings: Fields of LoadGen's `TestSettings`.
         say: Tells people.
         set_by: Keeps what is no result elsewhere; where it lies then.
-        dry_run: Do not run them.
+        stops: Why no further run is started; empty while one may be.
+        dry_run: Do not run them; the result has the rate at which they would be.
 
     Raises:
         EngineError: The engines answered nothing.
@@ -110,8 +111,8 @@ def measure_offline(
             f"Offline: {rate:.4g} samples/s steadily; target_qps {qps:g} makes a run of "
             f"{ROOM * seconds:.0f} s or a little more"
         )
-        if dry_run:
-            break
+        if stop := stops():
+            return TestResult(test.with_qps(qps), folder, "abandoned", reason=stop)
         result = fleet.measure(test.with_qps(qps), folder, lambda progress: progress.lost)
         if is_long_enough(result):
             return result

@@ -101,8 +101,7 @@ class Search:
         confidence: How sure the run is to be VALID when it begins.
         say: Tells people.
         tried: What was tried already, of earlier runs of the search as well.
-        budget_s: When to start no further run, s after the start.
-        elapsed: Seconds since the start.
+        stops: Why no further run is started; empty while one may be.
         heeds_others: Whether what others hold of the host matters; made-up engines only wait.
     """
 
@@ -113,8 +112,7 @@ class Search:
     confidence: float
     say: Callable[[str], None]
     tried: list[Tried] = field(default_factory=list)
-    budget_s: float = math.inf
-    elapsed: Callable[[], float] = lambda: 0.0
+    stops: Callable[[], str] = lambda: ""
     heeds_others: bool = True
     _predicted: AgainstLimits | None = None
 
@@ -172,7 +170,7 @@ class Search:
     def find(self) -> TunedRate:
         """Search until a run of LoadGen's own length is VALID, or the budget is spent."""
         qps, restarts, upward, whole = self.first_rate(), 0, 0, 0
-        while restarts <= _MOST_GIVEN_UP and self.elapsed() < self.budget_s:
+        while restarts <= _MOST_GIVEN_UP and not self.stops():
             watch = RunWatch(
                 self.future,
                 self.confidence,
@@ -199,9 +197,9 @@ class Search:
         return TunedRate(None, others=self.others, whole_runs=whole)
 
     def probe(self, qps: float) -> Tried:
-        """The begin of the legal run at a rate, until the first look, or for 20 s of a short run.
+        """The start of the legal run at a rate, until the first look, or for 20 s of a short run.
 
-        One that was made is taken again.
+        A probe already made is reused.
         """
         for tried in self.tried:
             if tried.kind == RUN and tried.qps == qps:

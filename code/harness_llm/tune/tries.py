@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from harness_llm.core import Mode, Scenario
-from harness_llm.errors import FolderError
+from harness_llm.errors import ConfigError, FolderError
 from harness_llm.files import read_text
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
@@ -21,7 +21,9 @@ from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.events import sound_events
 from harness_llm.results.paths import EVENTS_NPY, FACTS_JSON, RUN_JSON, TEST_JSON, config_file, group_folder
+from harness_llm.results.reading import read_record
 from harness_llm.results.recompute import due_ns
+from harness_llm.results.records import RunRecord, TestRecord
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.transport.spec import LoadgenTest
 from harness_llm.tune.batching import StepLimits
@@ -81,8 +83,14 @@ class RecordedEngines:
         return cls(max(1, len(facts)), engine_limits(said))
 
     def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
-        """Never."""
-        raise AssertionError(f"{kind} at {qps} queries/s of engines that are not loaded, for {look}")
+        """Never: they would be asked only where no run is left to learn from.
+
+        Raises:
+            FolderError: Always.
+        """
+        raise FolderError(
+            "--from: others held more than half of the host's cores during every run", "Give another run."
+        )
 
 
 class Tries:
@@ -170,16 +178,20 @@ def tried_of(folder: Path, seed: int, kind: str | None = None) -> Tried:
         FolderError: It holds none.
     """
     record = TestFolder(folder).record()
-    others = record.others
     complete = record.state == "complete"
     return Tried(
         record.target_qps,
         kind or (RAMP if record.reason == RAMP else RUN),
         Observed.of_test(folder, seed),
         "" if complete else record.reason,
-        others.mean / others.cores if others is not None and others.cores else 0.0,
+        _share_of_others(record),
         DetailLog.read(folder / DETAIL_LOG).value("result_validity") == "VALID" if complete else None,
     )
+
+
+def _share_of_others(record: TestRecord) -> float:
+    others = record.others
+    return others.mean / others.cores if others is not None and others.cores else 0.0
 
 
 def earlier(kept: Path, seed: int) -> list[Tried]:
@@ -202,8 +214,14 @@ def known_tests(runs: Sequence[Path], scenario: Scenario) -> list[Path]:
     """The tests of earlier runs that can be learned from; of each run, the one at its own rate last.
 
     Raises:
+        ConfigError: The scenario has no first tokens.
         FolderError: A folder is no run, or has no such test.
     """
+    if runs and not scenario.is_timed_per_token:
+        raise ConfigError(
+            f"--from: {scenario} has no first tokens to learn from",
+            "Leave it out: the rate is measured first.",
+        )
     found: list[Path] = []
     for run in runs:
         if not (run / RUN_JSON).exists():
@@ -223,12 +241,31 @@ def known_runs(runs: Sequence[Path], scenario: Scenario) -> list[Tried]:
     """What earlier runs of the same engines showed.
 
     Raises:
-        FolderError: A folder is no run, or has no test with first tokens.
+        ConfigError: The scenario has no first tokens.
+        FolderError: A folder is no run, or has no test of the scenario.
     """
     found = []
     for folder in known_tests(runs, scenario):
-        seen = Observed.of_test(folder)
+        seen, record = Observed.of_test(folder), TestFolder(folder).record()
         is_at_its_rate = folder.name == Mode.PERFORMANCE.folder
-        rate = TestFolder(folder).record().target_qps if is_at_its_rate else seen.done.sum() / seen.until
-        found.append(Tried(float(rate), KNOWN, seen))
+        rate = record.target_qps if is_at_its_rate else seen.done.sum() / seen.until
+        found.append(Tried(float(rate), KNOWN, seen, others=_share_of_others(record)))
     return found
+
+
+def require_same_samples(run: Path, digest: str) -> None:
+    """Refuse to learn from or to compare with a run of other samples.
+
+    Args:
+        run: Its folder.
+        digest: Of the sample table of the other.
+
+    Raises:
+        ConfigError: The run had another sample table.
+    """
+    ran = read_record(run / RUN_JSON, RunRecord).dataset
+    if ran.digest != digest:
+        raise ConfigError(
+            f"{run}: has other samples ({ran.samples:,} of {ran.source or ran.name})",
+            "Give a run of the same data set, tokenizer and limits of answers.",
+        )

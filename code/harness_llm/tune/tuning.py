@@ -31,7 +31,15 @@ from harness_llm.transport.spec import LoadgenTest
 from harness_llm.tune.future import Future
 from harness_llm.tune.offline import measure_offline
 from harness_llm.tune.search import Engines, Search, Tried, TunedRate
-from harness_llm.tune.tries import TRIES, RecordedEngines, Tries, earlier, known_runs, known_tests
+from harness_llm.tune.tries import (
+    TRIES,
+    RecordedEngines,
+    Tries,
+    earlier,
+    known_runs,
+    known_tests,
+    require_same_samples,
+)
 from harness_llm.views.live import View
 
 KIND = "tune"
@@ -47,11 +55,12 @@ class Wish:
 
     Attributes:
         confidence: How sure the run is to be VALID when it begins.
-        budget_s: When to begin no further run.
+        budget_s: After how long no further run is started.
+        started_s: From when that counts, by the monotonic clock.
         known: Run folders to learn from instead of a ramp.
         dry_run: Predict only.
         tries: Folders of tries of the same engines, to learn from.
-        probes: With `dry_run`, begin a run, too, and learn from that.
+        probes: With `dry_run`, start a run, too, and learn from that.
         probe_qps: At which rate; None for the one that a ramp predicts.
     """
 
@@ -62,6 +71,16 @@ class Wish:
     tries: tuple[Path, ...] = ()
     probes: bool = False
     probe_qps: float | None = None
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the budget is spent."""
+        return time.monotonic() - self.started_s >= self.budget_s
+
+    def stops(self) -> str:
+        """Why no further run is started; empty while one may be."""
+        return "a dry run" if self.dry_run else "the budget is spent" if self.is_spent else ""
 
 
 def study_record(scenario: Scenario) -> StudyRecord:
@@ -125,6 +144,11 @@ class Tuning:
         """LoadGen's user.conf with the rate that was found."""
         return self.folder / USER_CONF
 
+    @property
+    def reason(self) -> str:
+        """Why there is no result."""
+        return self.wish.stops() or "no run was VALID"
+
     def tune(self) -> float | None:
         """Find the rate and measure it; the rate whose run is VALID, None where there is none.
 
@@ -137,9 +161,11 @@ class Tuning:
             try:
                 prepared = self._prepared()
                 self._check_same(study, prepared)
+                for run in self.wish.known:
+                    require_same_samples(run, prepared.table.digest)
                 if study.to_do() and self.wish.dry_run and known and not self.wish.probes:
                     self._predict_unloaded(prepared, known)
-                elif study.to_do():
+                elif study.to_do() and (self.wish.dry_run or not self.wish.is_spent):
                     execute(
                         prepared, self.run, self.view, resume=True, measure=self._measure_for(prepared, known)
                     )
@@ -147,7 +173,7 @@ class Tuning:
             except BaseException as error:
                 study.finish("interrupted", str(error) or type(error).__name__)
                 raise
-            study.finish("complete" if rate else "abandoned", "" if rate else "no run was VALID")
+            study.finish("complete" if rate else "abandoned", "" if rate else self.reason)
         return rate
 
     def _check_same(self, study: StudyFolder, prepared: Prepared) -> None:
@@ -203,14 +229,17 @@ class Tuning:
             settings = loadgen_settings(test.loadgen_model, test.scenario, conf)
             tries = Tries(fleet, test, Future(settings, len(prepared.table)), folder, kept)
             if test.scenario is Scenario.OFFLINE:
-                say, dry_run = self.view.say, self.wish.dry_run
-                return measure_offline(fleet, test, folder, settings, say, tries.keep, dry_run=dry_run)
+                say, stops, dry_run = self.view.say, self.wish.stops, self.wish.dry_run
+                result = measure_offline(
+                    fleet, test, folder, settings, say, tries.keep, stops, dry_run=dry_run
+                )
+                self.found = TunedRate(result.test.target_qps) if dry_run else None
+                return result
             made = [one for each in (*self.wish.tries, kept) for one in earlier(each, tries.future.seed)]
             self.search = self._search(prepared, tries, tries.future, [*known, *made])
             self.found = self._predict(self.search) if self.wish.dry_run else self.search.find()
             if self.wish.dry_run or self.found.qps is None or tries.result is None:
-                reason = "a dry run" if self.wish.dry_run else "no run was VALID"
-                return TestResult(test, folder, "abandoned", reason=reason)
+                return TestResult(test, folder, "abandoned", reason=self.reason)
             return tries.result
 
         return measure
@@ -228,7 +257,6 @@ class Tuning:
         return asked if asked.exists() else prepared.user_conf.path
 
     def _search(self, prepared: Prepared, engines: Engines, future: Future, tried: list[Tried]) -> Search:
-        began = time.monotonic()
         return Search(
             engines,
             future,
@@ -237,8 +265,7 @@ class Tuning:
             self.wish.confidence,
             self.view.say,
             tried,
-            self.wish.budget_s,
-            lambda: time.monotonic() - began,
+            self.wish.stops,
             heeds_others=not prepared.is_simulated,
         )
 

@@ -59,7 +59,7 @@ class _Fleet:
         )
 
 
-def _measured(fleet: _Fleet, qps: float, folder: Path, *, dry_run: bool = False) -> Any:
+def _measured(fleet: _Fleet, qps: float, folder: Path, stop: str = "") -> Any:
     def keep(made: Path) -> Path:
         return made.rename(folder / f"kept-{len(fleet.runs)}")
 
@@ -71,7 +71,8 @@ def _measured(fleet: _Fleet, qps: float, folder: Path, *, dry_run: bool = False)
         SETTINGS,
         said.append,
         keep,
-        dry_run=dry_run,  # type: ignore[arg-type]
+        lambda: stop,
+        dry_run=stop == "a dry run",  # type: ignore[arg-type]
     )
 
 
@@ -96,7 +97,10 @@ def test_a_run_that_lasts_long_enough_is_the_result_and_no_other_is(
     assert 100 <= np.ceil(1.1 * rate) * 100 / 20 <= 130
 
 
-def test_a_dry_run_measures_no_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("qps", "stop"), [(20.0, "a dry run"), (400.0, "the budget is spent")])
+def test_no_further_run_is_started_where_none_may_be(qps: float, stop: str, tmp_path: Path) -> None:
     fleet = _Fleet(20.0)
-    assert _measured(fleet, 20.0, tmp_path, dry_run=True).state == "abandoned"
+    result = _measured(fleet, qps, tmp_path, stop)
+    assert (result.state, result.reason) == ("abandoned", stop)
+    assert result.test.target_qps == pytest.approx(18.7, rel=0.01), "the rate of a run of 103 s"
     assert [reason for _, reason in fleet.runs] == ["a look at the rate"]

@@ -15,7 +15,7 @@ from harness_llm.errors import EngineError, HostError
 from harness_llm.tune.batching import Noise, StepLimits, simulate
 from harness_llm.tune.batching_loop import TERMS
 from harness_llm.tune.future import Future
-from harness_llm.tune.giving_up import RAMP, RUN
+from harness_llm.tune.giving_up import RAMP, RUN, RunWatch
 from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
 from harness_llm.tune.search import PROBE, Search, Tried
@@ -179,7 +179,7 @@ def test_an_interrupted_ramp_goes_on_where_it_was() -> None:
 
 def test_a_budget_begins_no_further_run() -> None:
     tuning = search(hidden(), [])
-    tuning.budget_s = 0.0
+    tuning.stops = lambda: "the budget is spent"
     assert tuning.find().qps is None
 
 
@@ -194,6 +194,18 @@ def test_step_times_are_found_again_from_events_alone() -> None:
     again = model.run(other.due, other.sample, tokens=other.tokens, noise=Noise())
     assert np.median(again.tpot) == pytest.approx(np.median(other.tpot), rel=0.05)
     assert np.quantile(again.ttft, 0.9) == pytest.approx(np.quantile(other.ttft, 0.9), rel=0.15)
+
+
+def test_a_look_that_finds_no_rate_does_not_end_the_run() -> None:
+    engines, shown = hidden(), list[Observed]()
+
+    def learned(seen: Observed) -> Model:
+        shown.append(seen)
+        return _Told(lambda qps: 0.0)
+
+    watch = RunWatch(engines.future, 0.9, 5.0, learned, lambda _: None)
+    seen = engines.answer(5.0, 200, 1)
+    assert watch.look(seen) == "" and watch.better is None and shown
 
 
 def test_too_little_is_not_learned_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,14 @@ def test_what_user_conf_does_not_say_is_added(
     assert max_over_limit(added.get("min_query_count", 838)) == 2, (
         "LoadGen can call it VALID, and forgives two"
     )
+
+
+def test_one_budget_counts_from_the_command_on() -> None:
+    wish = Wish(budget_s=60.0)
+    assert wish.stops() == ""
+    late = replace(wish, started_s=wish.started_s - 61, known=())
+    assert late.is_spent and late.stops() == replace(late, tries=()).stops() == "the budget is spent"
+    assert replace(wish, dry_run=True).stops() == "a dry run"
 
 
 def test_loadgen_is_told_what_was_added(setup: Setup, tmp_path: Path) -> None:
