@@ -49,7 +49,9 @@ PROMISED = {
         "--config", "-c", "--set", "--output", "--report", "--objective", "--set-caps", "--dry-run", "--view",
         "--json",
     },
-    "simulate": {"--replicas", "--qps", "--max", "--set", "--speeds", "--offline", "--check", "--json"},
+    "simulate": {
+        "--scenario", "--replicas", "--qps", "--max", "--set", "--speeds", "--offline", "--check", "--json",
+    },
     "system": {"--output", "--template", "--yaml", "--company", "--division", "--json"},
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ import typer
 from harness_llm import terminal
 from harness_llm.cli.options import AsJson, RunDirectory  # noqa: TC001 - likewise
 from harness_llm.cli.output import print_json, print_table, print_text
+from harness_llm.core import Scenario  # noqa: TC001 - likewise
 from harness_llm.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -18,8 +19,19 @@ if TYPE_CHECKING:
     from harness_llm.tune.fleet_prediction import Prediction, Throughput
 
 
+_APART = (
+    ("--max", "--qps"),
+    *(("--offline", other) for other in ("--qps", "--max")),
+    *(("--check", other) for other in ("--replicas", "--qps", "--max", "--set")),
+)
+
+
 def simulate_verb(
     run: RunDirectory,
+    scenario: Annotated[
+        Scenario | None,
+        typer.Option(help="Server or Interactive, of a run that has both.", show_default=False),
+    ] = None,
     replicas: Annotated[
         int | None,
         typer.Option(help="Replicas; by default as many as the run had.", min=1, show_default=False),
@@ -46,26 +58,37 @@ def simulate_verb(
         bool, typer.Option("--offline", help="Predict an Offline run by the same step times.")
     ] = False,
     check: Annotated[
-        Path | None, typer.Option(help="A real run that is predicted and compared.", show_default=False)
+        Path | None,
+        typer.Option(help="A real run that is predicted and compared, as it was asked.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict another fleet from the events of a Server or Interactive run; nothing is started."""
     from harness_llm.tune.fleet_prediction import Recorded, settings_of
 
-    if qps is not None and (highest or not qps > 0):
-        raise ConfigError("--qps must be above 0, and not be given with --max", "Give one of them.")
-    if offline and (highest or qps is not None):
-        raise ConfigError("--offline asks everything at once", "Give it without --qps and --max.")
-    known = Recorded.read(run)
-    each = _speeds(speeds, replicas)
+    _require_apart(
+        {
+            "--replicas": replicas is not None,
+            "--qps": qps is not None,
+            "--max": highest,
+            "--set": bool(settings),
+            "--offline": offline,
+            "--check": check is not None,
+        }
+    )
+    if qps is not None and not qps > 0:
+        raise ConfigError(f"--qps {qps:g}: not above 0", "Give a rate.")
+    known = Recorded.read(run, scenario)
+    each = _speeds(speeds)
     count = replicas or len(each) or known.replicas
     found: dict[str, Prediction] = {}
     whole: dict[str, Throughput] = {}
     if check is not None and offline:
         whole = dict(zip(("predicted", "measured"), known.beside_offline(check, each), strict=True))
     elif check is not None:
-        found = dict(zip(("predicted", "measured"), known.beside(Recorded.read(check), each), strict=True))
+        real = Recorded.read(check, scenario)
+        count = real.replicas
+        found = dict(zip(("predicted", "measured"), known.beside(real, each), strict=True))
     else:
         fleets = {
             name: known.fleet(count, each, limits)
@@ -82,7 +105,7 @@ def simulate_verb(
                 terminal.say(f"{name}: {error.message}")
                 continue
             found[name] = known.predict(fleet, rate)
-        if (highest or offline) and check is None:  # best first
+        if highest or offline:  # best first
             found = dict(sorted(found.items(), key=lambda pair: -pair[1].tokens_per_s))
             whole = dict(sorted(whole.items(), key=lambda pair: -pair[1].tokens_per_s))
     if as_json:
@@ -136,11 +159,22 @@ def _print_offline(found: Mapping[str, Throughput]) -> None:
     print_table(table)
 
 
-def _speeds(text: str | None, replicas: int | None) -> tuple[float, ...]:
+def _require_apart(given: Mapping[str, bool]) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        ConfigError: Two of them were given.
+    """
+    for one, other in _APART:
+        if given[one] and given[other]:
+            raise ConfigError(f"{one} and {other}: cannot be used together", f"Leave out {other}.")
+
+
+def _speeds(text: str | None) -> tuple[float, ...]:
     """The speed of each replica; empty where none are given.
 
     Raises:
-        ConfigError: They are not numbers, or not one per replica.
+        ConfigError: They are not numbers.
     """
     if text is None:
         return ()
@@ -148,6 +182,6 @@ def _speeds(text: str | None, replicas: int | None) -> tuple[float, ...]:
         found = tuple(map(float, text.split(",")))
     except ValueError:
         found = ()
-    if not found or not all(0 < speed < 1000 for speed in found) or len(found) != (replicas or len(found)):
-        raise ConfigError(f"--speeds {text}: not one number above 0 for each replica", "Write 1,1,0.97.")
+    if not found or not all(0 < speed < 1000 for speed in found):
+        raise ConfigError(f"--speeds {text}: not numbers above 0", "Write 1,1,0.97 for three replicas.")
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness_llm.config.harness import RunConfig
-    from harness_llm.tune.arguments import Compared
+    from harness_llm.tune.arguments import Combination, Compared
     from harness_llm.tune.tuning import Tuning
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -32,10 +32,13 @@ def tune_verb(
     ],
     overrides: Overrides = None,
     confidence: Annotated[
-        float, typer.Option(help="How sure the run is to be VALID when it begins.", min=0.5, max=0.99)
+        float, typer.Option(help="How sure the run is to be VALID when it starts.", min=0.5, max=0.99)
     ] = 0.9,
     budget: Annotated[
-        str | None, typer.Option(help="Begin no further run after so long, e.g. 30m.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Start no further run when the command has run for so long, e.g. 30m.", show_default=False
+        ),
     ] = None,
     known: Annotated[
         list[Path] | None,
@@ -44,7 +47,7 @@ def tune_verb(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Predict the rate by a ramp or by --from, and run nothing.")
+        bool, typer.Option("--dry-run", help="Predict the rate by a ramp or by --from; no whole run.")
     ] = False,
     tried: Annotated[
         list[str] | None,
@@ -79,8 +82,9 @@ def tune_verb(
                 lambda more: read_configs([config], [*(overrides or ()), *more])[0], folder, wish, shown
             )
             compared = comparison.run(tried)
-            read = comparison.configured(compared[0].choice)
-            wish = replace(wish, tries=(compared[0].folder / TRIES,))
+            best = compared[0]
+            read = comparison.configured(best.choice)
+            wish = replace(comparison.wish_for(best.choice), tries=(best.folder / TRIES,))
             if not as_json:
                 _print_compared(compared)
         tuning = Tuning(read, folder, wish, shown)
@@ -109,15 +113,18 @@ def _print_compared(compared: Sequence[Compared]) -> None:
         )
     print_table(table)
     print_text("TTFT and TPOT: means of the same queries at the same times, against what is configured")
-    best, second = compared[0].choice, next((one.choice for one in compared[1:] if one.choice.qps), None)
-    if second is not None and best.qps and second.qps:
-        lead, noise = best.qps / second.qps - 1, math.hypot(best.spread, second.spread)
-        sure = (
-            ""
-            if lead > 2 * noise
-            else f"; the difference to {second.label} is within its spread of {noise:.1%}"
-        )
-        print_text(f"chosen: {best.label}{sure}")
+    if chosen := _chosen([one.choice for one in compared]):
+        print_text(chosen)
+
+
+def _chosen(choices: Sequence[Combination]) -> str:
+    """Which is best, and whether that is sure; empty where no other has a rate."""
+    best, second = choices[0], next((one for one in choices[1:] if one.qps), None)
+    if second is None or not best.qps or not second.qps:
+        return ""
+    lead, chance = best.qps / second.qps - 1, 2 * math.hypot(best.spread, second.spread)
+    sure = f"; its lead of {lead:.1%} over {second.label} may be chance, up to {chance:.1%}"
+    return f"chosen: {best.label}{'' if lead > chance else sure}"
 
 
 def tune_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
@@ -170,7 +177,7 @@ def _print(tuning: Tuning, rate: float | None, *, as_json: bool, compared: Seque
         ]
         print_json(
             {
-                "target_qps": rate,
+                "target_qps": found.qps if rate is None and found is not None else rate,
                 "found": found and asdict(found),
                 "arguments": arguments,
                 "study": tuning.folder,
@@ -183,11 +190,11 @@ def _print(tuning: Tuning, rate: float | None, *, as_json: bool, compared: Seque
             print_text(line)
     if rate is None and tuning.wish.dry_run:
         print_text(
-            f"a dry run: nothing was measured but the begins of runs, which are kept in {tuning.folder}"
+            f"a dry run: only the starts of runs were measured, if any; they are kept in {tuning.folder}"
         )
         return
     if rate is None:
-        print_text(f"no VALID run; what was tried: {tuning.folder}")
+        print_text(f"{tuning.reason}; what was tried: {tuning.folder}")
         return
     print_text(f"{tuning.scenario}: VALID with target_qps = {rate:.4g}")
     print_text(f"run folder: {tuning.run}\nuser.conf: {tuning.user_conf}")

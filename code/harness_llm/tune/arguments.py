@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness_llm.results.reading import read_record, write_record
 from harness_llm.results.record_base import Record
 from harness_llm.results.study_folder import StudyFolder
 from harness_llm.tune.batching import StepLimits
+from harness_llm.tune.combinations import combinations, named
 from harness_llm.tune.future import Future
 from harness_llm.tune.model import Model
 from harness_llm.tune.seen_run import Observed
@@ -64,7 +64,7 @@ class Combination(Record, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """Its name."""
-        return ", ".join(f"{key}={value}" for key, value in self.values.items()) or AS_CONFIGURED
+        return named(self.values) or AS_CONFIGURED
 
     def overrides(self, engine: str) -> list[str]:
         """As `--set` takes them, of a kind of engine."""
@@ -78,7 +78,7 @@ class Combination(Record, frozen=True, kw_only=True):
         """What bounds a step then; None where an argument changes the step itself."""
         if set(self.values) - set(_OF_SIMULATED):
             return None
-        return base.bounded({key: int(value) for key, value in self.values.items()})
+        return base.bounded(self.values)
 
 
 class ArgumentsRecord(Record, frozen=True, kw_only=True):
@@ -122,18 +122,9 @@ def choices(texts: Sequence[str]) -> tuple[Combination, ...]:
         texts: Such as `max_num_seqs=64,128`.
 
     Raises:
-        ConfigError: One is not `key=value,…`, or the value of a bound is no number.
+        ConfigError: See `combinations`.
     """
-    options: dict[str, list[str]] = {}
-    for text in texts:
-        key, _, values = text.removeprefix("llm_config.").partition("=")
-        found = [value.strip() for value in values.split(",")]
-        if not key or not all(found):
-            raise ConfigError(f"--try {text}: not an argument with its values", "Write max_num_seqs=64,128.")
-        if key in _OF_SIMULATED and not all(value.isdecimal() and int(value) > 0 for value in found):
-            raise ConfigError(f"--try {text}: not whole numbers above 0", f"Write {key}=64,128.")
-        options[key] = found
-    combined = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
+    combined = combinations("--try", texts)
     return (Combination(values={}), *(Combination(values=values) for values in combined))
 
 
@@ -177,18 +168,17 @@ class ArgumentSearch:
         return sorted(found, key=lambda one: (-(one.choice.qps or 0), -(one.choice.simulated_qps or 0)))
 
     def _different(self, wanted: tuple[Combination, ...]) -> tuple[Combination, ...]:
-        """What is configured and all that differs; a wrong value is said before anything is loaded."""
+        """What is configured and all that differs from those before; a wrong value is refused first."""
         configs = [self.configured(choice) for choice in wanted]
-        others = [choice for choice, config in zip(wanted, configs, strict=True) if config != configs[0]]
-        if not others:
+        differs = [config not in configs[:number] for number, config in enumerate(configs)]
+        if sum(differs) == 1:
             raise ConfigError("--try: every value is already the configured one", "Give other values.")
-        return (wanted[0], *others)
+        return tuple(itertools.compress(wanted, differs))
 
     def _loaded(self, record: ArgumentsRecord) -> ArgumentsRecord:
         """Load the promising combinations that were not tried yet, one after another."""
-        began = time.monotonic()
         while (number := next_to_load(record.choices)) is not None:
-            if number and time.monotonic() - began > self.wish.budget_s:
+            if number and self.wish.is_spent:
                 break
             record = self._load(record, number)
             write_record(self.folder / _RECORD, record)
@@ -207,6 +197,10 @@ class ArgumentSearch:
                 "Try arguments in Server or Interactive.",
             )
         return self.config(choice.overrides(plain.engine.kind)) if choice.values else plain
+
+    def wish_for(self, choice: Combination) -> Wish:
+        """How to tune with a choice: known runs are of what is configured, and say nothing about others."""
+        return replace(self.wish, known=()) if choice.values else self.wish
 
     def _of(self, number: int) -> Path:
         return self.folder / "arguments" / str(number)
@@ -229,7 +223,7 @@ class ArgumentSearch:
         choice = record.choices[number]
         self.view.say(f"arguments: {choice.label}")
         made = list(record.choices)
-        wish = replace(self.wish, dry_run=True, probes=True, probe_qps=record.probe_qps)
+        wish = replace(self.wish_for(choice), dry_run=True, probes=True, probe_qps=record.probe_qps)
         tuning = Tuning(self.configured(choice), self._of(number), wish, self.view)
         try:
             tuning.tune()

@@ -45,9 +45,9 @@ class StepLimits:
     graphs: tuple[int, ...] = ()
     plans_ahead: bool = False
 
-    def bounded(self, values: Mapping[str, int]) -> StepLimits:
+    def bounded(self, values: Mapping[str, str]) -> StepLimits:
         """With other bounds, by their names in `BOUNDS`."""
-        named: dict[str, Any] = {BOUNDS[key]: value for key, value in values.items()}
+        named: dict[str, Any] = {BOUNDS[key]: int(value) for key, value in values.items()}
         return replace(self, **named)
 
 

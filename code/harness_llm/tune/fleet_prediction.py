@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -18,15 +17,17 @@ from harness_llm.errors import ConfigError, FolderError
 from harness_llm.results.events import read_events
 from harness_llm.results.paths import EVENTS_NPY, RUN_JSON, SHARED_SAMPLES
 from harness_llm.results.reading import read_record
+from harness_llm.results.recompute import percentile
 from harness_llm.results.records import RunRecord
 from harness_llm.results.run_folder import TestFolder
 from harness_llm.tune.batching import BOUNDS, StepLimits
-from harness_llm.tune.future import Future
+from harness_llm.tune.combinations import combinations, named
+from harness_llm.tune.future import Future, whole_ns
 from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
 from harness_llm.tune.offline import steady
 from harness_llm.tune.seen_run import Floats, Integers, Observed
-from harness_llm.tune.tries import RecordedEngines
+from harness_llm.tune.tries import RecordedEngines, require_same_samples
 
 _SURE = 0.9
 _RUNS = 9
@@ -123,7 +124,8 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _percentiles(values: Floats) -> tuple[float, float]:
-    return float(np.quantile(values, 0.5)), float(np.quantile(values, 0.99, method="lower"))
+    whole = whole_ns(values)
+    return percentile(whole, 0.5) / 1e9, percentile(whole, 0.99) / 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +138,8 @@ class Recorded:
         qps: The rate of that.
         seen: That test itself.
         replicas: How many answered.
+        run: The folder.
+        digest: Of its sample table.
     """
 
     model: Model
@@ -143,6 +147,8 @@ class Recorded:
     qps: float
     seen: Observed
     replicas: int
+    run: Path
+    digest: str
 
     @classmethod
     def read(cls, run: Path, scenario: Scenario | None = None) -> Self:
@@ -150,23 +156,33 @@ class Recorded:
 
         Args:
             run: The run folder.
-            scenario: Which of its scenarios; None for the only one with first tokens.
+            scenario: Server or Interactive; None for the one that it has.
 
         Raises:
+            ConfigError: It has both, and none is named.
             FolderError: It has no complete performance test of Server or Interactive.
             EngineError: Too few samples were answered to learn from.
         """
         if not (run / RUN_JSON).exists():
             raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
         done = read_record(run / RUN_JSON, RunRecord).by_scenario()
-        named = [scenario] if scenario else [each for each in Scenario if each.is_timed_per_token]
-        name = next((str(each) for each in named if Mode.PERFORMANCE.folder in done.get(each, ())), None)
-        folder = run / (name or "Server") / Mode.PERFORMANCE.folder
-        if name is None or not TestFolder(folder).is_complete:
+        wanted = [scenario] if scenario else [each for each in Scenario if each.is_timed_per_token]
+        tests = [
+            run / each / Mode.PERFORMANCE.folder
+            for each in wanted
+            if Mode.PERFORMANCE.folder in done.get(each, ())
+        ]
+        tests = [test for test in tests if TestFolder(test).is_complete]
+        if not tests:
             raise FolderError(
-                f"{run}: has no complete performance test of {' or '.join(named)}",
+                f"{run}: has no complete performance test of {' or '.join(wanted)}",
                 "Give a run that has one: Offline's events have no first tokens, so steps cannot be told.",
             )
+        if len(tests) > 1:
+            raise ConfigError(
+                f"{run}: has tests of {' and '.join(wanted)}", f"Choose one, e.g. --scenario {wanted[0]}."
+            )
+        (folder,) = tests
         record = TestFolder(folder).record()
         table = SampleTable.load(run / SHARED_SAMPLES)
         engines = RecordedEngines.of(folder)
@@ -179,7 +195,7 @@ class Recorded:
             engines.replicas,
         )
         future = Future(record.requested_settings, len(table))
-        return cls(model, future, record.target_qps, seen, engines.replicas)
+        return cls(model, future, record.target_qps, seen, engines.replicas, run, table.digest)
 
     def fleet(self, replicas: int, speeds: Sequence[float], limits: StepLimits) -> Model:
         """The same engines in another number.
@@ -188,7 +204,15 @@ class Recorded:
             replicas: How many.
             speeds: By replica, relative to this run's mean, above 1 faster; empty where all are alike.
             limits: Of a step.
+
+        Raises:
+            ConfigError: The speeds are not one for each replica.
         """
+        if speeds and len(speeds) != replicas:
+            raise ConfigError(
+                f"--speeds: not one number per replica (speeds: {len(speeds)}, replicas: {replicas})",
+                "Write 1,1,0.97 for three replicas.",
+            )
         mean = float(self.model.speeds.mean())
         relative = 1 / np.array(speeds) if speeds else np.ones(replicas)
         own = self.model.speeds if replicas == len(self.model.speeds) and not speeds else mean * relative
@@ -207,9 +231,9 @@ class Recorded:
             speeds: Of its replicas; see `fleet`.
 
         Raises:
-            ConfigError: They have different data sets.
+            ConfigError: They have different data sets, or the speeds are not one for each replica.
         """
-        self._require_same_data(real.future.samples)
+        require_same_samples(real.run, self.digest)
         model = self.fleet(real.replicas, speeds, real.model.limits)
         said = Prediction.simulated(model, real.future.asked(real.qps), real.future, real.qps)
         return said, Prediction.of(real.seen, real.future, real.qps)
@@ -222,7 +246,7 @@ class Recorded:
             speeds: Of its replicas; see `fleet`.
 
         Raises:
-            ConfigError: They have different data sets.
+            ConfigError: They have different data sets, or the speeds are not one for each replica.
             FolderError: It has no complete performance test of Offline.
         """
         folder = real / Scenario.OFFLINE / Mode.PERFORMANCE.folder
@@ -230,18 +254,11 @@ class Recorded:
             raise FolderError(
                 f"{real}: has no complete performance test of Offline", "Give a run that has one."
             )
-        self._require_same_data(read_record(real / RUN_JSON, RunRecord).dataset.samples)
+        require_same_samples(real, self.digest)
         engines, events = RecordedEngines.of(folder), read_events(folder / EVENTS_NPY)
         was = Observed.of_events(events, events["issued_ns"])
         said = self._pulled(self.fleet(engines.replicas, speeds, engines.limits), was.sample)
         return Throughput.of(said), Throughput.of(was)
-
-    def _require_same_data(self, samples: int) -> None:
-        if samples != self.future.samples:
-            raise ConfigError(
-                f"--check: {samples:,} samples, and {self.future.samples:,} in the run",
-                "Give runs of one data set.",
-            )
 
     def highest(self, model: Model, replicas: int) -> float:
         """The highest rate of a fleet that is VALID with 90 %, whatever the seed of the schedule."""
@@ -273,21 +290,10 @@ def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, S
     Raises:
         ConfigError: A setting is unknown, or its values are not numbers.
     """
-    choices: Mapping[str, list[int]] = dict(map(_choice, texts))
-    for values in itertools.product(*choices.values()):
-        chosen = dict(zip(choices, values, strict=True))
-        name = ", ".join(f"{key}={value}" for key, value in chosen.items()) or "as recorded"
-        yield name, base.bounded(chosen)
-
-
-def _choice(text: str) -> tuple[str, list[int]]:
-    key, _, values = text.removeprefix("llm_config.").partition("=")
-    if key not in BOUNDS:
-        raise ConfigError(
-            f"--set {text}: {key!r} cannot be simulated",
-            f"Give one of {', '.join(BOUNDS)}; what changes the time of a step must be measured.",
-        )
-    numbers = values.split(",")
-    if not all(number.isdecimal() and int(number) > 0 for number in numbers):
-        raise ConfigError(f"--set {text}: not a list of whole numbers above 0", f"Write {key}=64,128.")
-    return key, [int(number) for number in numbers]
+    for values in combinations("--set", texts):
+        if unknown := [key for key in values if key not in BOUNDS]:
+            raise ConfigError(
+                f"--set {unknown[0]}: cannot be simulated",
+                f"Give one of {', '.join(BOUNDS)}; what changes the time of a step must be measured.",
+            )
+        yield named(values) or "as recorded", base.bounded(values)

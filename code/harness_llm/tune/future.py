@@ -18,6 +18,11 @@ from harness_llm.tune.seen_run import Floats, Integers
 _allowed = lru_cache(maxsize=4096)(max_over_limit)
 
 
+def whole_ns(seconds: Floats) -> Integers:
+    """Whole nanoseconds, as LoadGen counts; inf is longer than any run."""
+    return (np.minimum(seconds, 1e9) * 1e9).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class AgainstLimits:
     """How a run stands against LoadGen's limits.
@@ -47,7 +52,7 @@ class AgainstLimits:
 
 @dataclass(frozen=True, eq=False)
 class Future:
-    """A Server performance test, known before it begins but for the engine.
+    """A Server performance test, known in advance except for the engine.
 
     Attributes:
         settings: Fields of LoadGen's `TestSettings`.
@@ -100,7 +105,7 @@ class Future:
         """The verdict on a whole run by its latencies, seconds; inf counts as over the limit."""
         found = []
         for values, limit in zip((ttft, tpot), self.limits_s, strict=True):
-            whole = (np.minimum(values, 1e9) * 1e9).astype(np.int64)
+            whole = whole_ns(values)
             over = int((values > limit).sum())
             found.append(LimitCount(over, _allowed(len(values)), percentile(whole, 0.99), int(whole.min())))
         return AgainstLimits(*found)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from harness_llm.cli.tune import _chosen
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, EngineError, FolderError
 from harness_llm.results.study_folder import StudyFolder
@@ -41,6 +43,7 @@ class _Engines:
     """Counts loads; `breaks` makes one of them fail."""
 
     loaded: list[str] = field(default_factory=list)
+    known: list[tuple[Path, ...]] = field(default_factory=list)
     breaks: str = ""
     shown: dict[str, float] = field(default_factory=lambda: RATES)
     error: BaseException = field(default_factory=lambda: EngineError("out of memory"))
@@ -50,6 +53,7 @@ class _Engines:
 
         def tune() -> None:
             self.loaded.append(label)
+            self.known.append(wish.known)
             if self.breaks and self.breaks in label:
                 raise self.error
             assert wish.dry_run and wish.probes
@@ -112,6 +116,34 @@ def test_a_value_that_is_configured_already_is_not_loaded_twice(engines: _Engine
     assert "max_num_seqs=64" not in [one.choice.label for one in found]
     with pytest.raises(ConfigError, match="every value is already the configured one"):
         comparison.run(["max_num_seqs=64"])
+
+
+def test_no_combination_is_loaded_twice(engines: _Engines, tmp_path: Path) -> None:
+    labels = [one.label for one in choices(["max_num_seqs=8,8,16", "llm_config.max_num_seqs=32"])]
+    assert labels == [AS_CONFIGURED, "max_num_seqs=8", "max_num_seqs=16", "max_num_seqs=32"]
+    comparison = _comparison(tmp_path)
+    comparison.config = lambda overrides: _config([it.replace("=064", "=64") for it in overrides])
+    comparison.run(["max_num_seqs=64,064,128"])
+    assert engines.loaded == [AS_CONFIGURED, "llm_config.max_num_seqs=64", "llm_config.max_num_seqs=128"]
+
+
+def test_runs_of_what_is_configured_tell_nothing_of_other_arguments(
+    engines: _Engines, tmp_path: Path
+) -> None:
+    comparison = _comparison(tmp_path)
+    comparison.wish = Wish(known=(tmp_path / "run",))
+    found = comparison.run(["max_num_seqs=64"])
+    assert engines.known == [(tmp_path / "run",), ()]
+    assert [comparison.wish_for(one.choice).known for one in found] == [(), (tmp_path / "run",)]
+
+
+def test_a_lead_that_may_be_chance_is_said() -> None:
+    one, other = (
+        Combination(values={"a": text}, qps=qps, spread=0.01) for text, qps in (("1", 8.0), ("2", 7.8))
+    )
+    assert _chosen([one, other]) == "chosen: a=1; its lead of 2.6% over a=2 may be chance, up to 2.8%"
+    assert _chosen([replace(one, qps=9.0), other]) == "chosen: a=1"
+    assert _chosen([one, replace(other, qps=None)]) == ""
 
 
 def test_the_others_are_re_ranked_by_what_was_loaded(engines: _Engines, tmp_path: Path) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from golden.recorded import unpack_run
+from hidden_engine import future as hidden_future
+from msgspec import structs
 
-from harness_llm.cli.simulate import _speeds
+from harness_llm.cli.simulate import _speeds, simulate_verb
 from harness_llm.cli.tune import _seconds
-from harness_llm.core import GenerationLimits
+from harness_llm.core import GenerationLimits, Scenario
 from harness_llm.datasets.synthetic import load_synthetic
 from harness_llm.errors import ConfigError, FolderError
-from harness_llm.results.paths import SHARED_SAMPLES
+from harness_llm.results.observed import OthersRecord
+from harness_llm.results.paths import RUN_JSON, SHARED_SAMPLES, TEST_JSON
+from harness_llm.results.reading import read_record, write_record
+from harness_llm.results.recompute import percentile
+from harness_llm.results.records import RunRecord, TestRecord
 from harness_llm.tune.batching import StepLimits
-from harness_llm.tune.fleet_prediction import Recorded, settings_of
-from harness_llm.tune.tries import engine_limits
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from harness_llm.tune.fleet_prediction import Prediction, Recorded, settings_of
+from harness_llm.tune.seen_run import Observed
+from harness_llm.tune.tries import RecordedEngines, engine_limits, known_runs, require_same_samples
 
 
 def test_every_combination_of_what_is_set_is_simulated() -> None:
@@ -30,6 +37,8 @@ def test_every_combination_of_what_is_set_is_simulated() -> None:
         "max_num_seqs=16, max_num_batched_tokens=512": StepLimits(16, 512, 7),
     }
     assert list(settings_of([], StepLimits())) == [("as recorded", StepLimits())]
+    again = settings_of(["max_num_seqs=4,4", "llm_config.max_num_seqs=16"], StepLimits())
+    assert [name for name, _ in again] == ["max_num_seqs=4", "max_num_seqs=16"]
 
 
 @pytest.mark.parametrize("text", ["dtype=float16", "max_num_seqs", "max_num_seqs=", "max_num_seqs=8,-1"])
@@ -38,13 +47,29 @@ def test_what_cannot_be_simulated_is_refused(text: str) -> None:
         list(settings_of([text], StepLimits()))
 
 
-@pytest.mark.parametrize(
-    ("text", "replicas"), [("1,x", None), ("1,1", 3), ("0,1", 2), ("nan", 1), ("", None)]
-)
-def test_speeds_are_one_number_for_each_replica(text: str, replicas: int | None) -> None:
-    assert _speeds("1,0.5", 2) == (1, 0.5) and _speeds(None, 3) == ()
+@pytest.mark.parametrize("text", ["1,x", "0,1", "nan", ""])
+def test_speeds_are_numbers(text: str) -> None:
+    assert _speeds("1,0.5") == (1, 0.5) and _speeds(None) == ()
     with pytest.raises(ConfigError, match="--speeds"):
-        _speeds(text, replicas)
+        _speeds(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"highest": True, "qps": 3.0}, "--max and --qps"),
+        ({"offline": True, "qps": 3.0}, "--offline and --qps"),
+        ({"offline": True, "highest": True}, "--offline and --max"),
+        ({"check": Path("other"), "replicas": 2}, "--check and --replicas"),
+        ({"check": Path("other"), "settings": ["max_num_seqs=4"]}, "--check and --set"),
+        ({"check": Path("other"), "highest": True}, "--check and --max"),
+        ({"check": Path("other"), "qps": 3.0}, "--check and --qps"),
+        ({"qps": 0.0}, "--qps 0"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        simulate_verb(Path("no such run"), **given)
 
 
 @pytest.mark.parametrize("text", ["0m", "30", "m", "-3s", "1d"])
@@ -105,5 +130,50 @@ def test_only_an_offline_run_of_the_same_data_can_be_compared(tmp_path: Path) ->
     server = unpack_run("server_h100", tmp_path)
     limits = GenerationLimits(2, 128)
     load_synthetic("13368:400-1156:20-126", limits, seed=0, vocab_size=128256).save(server / SHARED_SAMPLES)
+    known = Recorded.read(server)
     with pytest.raises(FolderError, match="no complete performance test of Offline"):
-        Recorded.read(server).beside_offline(server)
+        known.beside_offline(server)
+    with pytest.raises(ConfigError, match=r"not one number per replica \(speeds: 3, replicas: 1\)"):
+        known.beside(known, (1, 1, 1))
+    require_same_samples(server, known.digest)
+    with pytest.raises(ConfigError, match=r"has other samples \(13,368 of synthetic"):
+        require_same_samples(server, "another of as many")
+    other = read_record(server / RUN_JSON, RunRecord)
+    write_record(
+        server / RUN_JSON, structs.replace(other, dataset=structs.replace(other.dataset, digest="x"))
+    )
+    with pytest.raises(ConfigError, match="has other samples"):
+        known.beside(known)
+
+
+def test_a_run_of_both_scenarios_is_not_guessed_at(tmp_path: Path) -> None:
+    server = unpack_run("server_h100", tmp_path)
+    shutil.copytree(server / "Server", server / "Interactive")
+    record = read_record(server / RUN_JSON, RunRecord)
+    write_record(server / RUN_JSON, structs.replace(record, tests=(*record.tests, "Interactive/performance")))
+    with pytest.raises(ConfigError, match="has tests of Server and Interactive") as raised:
+        Recorded.read(server)
+    assert "--scenario Server" in str(raised.value.remedy)
+
+
+def test_percentiles_are_those_of_loadgen() -> None:
+    future, count = hidden_future(100, ttft_ms=500, tpot_ms=50, seconds=10), 210
+    due, waits = np.zeros(count), np.arange(1.0, 1 + count)
+    seen = Observed(due, waits, 2 * waits, *[np.full(count, 2)] * 4, until=1e3)
+    found = Prediction.of(seen, future, 1.0)
+    assert found.ttft_s == (106, 208)
+    assert found.ttft_s[1] * 1e9 == percentile((waits * 1e9).astype(np.int64), 0.99)
+
+
+def test_what_is_learned_from_says_what_others_held_meanwhile(tmp_path: Path) -> None:
+    server = unpack_run("server_h100", tmp_path)
+    path = server / "Server" / "performance" / TEST_JSON
+    write_record(
+        path, structs.replace(read_record(path, TestRecord), others=OthersRecord(cores=10, mean=2.0))
+    )
+    (known,) = known_runs([server], Scenario.SERVER)
+    assert known.others == 0.2
+    with pytest.raises(FolderError, match="others held more than half"):
+        RecordedEngines(1, StepLimits()).ask(1.0, "ramp", lambda _: "")
+    with pytest.raises(ConfigError, match="--from: Offline has no first tokens"):
+        known_runs([server], Scenario.OFFLINE)
