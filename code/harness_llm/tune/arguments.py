@@ -1,6 +1,6 @@
 """Engine arguments: what bounds a step is ranked by simulation, and only the best are loaded and compared.
 
-All that are loaded begin the legal run at the same rate, so the same samples come at the same times. What
+All that are loaded start the legal run at the same rate, so the same samples come at the same times. What
 decides is the highest VALID rate that each one's own events predict.
 """
 

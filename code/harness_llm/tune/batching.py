@@ -1,9 +1,9 @@
 """Continuous batching, simulated: O(queries log queries + steps).
 
-A step gives each running answer a token, and begins waiting prompts in order, as far as the step's tokens,
+A step gives each running answer a token, and starts waiting prompts in order, as far as the step's tokens,
 the requests that may run at once and the KV cache reach. All running answers advance together, so when an
-answer begins it is known in which step it will end. Where the KV cache is full, the youngest answer gives
-way, and is computed again later.
+answer begins it is known in which step it will end. Where the KV cache is full, the newest answer is
+preempted, and recomputed later.
 
 Server queries are *pushed* to the replica with the fewest tokens in flight, those of Offline are *pulled*, as
 `loadgen/router.py` does both. What numba compiles is in `batching_loop`.
@@ -62,7 +62,7 @@ class Noise:
 
 
 def simulate(
-    due: Floats, prompt: Integers, tokens: Integers, costs: Floats, speeds: Floats, limits: StepLimits,
+    due: Floats, prompt: Integers, tokens: Integers, costs: Floats, slowness: Floats, limits: StepLimits,
     noise: Noise, latency_s: float, seed: int, until: float = np.inf, *,
     load: Integers | None = None, pulled: int = 0,
 ) -> tuple[Floats, Floats, Integers]:  # fmt: skip
@@ -73,7 +73,7 @@ def simulate(
         prompt: Prompt tokens.
         tokens: Answer tokens.
         costs: Seconds of a step, by its `TERMS`.
-        speeds: By replica, how much longer than that its steps take.
+        slowness: By replica, how many times as long as that its steps take.
         limits: Of each replica.
         noise: Of step times.
         latency_s: Between a step's end and its report.
@@ -86,12 +86,12 @@ def simulate(
     queries["due"], queries["prompt"], queries["tokens"] = due, prompt, np.maximum(tokens, 1)
     queries["load"] = prompt + tokens if load is None else load
     queries["first"] = queries["finish"] = np.inf
-    fleet = np.zeros(speeds.size, REPLICA)
-    fleet["speed"], fleet["ready"], fleet["cut"] = speeds, np.inf, -1
+    fleet = np.zeros(slowness.size, REPLICA)
+    fleet["slowness"], fleet["ready"], fleet["cut"] = slowness, np.inf, -1
     fleet["planned"] = np.inf
     random = np.random.RandomState(seed)
-    fleet["dice"] = random.randint(2**62, size=speeds.size)
-    fleet["calm"] = random.exponential(size=speeds.size)
+    fleet["dice"] = random.randint(2**62, size=slowness.size)
+    fleet["calm"] = random.exponential(size=slowness.size)
     engine = np.array(
         [
             (

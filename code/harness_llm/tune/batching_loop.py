@@ -30,12 +30,12 @@ QUERY = np.dtype(
         ("first", "<f8"),
         ("finish", "<f8"),
         ("replica", "<i8"),
-        ("made", "<i8"),  # tokens of an answer that was computed before it gave way
+        ("made", "<i8"),  # tokens of an answer that was computed before it was preempted
     ]
 )
 REPLICA = np.dtype(
     [
-        ("speed", "<f8"),
+        ("slowness", "<f8"),
         ("ready", "<f8"),  # when the step that runs ends
         ("planned", "<f8"),  # until when prompts had to arrive to be in the next step
         ("step", "<i8"),
@@ -150,7 +150,7 @@ def _end_step(one, ends, begun, new, queries):
 
 @_compiled
 def _give_way(one, ends, waits, begun, queries, engine):
-    """Take the youngest answers out of a KV cache that is full; how many."""
+    """Take the newest answers out of a KV cache that is full; how many."""
     gave = 0
     while one.context + len(ends) * engine.kv_request > engine.kv_tokens and len(ends) > 1:
         q = -heapq.heappop(begun)
@@ -205,7 +205,7 @@ def _begin_step(one, ends, waits, begun, new, queries, engine, costs, graphs, no
     did = np.zeros(TERMS)
     _add_step(did, 1.0, running, work, prompts, graphs)
     did[4], did[5] = one.context, attention
-    one.ready = now + _varied(one, engine, np.dot(did, costs) * one.speed)
+    one.ready = now + _varied(one, engine, np.dot(did, costs) * one.slowness)
 
 
 @_compiled

@@ -213,10 +213,10 @@ class Recorded:
                 f"--speeds: not one number per replica (speeds: {len(speeds)}, replicas: {replicas})",
                 "Write 1,1,0.97 for three replicas.",
             )
-        mean = float(self.model.speeds.mean())
+        mean = float(self.model.slowness.mean())
         relative = 1 / np.array(speeds) if speeds else np.ones(replicas)
-        own = self.model.speeds if replicas == len(self.model.speeds) and not speeds else mean * relative
-        return replace(self.model, speeds=own, limits=limits)
+        own = self.model.slowness if replicas == len(self.model.slowness) and not speeds else mean * relative
+        return replace(self.model, slowness=own, limits=limits)
 
     def predict(self, model: Model, qps: float) -> Prediction:
         """A run of a fleet at a rate."""

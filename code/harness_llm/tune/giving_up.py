@@ -15,7 +15,7 @@ from harness_llm.tune.seen_run import LEAST_DONE, Observed
 RAMP, RUN, KNOWN = "ramp", "run", "known"
 """What a try is: a stage of the ramp, a legal run, or a run of another time that is learned from."""
 LOOKS_S = (60.0, 150.0, 300.0)
-"""When a run is looked at, seconds after its begin; of shorter runs the same shares of 600 s."""
+"""When a run is looked at, seconds after its start; of shorter runs the same shares of 600 s."""
 _WHOLE_S = 600.0
 _STAGE_S, _STAGE_QUERIES = (8.0, 20.0), 60
 _SLOW_S, _SLOW_QUERIES = 240.0, LEAST_DONE + 4
@@ -42,7 +42,7 @@ class RampStage:
     is_slow: bool = False
 
     def late(self, seen: Observed) -> float:
-        """Share of the queries that broke a limit, of those of which it can be told."""
+        """Share of the queries that broke a limit, of those that have shown it."""
         ttft_s, tpot_s = self.limits_s
         waited = seen.until - seen.due
         told = seen.done | (waited > ttft_s)
@@ -65,7 +65,7 @@ class RunWatch:
 
     Attributes:
         future: The legal run.
-        confidence: How sure a run is to be VALID when it begins.
+        confidence: How sure a run is to be VALID when it starts.
         qps: The rate of this one.
         learn: The model of what was seen before and of this run.
         say: Tells people.

@@ -50,7 +50,7 @@ def learn(
     pauses = _pauses([each for parts in known for each in parts.values()], found)
     model = Model(
         found,
-        _speeds(parts, found, replicas),
+        _slowness(parts, found, replicas),
         math.hypot(spread, 0.1 * others),
         replace(pauses, pauses_per_s=0.0),
         0.0,
@@ -64,15 +64,15 @@ def learn(
     return replace(model, latency_s=_latency_s(model, newest))
 
 
-def _speeds(parts: dict[int, Equations], found: Floats, replicas: int) -> Floats:
-    """How much longer each replica's steps took than the fit says."""
+def _slowness(parts: dict[int, Equations], found: Floats, replicas: int) -> Floats:
+    """How many times as long as the fit says each replica's steps took."""
     took = {number: float(each.took.sum()) for number, each in parts.items()}
     expected = {number: float((each.did @ found).sum()) for number, each in parts.items()}
-    speeds = np.full(replicas, sum(took.values()) / sum(expected.values()))
+    slowness = np.full(replicas, sum(took.values()) / sum(expected.values()))
     for number, each in parts.items():
         if replicas > 1 and len(each.took) >= _LEAST_OF_ONE:
-            speeds[number] = took[number] / expected[number]
-    return speeds
+            slowness[number] = took[number] / expected[number]
+    return slowness
 
 
 def _spread(parts: Sequence[Equations], found: Floats, length_s: float) -> float:

@@ -20,7 +20,7 @@ _SHORT_OF_ONE = 1.01
 _FAR, _DOWN = 64.0, 1.08
 _LESS_SURE, _WORTH_MORE = (0.7, 0.5, 0.3), 1.25
 _RUNS = 10
-"""Simulated runs by which the probability of VALID is told."""
+"""Simulated runs that give the probability of VALID."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Model:
 
     Attributes:
         costs: Seconds of a step by its terms.
-        speeds: By replica, how much longer its steps took in the newest run.
-        spread: How much the speed of a run may differ from that, relative standard deviation.
+        slowness: By replica, how many times as long as the fit its steps took in the newest run.
+        spread: How much a run may differ from that, relative standard deviation.
         noise: Of single steps.
         latency_s: Between the end of a step and its report.
         limits: Of a step.
@@ -41,7 +41,7 @@ class Model:
     """
 
     costs: Floats
-    speeds: Floats
+    slowness: Floats
     spread: float
     noise: Noise
     latency_s: float
@@ -74,7 +74,7 @@ class Model:
             prompt,
             tokens,
             self.costs,
-            self.speeds * slower,
+            self.slowness * slower,
             self.limits,
             self.noise if noise is None else noise,
             self.latency_s,
@@ -96,7 +96,7 @@ class Model:
         return future.judge(seen.ttft, seen.tpot)
 
     def p_valid(self, future: Future, qps: float, schedules: Sequence[int | None] = (None,)) -> float:
-        """Share of runs at a rate that are VALID, their speeds spread as they may be."""
+        """Share of runs at a rate that are VALID, their speeds varied by the estimated spread."""
         return 1 - sum(self._failed(future, qps, schedules)) / _RUNS
 
     def _failed(self, future: Future, qps: float, schedules: Sequence[int | None]) -> Iterator[bool]:
@@ -121,7 +121,7 @@ class Model:
     def best(
         self, future: Future, confidence: float, around: float, schedules: Sequence[int | None] = (None,)
     ) -> float:
-        """The rate to begin at: the highest that is VALID with a confidence, unless less of it gains much.
+        """The rate to start at: the highest that is VALID with a confidence, unless less of it gains much.
 
         If pauses can spoil a run at any rate, P(VALID) stays just below the confidence over a wide range of
         rates, and the highest rate above it is very low, or there is none. So one of a few lower confidences
@@ -149,7 +149,7 @@ class Model:
         few, least = future.count(around / 2), min_queries(0)
         too_few = f"; a run of {few:,} queries is never VALID, one of {least} can be" if few < least else ""
         raise EngineError(
-            f"no rate from {around / _FAR:.2g} queries/s on is likely to be VALID{too_few}",
+            f"no rate of {around / _FAR:.2g} queries/s or more is likely to be VALID{too_few}",
             f"Raise min_query_count in user.conf to {least} or more, or loosen ttft_latency or tpot_latency."
             if too_few
             else "Loosen ttft_latency or tpot_latency in user.conf, or find out why engines pause or vary.",

@@ -61,7 +61,7 @@ class Engines(Protocol):
         """What bounds a step of one."""
 
     def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
-        """Begin the legal run at a rate; `look` is shown what came of it, and may say why to give it up."""
+        """Start the legal run at a rate; `look` is shown what came of it, and may say why to give it up."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Search:
         future: The legal run.
         prompts: Prompt tokens of each sample.
         max_tokens: Most answer tokens of each sample.
-        confidence: How sure the run is to be VALID when it begins.
+        confidence: How sure the run is to be VALID when it starts.
         say: Tells people.
         tried: What was tried already, of earlier runs of the search as well.
         stops: Why no further run is started; empty while one may be.
@@ -128,10 +128,10 @@ class Search:
         )
 
     def first_rate(self) -> float:
-        """The rate to begin at: by what was seen before, else by a ramp.
+        """The rate to start at: by what was seen before, else by a ramp.
 
         Raises:
-            HostError: Others hold so much of the host that nothing can be told.
+            HostError: Others hold so much of the host that nothing can be learned.
             EngineError: The limits are broken at any rate.
         """
         if self.heeds_others:

@@ -1,4 +1,4 @@
-"""What was seen of a run, whole or given up: when each query was due, began and ended, in seconds."""
+"""What was seen of a run, whole or given up: when each query was due, started and ended, in seconds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Observed:
         sample: Which sample it asked.
         prompt: Prompt tokens.
         tokens: Answer tokens; of unfinished queries, unknown.
-        until: How long was looked, s.
+        until: How long it was observed, s.
         batches: Times of the engine's outputs with the first and with the last token, ns by the replica's
             clock, a row a query; equal ones are of the same step. None where they are not known.
     """
@@ -161,4 +161,4 @@ def _batches(events: npt.NDArray[Any]) -> Integers | None:
 
 
 LEAST_DONE = 20
-"""Finished queries of a replica from which on its step times can be told."""
+"""Finished queries of a replica from which its step times can be learned."""

@@ -39,7 +39,7 @@ _LOOK_EVERY_S = 1.0
 
 
 def engine_limits(facts: dict[str, Any]) -> StepLimits:
-    """What bounds a step of an engine, by what it says of itself; what it does not say is taken for ample."""
+    """What bounds a step of an engine, by its own account; what that leaves out is assumed to be ample."""
     resolved = facts.get("resolved", {})
     config = resolved.get("config", {})
     scheduler, cache = config.get("scheduler_config", {}), config.get("cache_config", {})
@@ -111,7 +111,7 @@ class Tries:
         self.result: TestResult | None = None
 
     def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
-        """Begin the legal run; give it up when `look` says why, or when it cannot be VALID any more."""
+        """Start the legal run; give it up when `look` says why, or when it cannot be VALID any more."""
         test = msgspec.structs.replace(
             self._test.with_qps(qps), expected=self.future.count(qps), early_end=kind == RUN
         )

@@ -28,7 +28,7 @@ def _left(found: TunedRate) -> list[str]:
     if not found.qps or not math.isfinite(found.even_qps):
         return []
     left = (
-        f"left: at {found.even_qps:.4g} queries/s ({found.even_qps / found.qps - 1:+.1%}) every second run "
+        f"left: at {found.even_qps:.4g} queries/s ({found.even_qps / found.qps - 1:+.1%}) half of the runs "
         "would be VALID"
     )
     if not math.isfinite(found.seeds_sd):

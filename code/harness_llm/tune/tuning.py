@@ -54,7 +54,7 @@ class Wish:
     """How to tune.
 
     Attributes:
-        confidence: How sure the run is to be VALID when it begins.
+        confidence: How sure the run is to be VALID when it starts.
         budget_s: After how long no further run is started.
         started_s: From when that counts, by the monotonic clock.
         known: Run folders to learn from instead of a ramp.
@@ -84,7 +84,7 @@ class Wish:
 
 
 def study_record(scenario: Scenario) -> StudyRecord:
-    """The manifest of a tuning that begins now."""
+    """The manifest of a tuning that starts now."""
     return StudyRecord(
         kind=KIND,
         seed=0,
@@ -97,7 +97,7 @@ def study_record(scenario: Scenario) -> StudyRecord:
 
 
 def missing_settings(conf: UserConf, model: str, scenario: Scenario, *, is_official: bool) -> dict[str, int]:
-    """What `tune` adds to a user.conf: a rate to begin at, and queries enough for a verdict.
+    """What `tune` adds to a user.conf: a rate to start at, and queries enough for a verdict.
 
     LoadGen asks an own benchmark as few queries as its shortest length takes, and calls fewer than 459 never
     VALID; so without `min_query_count` a slow engine has no VALID rate at all. Official benchmarks have one.
@@ -119,7 +119,7 @@ class Tuning:
         wish: How to tune.
         view: Where to show how it goes.
         found: What was found, once the search ended in this process.
-        search: The search, once it began in this process.
+        search: The search, once it started in this process.
     """
 
     config: RunConfig
