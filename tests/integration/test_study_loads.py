@@ -95,6 +95,15 @@ def test_loads_begin_together_go_on_until_all_are_measured_and_a_loadgen_test_am
     assert (loadgen.folder / "mlperf_log_detail.txt").exists()
 
 
+@pytest.mark.parametrize("bench", [1], indirect=True)
+def test_a_load_by_time_asks_its_rows_again_until_the_time_is_over(bench: Bench) -> None:
+    (result,) = measure_loads(bench.watch, [bench.load(0, "slots", 5, width=4, limit_ns=10**9 // 2)])
+    assert result.report["measured"] > 50
+    events = read_events(result.folder / "events.npy")[: result.report["measured"]]
+    assert (events["sample"] == np.arange(len(events)) % 5).all()
+    assert result.report["start_ns"] <= events["issued_ns"][-1] <= result.report["start_ns"] + 6e8
+
+
 @pytest.mark.parametrize("bench", [2], indirect=True)
 @pytest.mark.parametrize("stage", ["begun", pytest.param("measuring", marks=pytest.mark.long)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])

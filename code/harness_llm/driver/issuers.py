@@ -73,12 +73,17 @@ class Issuer(Protocol):
 
 
 class Timed:
-    """Each row at its time, whatever was answered; after the last it begins again, a mean gap later."""
+    """Each row at its time, whatever was answered; the schedule begins again every `period_ns`.
 
-    def __init__(self, at_ns: npt.NDArray[np.int64]) -> None:
+    Args:
+        at_ns: When each row is due the first time.
+        period_ns: None: a mean gap after its last row, as studies of before have it.
+    """
+
+    def __init__(self, at_ns: npt.NDArray[np.int64], period_ns: int | None = None) -> None:
         self._at = at_ns
-        mean = (int(at_ns[-1]) - int(at_ns[0])) // max(1, len(at_ns) - 1)
-        self._period = int(at_ns[-1]) - int(at_ns[0]) + max(1, mean)
+        span = int(at_ns[-1]) - int(at_ns[0])
+        self._period = period_ns or span + max(1, span // max(1, len(at_ns) - 1))
         self._issued = 0
 
     def time_ns(self, row: int) -> int:
@@ -88,9 +93,9 @@ class Timed:
 
     def due(self, now_ns: int) -> int:
         """Every row whose time has come."""
-        first = self._issued
-        while self.time_ns(self._issued) <= now_ns:
-            self._issued += 1
+        rounds, rest_ns = divmod(now_ns - int(self._at[0]), self._period)
+        until = rounds * len(self._at) + int(np.searchsorted(self._at, self._at[0] + rest_ns, side="right"))
+        first, self._issued = self._issued, max(self._issued, until)
         return self._issued - first
 
     def answered(self, count: int, now_ns: int) -> None:
@@ -152,5 +157,5 @@ class Groups:
 def make_issuer(test: DriverTest, schedule: Schedule) -> Issuer:
     """The rule of a test."""
     if test.rule == "timed":
-        return Timed(schedule.at_ns)
+        return Timed(schedule.at_ns, test.period_ns)
     return Slots(test.width, test.think_ns) if test.rule == "slots" else Groups(test.width)

@@ -7,6 +7,7 @@ an unmeasured tail, Finish, Done. What is asked is a file; when it is asked is o
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -97,12 +98,14 @@ class _Driver(Asking):
         self._control.send(Armed())
         go_ns = self._wait_for_go()
         self._control.send(Stage("measuring"))
+        start_ns = time.monotonic_ns()
         measured = self._measure(sut, ledger, asked, go_ns)
         sut.stop()
         for link in links:
             link.close()
         events = ledger.events(0)
         report = _report(events, asked, measured, go_ns, test.warm_up, is_timed=test.rule == "timed")
+        report["start_ns"] = start_ns
         del events
         ledger.close()
         return report
@@ -130,6 +133,7 @@ class _Driver(Asking):
         test, issuer = self._spec.test, make_issuer(self._spec.test, schedule)
         issued = answered = 0
         measured: int | None = None
+        rows = len(schedule) if test.limit_ns is None else sys.maxsize  # by time it begins again
         has_said = False
         while True:
             with self._changed:
@@ -138,8 +142,8 @@ class _Driver(Asking):
             answered += new
             issuer.answered(new, now_ns)
             is_late = test.limit_ns is not None and now_ns >= test.limit_ns
-            if measured is None and (issued >= len(schedule) or is_late or ending):
-                measured = min(issued, len(schedule))
+            if measured is None and (issued >= rows or is_late or ending):
+                measured = min(issued, rows)
             if measured is not None and not has_said and answered >= measured:
                 has_said = bool((ledger.events(test.warm_up)["finished_ns"][:measured] > 0).all())
                 if has_said:
@@ -150,7 +154,7 @@ class _Driver(Asking):
             goes_on = not ending and (measured is None or test.tail)
             count = issuer.due(now_ns) if goes_on else 0
             if measured is None and not test.tail:  # else the rest of a group is of the tail
-                count = min(count, len(schedule) - issued)
+                count = min(count, rows - issued)
             if count:
                 samples = schedule.sample[np.arange(issued, issued + count) % len(schedule)].tolist()
                 first = test.warm_up + issued

@@ -173,7 +173,7 @@ def train(
         end_ns = time.monotonic_ns()
     control.send(PartMeasured())
     finish.wait()
-    return {"begin_ns": begin_ns, "end_ns": end_ns, "seconds": (end_ns - begin_ns) / NANOSECONDS_PER_SECOND,
+    return {"start_ns": begin_ns, "end_ns": end_ns, "seconds": (end_ns - begin_ns) / NANOSECONDS_PER_SECOND,
             "tokens": tokens * spec.steps, "steps": spec.steps}  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class TrialRecord(Record, frozen=True, kw_only=True):
         began_s: When its loads were started, monotonic seconds.
         ended_s: When the last of them was over.
         load_average: Of the host, before it.
-        skew_ms: Between the first and the last load's first query.
+        skew_ms: Between the moments at which the first and the last load started.
         loads: What each load's process knows of it, by name.
     """
 

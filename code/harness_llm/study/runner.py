@@ -234,5 +234,5 @@ def pause(watch: Watch, seconds: float, stage: str) -> None:
 
 
 def _skew_ms(results: Sequence[LoadResult]) -> float:
-    begins = [int(it.report["begin_ns"]) for it in results if "begin_ns" in it.report]
-    return (max(begins) - min(begins)) / 1e6 if len(begins) > 1 else 0.0
+    starts = [int(it.report["start_ns"]) for it in results if "start_ns" in it.report]
+    return (max(starts) - min(starts)) / 1e6 if len(starts) > 1 else 0.0

@@ -222,7 +222,7 @@ def _seconds(text: str | None, line: int) -> float:
 def driver_test(name: str, workload: Workload, samples: Path, schedule: Path) -> DriverTest:
     """What a driver is told; `schedule` is written by then."""
     rule: Literal["timed", "slots", "groups"] = "timed"
-    width, think_s, limit_s = 1, 0.0, None
+    width, think_s, limit_s, period_s = 1, 0.0, None, None
     match workload:
         case Batch():
             rule, width = "groups", workload.size
@@ -234,9 +234,10 @@ def driver_test(name: str, workload: Workload, samples: Path, schedule: Path) ->
                 workload.duration_s,
             )
         case _:
-            pass
+            period_s = workload.duration_s
     return DriverTest(
         name=name, samples=str(samples.resolve()), schedule=str(schedule.resolve()), rule=rule, width=width,
         warm_up=workload.warm_up, think_ns=round(think_s * NANOSECONDS_PER_SECOND),
+        period_ns=None if period_s is None else round(period_s * NANOSECONDS_PER_SECOND),
         limit_ns=None if limit_s is None else round(limit_s * NANOSECONDS_PER_SECOND),
     )  # fmt: skip

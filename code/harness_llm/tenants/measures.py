@@ -79,7 +79,8 @@ def _rows(trial: Trial, name: str, events: npt.NDArray[np.void]) -> tuple[Sample
         return read_sample_rows(folder, read_record(folder / TEST_JSON, TestRecord)), 1
     test, due = read_spec(DriverSpec, folder / SPEC_JSON).test, events["issued_ns"]
     if test.rule == "timed":
-        timed = Timed(Schedule.load(trial.folder / Path(test.schedule).name).at_ns[test.warm_up :])
+        at_ns = Schedule.load(trial.folder / Path(test.schedule).name).at_ns[test.warm_up :]
+        timed = Timed(at_ns, test.period_ns)
         go_ns = int(trial.record.loads[name]["go_ns"])
         due = np.array([go_ns + timed.time_ns(row) for row in range(len(events))], np.int64)
     return columns_of(events, due), test.width if test.rule == "groups" else 1

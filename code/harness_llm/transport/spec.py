@@ -153,7 +153,9 @@ class DriverTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         width: See `rule`.
         warm_up: Rows that are asked, and answered, before the start.
         think_ns: `slots`: how long a slot rests between an answer and the next row, nanoseconds.
-        limit_ns: No measured row is issued later after the start, nanoseconds; None issues all.
+        period_ns: `timed`: when the schedule begins again, nanoseconds after the start; see `issuers.Timed`.
+        limit_ns: Not of `timed`: rows that are issued until then, nanoseconds after the start, are measured,
+            and the schedule begins again as often as that takes; None measures each row once.
         tail: Whether it keeps asking the same rows, unmeasured, until Finish.
         silence_timeout_s: A process that is silent for longer is lost, seconds.
         stall_timeout_s: A replica that has work and generates nothing for longer is lost; None: derived.
@@ -166,6 +168,7 @@ class DriverTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     width: int = 1
     warm_up: int = 0
     think_ns: int = 0
+    period_ns: int | None = None
     limit_ns: int | None = None
     tail: bool = True
     silence_timeout_s: float = 8.0

@@ -69,6 +69,18 @@ def test_a_timed_schedule_goes_on_over_its_end_at_its_own_rate() -> None:
     assert [issuer.due(now) for now in range(0, 70, 10)] == [1] * 7
 
 
+@pytest.mark.parametrize(("at_ns", "by_900"), [([30], 9), ([50, 50, 50], 27), ([0, 1], 19), ([0, 100], 19)])
+def test_a_timed_schedule_of_few_moments_begins_again_with_its_own_period(
+    at_ns: list[int], by_900: int
+) -> None:
+    schedule = Schedule(np.array(at_ns), np.zeros(len(at_ns), np.int64))
+    at_once, bit_by_bit = (
+        make_issuer(DriverTest("x", "", "", "timed", period_ns=100), schedule) for _ in "ab"
+    )
+    assert at_once.due(900) == by_900 == sum(bit_by_bit.due(now) for now in range(901))
+    assert at_once.next_ns() == bit_by_bit.next_ns()
+
+
 def test_a_schedule_is_read_back_and_nothing_else_is(tmp_path: Path) -> None:
     Schedule(np.array([0, 5]), np.array([1, 0])).save(tmp_path / "s.npy")
     again = Schedule.load(tmp_path / "s.npy")

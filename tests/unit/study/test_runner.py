@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness_llm.fleet.loads import LoadResult
 from harness_llm.fleet.roles import TELEMETRY
 from harness_llm.results.live_records import DeviceState, LiveRecord
 from harness_llm.study import runner
@@ -54,6 +55,15 @@ def test_a_sampler_that_never_reads_is_not_waited_for_for_ever(
     monkeypatch.setattr(runner, "_FIRST_READING_S", 0.05)
     watch, (begin_s, end_s) = _measure_idle(tmp_path, finds=True, first_turn=10**9)
     assert watch.first_s is None and begin_s < end_s
+
+
+def test_loads_are_askew_by_when_they_started_whenever_their_first_query_was_due() -> None:
+    reports = [
+        {"start_ns": 5_000_000, "begin_ns": 5_000_000},
+        {"start_ns": 5_100_000, "begin_ns": 80_000_000},
+        {},
+    ]
+    assert runner._skew_ms([LoadResult("x", Path(), report) for report in reports]) == pytest.approx(0.1)
 
 
 def test_without_accelerators_nothing_is_waited_for(tmp_path: Path) -> None:

@@ -165,4 +165,6 @@ def test_each_kind_tells_the_driver_its_rule() -> None:
     )
     batch = driver_test("x", Batch(size=4, iterations=2, warm_up=1), Path("a"), Path("b"))
     assert (batch.rule, batch.width, batch.warm_up, batch.limit_ns) == ("groups", 4, 1, None)
-    assert driver_test("x", Rate(qps=1, duration_s=1), Path("a"), Path("b")).rule == "timed"
+    rate = driver_test("x", Rate(qps=1, duration_s=3), Path("a"), Path("b"))
+    assert (rate.rule, rate.period_ns, rate.limit_ns) == ("timed", 3 * 10**9, None)
+    assert closed.period_ns is batch.period_ns is None
