@@ -42,6 +42,7 @@ _POINTS = 100
 _LINE = 17
 _LETTERS = 80  # of a line as wide as a column
 _SCENARIOS = (("Inference", INFERENCE_CSV), ("Training", TRAINING_CSV))
+_SOURCES = {True: "measured by the card's energy counter", False: "the cards' power over time"}
 _Read = Callable[[Choice], float | None]
 
 
@@ -83,7 +84,7 @@ def write_power_report(folder: Path, objective: Objective = "energy") -> list[st
         Figure(f"pareto_{name}", _pareto(name, own)) for name, own in choices.items() if _has_energy(own)
     ]
     notes = [f"{name}: {note}" for name, own in choices.items() for note in notes_on(own)]
-    energy = "Energy is that of the boards by their own counters, not MLPerf Power."
+    energy = f"Energy is {_SOURCES[_is_counted(choices)]}, not MLPerf Power."
     write_page(
         folder / "report.html", "Power, speed and energy", marker, [*lines, *notes, energy], tables, figures
     )
@@ -102,6 +103,7 @@ def _summary(choice: Choice) -> dict[str, Any]:
     return {
         **choice.means,
         "max_watt": choice.value,
+        "power_draw": choice.watts,
         "tokens_per_sec": choice.tokens_per_s.value,
         "total_time_min": choice.minutes,
         "energy_consumption_watt_min": choice.watt_minutes,
@@ -116,6 +118,10 @@ def _has_energy(choices: Sequence[Choice]) -> bool:
     return any(choice.is_sound for choice in choices)
 
 
+def _is_counted(choices: dict[str, list[Choice]]) -> bool:
+    return any(choice.is_counted for own in choices.values() for choice in own)
+
+
 def _sentences(choices: dict[str, list[Choice]], advice: dict[str, Advice]) -> list[str]:
     lines = [f"{name}: {found.words}." for name, found in advice.items()]
     lines += [
@@ -124,7 +130,7 @@ def _sentences(choices: dict[str, list[Choice]], advice: dict[str, Advice]) -> l
         for name, found in advice.items()
         if 0 < len(found.front) < sum(it.is_sound for it in choices[name])
     ]
-    if not any(choice.means["power_draw"] for own in choices.values() for choice in own):
+    if not any(choice.watts or choice.energy for own in choices.values() for choice in own):
         lines.append("No power was measured: no GPU, or none whose driver tells.")
     return lines
 
@@ -135,7 +141,7 @@ def _row(choice: Choice) -> list[object]:
     if joules and joules.low is not None and joules.high is not None:
         spread = f"{readable(joules.low)} to {readable(joules.high)}"
     return [
-        choice.name, choice.tokens_per_s.value, joules and joules.value, spread, means["power_draw"],
+        choice.name, choice.tokens_per_s.value, joules and joules.value, spread, choice.watts,
         means["temperature"], means["sm_mhz"], choice.binding, " ".join(sorted(set(choice.verdicts))),
     ]  # fmt: skip
 
@@ -153,7 +159,7 @@ def _picture(
         said.append(f"Optimal {'Load' if _is_load(choices[name]) else 'Max Power'} for {name}: {told}")
     said += [
         "Recommendations are based on the lowest energy consumption (Watt-min) for each scenario.",
-        "Energy consumption is measured by the card's energy counter, per token."
+        f"Energy consumption is {_SOURCES[_is_counted(choices)]}, per token."
         if any(map(_has_energy, choices.values()))
         else "No power was measured.",
         *lines,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,9 +20,9 @@ Objective = Literal["energy", "edp", "cost", "slowdown", "slo"]
 _BINDS = 0.01
 _FAST_ENOUGH = 0.95  # of the fastest
 _OWN = ("window_tokens", "window_seconds")
-_MEANS = (
-    "tokens_per_sec", "power_draw", "temperature", "gpu_utilization", "memory_utilization", "sm_mhz", "loss",
-)  # fmt: skip
+_MEANS = ("tokens_per_sec", "temperature", "gpu_utilization", "memory_utilization", "sm_mhz", "loss")
+_SETTINGS = ("max_watt", "knob_value")
+_AMOUNTS = (*_SETTINGS, "tokens_per_sec", "power_draw", "total_power_draw", *_OWN, "schema")
 _FATAL = {
     "thermal": "heat slowed the cards",
     "counter_reset": "the energy counter was reset",
@@ -45,8 +45,10 @@ class Choice:
         is_cap: Whether it is a cap.
         energy: J/token of each trial; empty where no power was measured.
         rate: Tokens/s of each trial.
-        minutes: Mean length of a trial.
+        minutes: Mean length of a trial; None where rows have no times.
         watt_minutes: Mean energy of a trial.
+        watts: Mean power of all cards together.
+        is_counted: Whether the energy is that of the study's own windows, not another tool's power over time.
         means: Means of the columns of its rows.
         dropped: Rows that were left out as outliers, of `rows`.
         rows: Its rows.
@@ -59,8 +61,10 @@ class Choice:
     is_cap: bool
     energy: tuple[float, ...]
     rate: tuple[float, ...]
-    minutes: float
+    minutes: float | None
     watt_minutes: float | None
+    watts: float | None = None
+    is_counted: bool = False
     means: dict[str, float | None] = field(default_factory=dict)
     dropped: int = 0
     rows: int = 0
@@ -103,18 +107,50 @@ def read_stats(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file.
 
     Raises:
-        FolderError: It is missing, or of a newer version.
+        FolderError: It is missing, of a newer version, lacks a column, or has a row that cannot be read.
     """
+    rows, line = [], 1
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or ()
+            for row in reader:
+                rows.append(row)
+                line = reader.line_num
+                if (_number(row, "schema") or 0) > SCHEMA:
+                    raise FolderError(f"{path}: was written by a newer version of this harness")
+                if mistake := _mistake(row):
+                    raise FolderError(f"{path}:{line}: {mistake}", "Correct the row, or remove it.")
     except (OSError, UnicodeDecodeError) as error:
         raise FolderError(
             f"{path}: cannot be read: {error}", "Run process_experiment_data.py first."
         ) from error
-    if rows and int(rows[0].get("schema") or 0) > SCHEMA:
-        raise FolderError(f"{path}: was written by a newer version of this harness")
+    except csv.Error as error:
+        raise FolderError(f"{path}: cannot be read after line {line}: {error}") from error
+    if "tokens_per_sec" not in columns or not {*_SETTINGS} & {*columns}:
+        raise FolderError(
+            f"{path}: needs the columns tokens_per_sec and max_watt, found {', '.join(columns) or 'none'}",
+            "Name the columns in the first line, with commas between them.",
+        )
     return rows
+
+
+def _mistake(row: dict[str, str]) -> str:
+    """Why a row cannot be read; empty where it can. A cell that is empty or nan was not measured."""
+    if None in row or None in row.values():
+        return "more or fewer cells than there are columns"
+    for name in _AMOUNTS:
+        text = row.get(name) or "nan"
+        try:
+            if float(text) < 0 or np.isinf(float(text)):
+                return f"{name}: must not be negative or infinite, found {text}"
+        except ValueError:
+            return f"{name}: must be a number, found {text!r}"
+    try:
+        _time_s(row.get("timestamp") or "0")
+    except ValueError:
+        return f"timestamp: must be a time such as 2026-01-31 12:00:00, found {row['timestamp']!r}"
+    return ""
 
 
 def choices_of(rows: Sequence[dict[str, str]]) -> list[Choice]:
@@ -133,15 +169,18 @@ def _choice(value: float, rows: Sequence[dict[str, str]]) -> Choice:
         trials.setdefault(row.get("trial") or "1", []).append(row)
     kept = [row for own in trials.values() for row in _without_outliers(own)]
     figures = [_figures(own) for own in trials.values()]
-    energies = tuple(joules / tokens for tokens, _, joules in figures if joules is not None and tokens)
-    known = [joules for _, _, joules in figures if joules is not None]
+    energies = tuple(it.energy for it in figures if it.energy is not None)
+    lengths = [it.seconds for it in figures if it.seconds is not None]
+    known = [it.joules for it in figures if it.joules is not None]
     return Choice(
         value=value,
         is_cap=_number(rows[0], "max_watt") is not None,
         energy=energies if len(energies) == len(figures) else (),
-        rate=tuple(tokens / seconds for tokens, seconds, _ in figures if seconds),
-        minutes=float(np.mean([seconds for _, seconds, _ in figures])) / 60,
+        rate=tuple(it.rate for it in figures),
+        minutes=float(np.mean(lengths)) / 60 if len(lengths) == len(figures) else None,
         watt_minutes=float(np.mean(known)) / 60 if len(known) == len(figures) else None,
+        watts=_watts(kept),
+        is_counted=_number(rows[0], "window_energy_j") is not None,
         means={name: _mean(kept, name) for name in _MEANS},
         dropped=len(rows) - len(kept),
         rows=len(rows),
@@ -156,23 +195,45 @@ def _without_outliers(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return [row for row, is_out in zip(rows, outliers(values), strict=True) if not is_out]
 
 
-def _figures(rows: Sequence[dict[str, str]]) -> tuple[float, float, float | None]:
-    """Tokens, seconds and joules of a trial; of another tool's rows by mean rate, span and mean power."""
+class _Figures(NamedTuple):
+    """Of a trial: tokens/s, J/token, its length and its energy."""
+
+    rate: float
+    energy: float | None
+    seconds: float | None
+    joules: float | None
+
+
+def _figures(rows: Sequence[dict[str, str]]) -> _Figures:
+    """By the trial's own window; of another tool's rows by mean rate, mean power and span."""
     tokens, seconds = (_number(rows[0], name) for name in _OWN)
-    if tokens is not None and seconds is not None:
-        return tokens, seconds, _number(rows[0], "window_energy_j")
-    seconds = _span_s(rows)
-    watts = _mean(rows, "total_power_draw") or _mean(rows, "power_draw")
-    rate = _mean(rows, "tokens_per_sec") or 0.0
-    return rate * seconds, seconds, None if watts is None else watts * seconds
+    if tokens is not None and seconds:
+        joules = _number(rows[0], "window_energy_j")
+        return _Figures(tokens / seconds, joules / tokens if joules and tokens else None, seconds, joules)
+    seconds, watts, rate = _span_s(rows), _watts(rows), _mean(rows, "tokens_per_sec") or 0.0
+    joules = None if watts is None or seconds is None else watts * seconds
+    return _Figures(rate, watts / rate if watts and rate else None, seconds, joules)
 
 
-def _span_s(rows: Sequence[dict[str, str]]) -> float:
+def _watts(rows: Sequence[dict[str, str]]) -> float | None:
+    """Of all cards together, where a column says so."""
+    return _mean(rows, "total_power_draw") or _mean(rows, "power_draw") or None
+
+
+def _span_s(rows: Sequence[dict[str, str]]) -> float | None:
+    times = [_time_s(row["timestamp"]) for row in rows if row.get("timestamp")]
+    return max(times) - min(times) if len(times) > 1 else None
+
+
+def _time_s(text: str) -> float:
+    """Also as nvidia-smi writes it, 2026/01/31 12:00:00.000, or as seconds."""
     try:
-        times = [datetime.fromisoformat(row["timestamp"]).timestamp() for row in rows if row.get("timestamp")]
+        return datetime.fromisoformat(text.replace("/", "-")).timestamp()
     except ValueError:
-        times = [float(row["timestamp"]) for row in rows if row.get("timestamp")]
-    return max(times) - min(times) if len(times) > 1 else 0.0
+        seconds = float(text)
+        if not np.isfinite(seconds):
+            raise
+        return seconds
 
 
 def _number(row: dict[str, str], name: str) -> float | None:

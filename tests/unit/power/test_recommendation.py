@@ -176,6 +176,61 @@ def test_files_of_the_published_scripts_are_read_and_recommended_from(tmp_path: 
     assert "chance may have chosen it" in advice.words
 
 
+def _write(folder: Path, text: str) -> None:
+    (folder / "inference_stats.csv").write_text(text)
+    (folder / "training_stats.csv").write_text(as_csv(TRAINING_COLUMNS, []))
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "count"),
+    [
+        ("\ufefftokens_per_sec,max_watt", "{rate},{cap}", 1),
+        ("timestamp,tokens_per_sec,max_watt", ",{rate},{cap}", 2),
+        ("timestamp,tokens_per_sec,max_watt,schema", "2024/05/01 00:00:0{n}.250,{rate},{cap},1.0", 2),
+    ],
+)
+def test_files_of_other_tools_have_energy_by_total_power_with_or_without_times(
+    tmp_path: Path, columns: str, row: str, count: int
+) -> None:
+    lines = [
+        f"{row.format(rate=rate, cap=cap, n=n)},{watts}"
+        for cap, rate, watts in ((150, 50, 280), (200, 80, 360), (300, 90, 580))
+        for n in range(count)
+    ]
+    _write(tmp_path, "\n".join([f"{columns},total_power_draw", *lines]))
+    lines = write_power_report(tmp_path)
+    assert lines[0].startswith("Inference: 200 W: 4.5 J/token") and (tmp_path / "report.png").exists()
+    assert not any("No power" in line for line in lines)
+    page = (tmp_path / "report.html").read_text()
+    assert "Energy is the cards" in page and "energy counter" not in page and "360" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_watt,tokens_per_sec\n150W,5\n", r":2: max_watt: must be a number, found '150W'"),
+        ("max_watt,tokens_per_sec,power_draw\n150,5,9\n150,5,-5\n", ":3: power_draw: must not be negative"),
+        ("max_watt,tokens_per_sec\n150,inf\n", ":2: tokens_per_sec: must not be negative or infinite"),
+        ("max_watt,tokens_per_sec\n150,5\n300", ":3: more or fewer cells than there are columns"),
+        ("max_watt,tokens_per_sec\n150,5,6\n", ":2: more or fewer cells"),
+        ("max_watt,tokens_per_sec,timestamp\n150,5,noon\n", ":2: timestamp: must be a time .* found 'noon'"),
+        ("max_watt,tokens_per_sec,schema\n150,5,x\n", ":2: schema: must be a number"),
+        (
+            "max_watt;tokens_per_sec\n150;5\n",
+            "needs the columns tokens_per_sec and max_watt, found max_watt;t",
+        ),
+        ("a,b\n1,2\n", "needs the columns tokens_per_sec and max_watt, found a, b"),
+        ("", "found none"),
+        (f"max_watt,tokens_per_sec\n150,{'5' * 140_000}\n", "cannot be read after line 1: field larger"),
+    ],
+)
+def test_a_row_or_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
+    _write(tmp_path, text)
+    with pytest.raises(FolderError, match=said) as found:
+        write_power_report(tmp_path)
+    assert "inference_stats.csv" in str(found.value)
+
+
 def test_the_report_has_the_published_charts_and_sentences(tmp_path: Path) -> None:
     rows = _rows(np.random.default_rng(0), caps=(250, 400, 700))
     for row in rows:
