@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from harness_llm.core import NANOSECONDS_PER_SECOND
-from harness_llm.errors import FolderError
+from harness_llm.errors import FolderError, HarnessError
 from harness_llm.files import write_atomically
 from harness_llm.logs.source import SUMMARY_LOG
 from harness_llm.logs.summary import SummaryLog
@@ -52,20 +52,28 @@ def write_stats(study: Path, folder: Path) -> list[str]:
         raise FolderError(f"{study}: has no trial of a power study", "Run `harness-llm study power` first.")
     idle = _idle_watts(study, live)
     marker = _marker(study)
-    said = []
+    said, left_out = [], []
     for phase, name, columns in (
         ("training", TRAINING_CSV, TRAINING_COLUMNS),
         ("inference", INFERENCE_CSV, INFERENCE_COLUMNS),
     ):
-        own = [trial for trial in trials if trial.record.settings["phase"] == phase]
-        rows = [{**row, "marker": marker} for trial in own for row in _rows(trial, live, idle)]
+        rows: list[Row] = []
+        count = 0
+        for trial in trials:
+            if trial.record.settings["phase"] != phase:
+                continue
+            try:
+                rows += [{**row, "marker": marker} for row in _rows(trial, live, idle)]
+                count += 1
+            except (HarnessError, OSError, ValueError, msgspec.MsgspecError) as error:
+                left_out.append(f"{trial.folder.name}: left out: {error}")
         write_atomically(folder / name, as_csv(columns, rows))
-        said.append(f"{name}: {len(rows)} rows of {len(own)} trials")
+        said.append(f"{name}: {len(rows)} rows of {count} trials")
     if idle is not None:
         said.append(f"idle: {idle:.1f} W")
     if not any(record.devices for record in live):
         said.append("no GPU was found: the columns of power and energy are empty")
-    return said
+    return said + left_out
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -84,12 +92,19 @@ def _cell(value: object) -> object:
 
 
 def _marker(study: Path) -> str:
-    return str(msgspec.json.decode((study / ASKED_JSON).read_bytes()).get("marker", ""))
+    return str(_decoded(study / ASKED_JSON).get("marker", ""))
+
+
+def _decoded(path: Path) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise FolderError(f"{path}: cannot be read: {error}", "Copy it from the study again.") from error
 
 
 def _idle_watts(study: Path, live: Sequence[LiveRecord]) -> float | None:
     path = study / IDLE_JSON
-    known = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+    known = _decoded(path) if path.exists() else {}
     return window(live, *known["idle"]).watts if "idle" in known else None
 
 
@@ -101,6 +116,8 @@ def _rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[
 def _training_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None) -> list[Row]:
     lines = (trial.folder / "training" / TRAIN_JSONL).read_bytes().splitlines()
     steps = [msgspec.json.decode(line) for line in lines]
+    if not steps:
+        raise FolderError(f"{TRAIN_JSONL}: has no step")
     begin_s, end_s = ([it[name] / NANOSECONDS_PER_SECOND for it in steps] for name in ("start_ns", "end_ns"))
     tokens = float(sum(it["tokens"] for it in steps))
     shared = {"epoch": 0, **_of_trial(trial, window(live, begin_s[0], end_s[-1]), tokens, idle)}
@@ -119,7 +136,7 @@ def _inference_rows(trial: Trial, live: Sequence[LiveRecord], idle: float | None
     concurrent = sum(capacities) or 1
     full = steady(events, min(concurrent, _open_at_once(trial) or concurrent))
     if full is None:
-        return []
+        raise FolderError("nothing was answered in its measured part")
     begin_s, end_s = full
     edges = np.append(np.arange(begin_s, end_s, 1.0), end_s)
     if len(edges) > 2 and edges[-1] - edges[-2] < 0.5:

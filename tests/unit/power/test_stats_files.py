@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from harness_llm.core import EventStatus
+from harness_llm.errors import FolderError
 from harness_llm.power.stats_files import write_stats
 from harness_llm.results.events import EVENT_DTYPE
 from harness_llm.results.reading import as_json, write_record
@@ -69,8 +72,29 @@ def test_an_offline_test_has_one_rate_though_all_its_samples_come_at_once(tmp_pa
     assert float(rows[0]["window_tokens"]) == pytest.approx(80 * 19)
 
 
-def test_a_trial_in_which_nothing_finished_has_no_row(tmp_path: Path) -> None:
-    events = _events(np.zeros(160))
-    events["finished_ns"] = 0
-    (_trial(tmp_path, 8, events) / "test.json").touch()
-    assert _rows(tmp_path) == []
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:200]), "left out: "),
+        (lambda path: np.save(path, _events(np.zeros(160))[:0]), "nothing was answered"),
+    ],
+)
+def test_a_trial_whose_files_cannot_be_read_is_left_out_and_named(
+    tmp_path: Path, harm: Callable[[Path], None], said: str
+) -> None:
+    folder = _trial(tmp_path, 8, _events(np.zeros(160)))
+    (folder / "test.json").touch()
+    other = tmp_path / "trials" / "9 open #1"
+    shutil.copytree(folder.parent, other)
+    harm(other / "inference" / "events.npy")
+    lines = write_stats(tmp_path, tmp_path)
+    assert "inference_stats.csv: 19 rows of 1 trials" in lines
+    assert "9 open #1: left out: " in lines[-1] and said in lines[-1]
+
+
+def test_a_damaged_asked_json_is_named(tmp_path: Path) -> None:
+    _trial(tmp_path, 8, _events(np.zeros(160)))
+    (tmp_path / "asked.json").write_bytes(b'{"mar')
+    with pytest.raises(FolderError, match="asked.json: cannot be read: "):
+        write_stats(tmp_path, tmp_path)
