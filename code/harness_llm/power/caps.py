@@ -15,7 +15,7 @@ from harness_llm.telemetry.sources import CardState, SimulatedCard
 from harness_llm.telemetry.visible import VARIABLE, visible_gpus
 
 SWITCH = "HARNESS_POWER_CONTROL"
-"""Environment variable that forbids every write where it is `forbid`, whatever is asked."""
+"""Environment variable that forbids every write, whatever is asked, with `forbid` or any other value."""
 
 _MILLI = 1000
 _STEP_W = 5.0
@@ -46,9 +46,9 @@ def require_asked(set_caps: bool) -> None:
     Raises:
         ConfigError: Say how to ask, or who forbids.
     """
-    if os.environ.get(SWITCH) == "forbid":
+    if found := os.environ.get(SWITCH):
         raise ConfigError(
-            f"the environment forbids setting power caps ({SWITCH}=forbid)",
+            f"the environment forbids setting power caps ({SWITCH}={found})",
             "Sweep the load instead: --set knob=load.",
         )
     if not set_caps:
@@ -218,6 +218,6 @@ def chosen_caps(possible: tuple[float, float, float], asked: Sequence[float]) ->
             "Choose caps within that range.",
         )
     if asked:
-        return list(dict.fromkeys(asked))
+        return list(asked)
     steps = [low + (high - low) * step / 6 for step in range(7)]
     return sorted({*(min(high, max(low, _STEP_W * round(watts / _STEP_W))) for watts in steps), default})

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)  # fmt: skip
 
 from harness_llm import rules
 from harness_llm.config.load import load_to_run
@@ -86,6 +94,17 @@ class PowerConfig(Strict):
     idle_s: NonNegativeFloat = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @field_validator("values", "phases")
+    @classmethod
+    def _are_settings(cls, found: list[Any] | None, info: ValidationInfo) -> list[Any] | None:
+        names = [it if isinstance(it, str) else f"{it:g}" for it in found or ()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each must be there once, found {', '.join(names)}")
+        is_load = info.field_name == "values" and info.data.get("knob") == "load"
+        if is_load and any(it % 1 for it in found or ()):
+            raise ValueError(f"a load is a whole number of requests, found {', '.join(names)}")
+        return found
+
 
 class PowerStudy(Study):
     """See the module.
@@ -119,6 +138,8 @@ class PowerStudy(Study):
             raise ConfigError(
                 "inference is missing: which engine?", "Name a harness YAML file, or --set phases=[training]."
             )
+        if TRAINING in self._phases:
+            trainer.check_training(self._trained, config.training.text, config.training.sequence)
         inferred = self._prepared.marker if INFERENCE in self._phases else ""
         self.marker = rules.SIMULATED if config.gpu == "simulated" else inferred or "unofficial"
         self._workloads = {value: self._workload(value) for value in self._values}
@@ -293,10 +314,20 @@ class PowerStudy(Study):
         test = self._prepared.tests[0].with_samples(samples).with_setting("min_duration", milliseconds)
         return Load(INFERENCE, folder / INFERENCE, test, fleet)
 
+    @property
+    def _trained(self) -> str:
+        model = self._config.training.model
+        if model != _SAME:
+            return model
+        path = self._prepared.configs[0].model_path if self._config.inference else None
+        if path is None:
+            raise ConfigError(
+                f"training.model: {_SAME}: the inference has no checkpoint", "Name another model to train."
+            )
+        return str(path)
+
     def _training(self, folder: Path, name: str, control: str) -> trainer.TrainerSpec:
-        asked = self._config.training.model_dump(mode="json")
-        if asked["model"] == _SAME:
-            asked["model"] = str(self._prepared.configs[0].model_path)
+        asked = {**self._config.training.model_dump(mode="json"), "model": self._trained}
         speed = str(self._caps.speed.resolve()) if isinstance(self._caps, SimulatedCaps) else None
         return trainer.TrainerSpec(
             name, control, str(folder.resolve()), seed=self.seed, speed_file=speed, **asked

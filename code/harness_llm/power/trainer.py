@@ -19,8 +19,10 @@ import msgspec
 import zmq
 
 import harness_llm
+from harness_llm.checkpoint import Checkpoint
 from harness_llm.core import NANOSECONDS_PER_SECOND
-from harness_llm.engines.forward_shapes import shape_of
+from harness_llm.engines.forward_shapes import SHAPES, shape_of
+from harness_llm.errors import ConfigError
 from harness_llm.launch.role import Role
 from harness_llm.transport.control import ControlClient, die_with_parent
 from harness_llm.transport.keys import Keys
@@ -81,6 +83,7 @@ class Training:
         self._model, tokens = _tiny(spec) if spec.model == TINY else _checkpoint(spec)
         self._model = self._model.to(self._device).train()
         whole = len(tokens) // spec.sequence * spec.sequence
+        _require_one_sequence(whole, spec.sequence)
         self._packed = torch.tensor(tokens[:whole], device=self._device).reshape(-1, spec.sequence)
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=spec.learning_rate)
         self._random = torch.Generator().manual_seed(spec.seed)
@@ -116,7 +119,7 @@ def _tiny(spec: TrainerSpec) -> tuple[Any, list[int]]:
             mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1], device=tokens.device)
             return self.head(self.layers(self.embedding(tokens), mask=mask, is_causal=True))
 
-    return Tiny(), list(_text(spec).encode())
+    return Tiny(), list(_text(spec.text).encode())
 
 
 def _checkpoint(spec: TrainerSpec) -> tuple[Any, list[int]]:
@@ -129,10 +132,10 @@ def _checkpoint(spec: TrainerSpec) -> tuple[Any, list[int]]:
     if shape is not None:
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):  # drawn there, it takes no time
             model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape), dtype=torch.float32)
-        tokens = list(_text(spec).encode())
+        tokens = list(_text(spec.text).encode())
     else:
         model = AutoModelForCausalLM.from_pretrained(spec.model, dtype=torch.float32)
-        tokens = AutoTokenizer.from_pretrained(spec.model)(_text(spec))["input_ids"]
+        tokens = AutoTokenizer.from_pretrained(spec.model)(_text(spec.text))["input_ids"]
     model.forward = _logits_of(model.forward)
     return model, tokens
 
@@ -141,10 +144,40 @@ def _logits_of(forward: Any) -> Any:
     return lambda tokens: forward(input_ids=tokens).logits
 
 
-def _text(spec: TrainerSpec) -> str:
-    if spec.text is not None:
-        return Path(spec.text).read_text(encoding="utf-8")
+def _text(file: str | Path | None) -> str:
+    if file is not None:
+        return Path(file).read_text(encoding="utf-8")
     return (files(harness_llm) / "rules" / "table.yaml").read_text(encoding="utf-8")
+
+
+def _require_one_sequence(tokens: int, sequence: int) -> None:
+    if tokens < sequence:
+        raise ConfigError(
+            f"training.text: shorter than one sequence of {sequence} tokens",
+            "Name a longer text, or set a smaller training.sequence.",
+        )
+
+
+def check_training(model: str, text: Path | None, sequence: int) -> None:
+    """Refuse a training that could not start, before anything is loaded.
+
+    Raises:
+        ConfigError: The model is neither a folder nor a known size; the text cannot be read, or is too short.
+        ModelError: The folder is no whole checkpoint.
+    """
+    sizes = [name for name, it in SHAPES.items() if "ForMaskedLM" not in it["architectures"][0]]
+    if model != TINY and Path(model).is_dir():
+        Checkpoint(Path(model)).require(weights=True, tokenizer=True)
+    elif model != TINY and shape_of(model) not in [SHAPES[name] for name in sizes]:
+        raise ConfigError(
+            f"training.model: {model}: neither a folder nor a known size",
+            f"Name a checkpoint folder, `{TINY}`, or one of {', '.join(sizes)}.",
+        )
+    try:
+        length = len(_text(text).encode())  # a token is a byte or more
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"training.text: {text}: cannot be read: {error}") from error
+    _require_one_sequence(length, sequence)
 
 
 def train(
