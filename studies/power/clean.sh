@@ -7,8 +7,8 @@ if [[ -e data/caps.json ]]; then
     exit 1
 fi
 found=()
-for file in *_stats.csv *_summary.csv; do
-    if [[ -f $file ]] && { [[ $file == *_summary.csv ]] || head -1 "$file" | grep -q ',schema'; }; then
+for file in {inference,training}_{stats,summary}.csv; do
+    if [[ -f $file ]] && head -1 "$file" | grep -qE ',schema|,energy_per_token_low,'; then
         found+=("$file")
     fi
 done

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -20,6 +22,19 @@ def use_project() -> None:
     sys.path.insert(0, str(ROOT / "code"))
 
 
+def read_arguments(description: str, *, objective: bool = False) -> argparse.Namespace:
+    """The arguments of a script that takes none, or only what to recommend the least of."""
+    use_project()
+    from harness_llm.power.recommendation import Objective
+
+    parser = argparse.ArgumentParser(description=description)
+    if objective:
+        parser.add_argument(
+            "--objective", choices=get_args(Objective), default="energy", help="what is least"
+        )
+    return parser.parse_args()
+
+
 def run_study(arguments: list[str], *more: str) -> None:
     """Run `harness-llm study power` into this folder's `data`, which it continues where it lies there."""
     use_project()
@@ -31,7 +46,17 @@ def run_study(arguments: list[str], *more: str) -> None:
     asked: list[str] = []
     rest = iter(arguments)
     for argument in rest:
-        asked += ["--set", f"{short[argument]}={next(rest, '')}"] if argument in short else [argument]
+        if argument in short:
+            value = next(rest, "")
+            is_plain = argument == "--values" and not value.startswith("[")
+            asked += ["--set", f"{short[argument]}={f'[{value}]' if is_plain else value}"]
+        else:
+            asked.append(argument)
+    if (DATA / "study.json").exists():
+        print(
+            "note: continues what is in data/; for another setting, run `bash clean.sh` first",
+            file=sys.stderr,
+        )
     os.chdir(ROOT)  # paths in the files of this folder begin there
     sys.argv = ["harness-llm", "study", "power", "-c", str(config), "--output", str(DATA), *more, *asked]
     main()

@@ -1,6 +1,6 @@
 """Recommend a setting from the two CSV files; also a module, and importing it reads nothing."""
 
-from gpu_metrics_utils import HERE, use_project
+from gpu_metrics_utils import HERE, read_arguments, use_project
 
 use_project()
 
@@ -19,6 +19,8 @@ def recommend_sweet_spot(summary, objective="energy"):
 
 
 if __name__ == "__main__":
+    asked = read_arguments(__doc__, objective=True)
     with reported_errors():
         for name in ("training", "inference"):
-            print(f"{name}: {recommend_sweet_spot(calculate_summary(HERE / f'{name}_stats.csv')).words}")
+            summary = calculate_summary(HERE / f"{name}_stats.csv")
+            print(f"{name}: {recommend_sweet_spot(summary, asked.objective).words}")

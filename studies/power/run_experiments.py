@@ -1,7 +1,7 @@
 """Measure inference and training; with `--gpu simulated` at caps of a simulated card.
 
 `--knob load` sweeps load; `--knob cap --set-caps` sets power caps, on a card that is yours, and gives them
-back.
+back. `--values 300,500` says which.
 """
 
 import sys

@@ -46,7 +46,8 @@ def test_every_command_of_the_original_ends_well(door: Path) -> None:
     assert "training: " in _run(door, sys.executable, "recommend.py")
     assert time.monotonic() - began <= 120
     (door / "mine_stats.csv").write_text("max_watt,tokens_per_sec\n1,2\n")
-    assert "report.png" in _run(door, "bash", "clean.sh")
+    said = _run(door, sys.executable, "recommend.py", "--objective", "edp")
+    assert "training: " in said and "report.png" in _run(door, "bash", "clean.sh")
     left = {path.name for path in door.iterdir()}
     assert "mine_stats.csv" in left and "experiment.yaml" in left
     assert not left & {"training_stats.csv", "inference_stats.csv", "report.png", "report.html", "data"}
@@ -61,6 +62,36 @@ def test_each_phase_can_be_measured_alone(door: Path, phase: str) -> None:
     said = _run(door, sys.executable, "process_experiment_data.py")
     assert f"{phase}_stats.csv: " in said and said.count(" of 2 trials") == said.count(" 0 rows") == 1
     assert f"{phase}: " in _run(door, sys.executable, "recommend.py")
+
+
+def test_only_what_the_scripts_wrote_is_removed(door: Path) -> None:
+    texts = {
+        "training_stats.csv": "timestamp,max_watt,schema\n", "inference_summary.csv": "max_watt,mine\n",
+        "training_summary.csv": "max_watt,energy_per_token_low,trials\n", "power_summary.csv": "mine\n",
+        "kept_stats.csv": "max_watt,schema\n",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (door / name).write_text(text)
+    said = _run(door, "bash", "clean.sh")
+    assert said.split() == ["removing", "training_stats.csv", "removing", "training_summary.csv"]
+    left = {path.name for path in door.iterdir()} & texts.keys()
+    assert left == {"inference_summary.csv", "power_summary.csv", "kept_stats.csv"}
+
+
+@pytest.mark.parametrize("script", ["process_experiment_data", "generate_report", "recommend"])
+def test_an_argument_that_a_script_does_not_take_is_refused(door: Path, script: str) -> None:
+    command = [sys.executable, f"{script}.py", "foo.csv"]
+    done = subprocess.run(command, cwd=door, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(f"usage: {script}.py")
+    assert "unrecognized arguments: foo.csv" in done.stderr
+
+
+def test_several_values_are_written_plainly_and_a_study_of_before_is_told_of(door: Path) -> None:
+    (door / "data").mkdir()
+    (door / "data" / "study.json").touch()
+    command = ["run_experiments.py", "--gpu", "simulated", "--dry-run", "--values", "300,500"]
+    done = subprocess.run([sys.executable, *command], cwd=door, capture_output=True, text=True)
+    assert "would measure 1 x 500 W inference" in done.stdout and "clean.sh" in done.stderr
 
 
 def test_recommend_is_a_module_that_reads_nothing_when_it_is_imported(door: Path) -> None:

@@ -89,7 +89,15 @@ def test_a_mistake_ends_with_one_line(door: Path) -> None:
     said = _run(door, *profile, code=2, PATH="/usr/bin:/bin")
     assert said.splitlines()[-1].startswith("error: nsys is not on PATH; scripts/nsys_setup.sh")
     assert "usage" in _run(door, "./scripts/profile_multitenants.sh", code=2)
-    assert "neither .deb nor .rpm" in _run(door, "./scripts/nsys_setup.sh", "a.zip", code=2)
+    assert "nope.yaml: no such file" in _run(door, *profile[:2], "nope.yaml", code=2)
+    for option in ("--only", "--device"):
+        said = _run(door, "./scripts/bench_all_solo.sh", option, code=2)
+        assert said == f"usage: bench_all_solo.sh [...] {option} VALUE\n"
+    assert "no file configs/solo/zzz" in _run(door, "./scripts/profile_all_solo.sh", "--only", "zzz", code=2)
+    for package, words in (("a.zip", "neither .deb nor .rpm"), ("nope.deb", "nope.deb: no such file")):
+        told = {"NSYS_PREFIX": str(door / "nsight")}
+        assert words in _run(door, "./scripts/nsys_setup.sh", package, code=2, **told)
+    assert not (door / "nsight").exists()
     assert "absent.yaml: no such file" in _run(
         door, sys.executable, "scripts/analyze.py", "absent.yaml", code=2
     )
@@ -155,8 +163,16 @@ def test_what_the_original_installs_from_is_there() -> None:
         last = (folder / "requirements.txt").read_text().splitlines()[-1]
         assert last == f"../..[{device},report]" and {device, "report"} <= extras.keys()
         assert (folder / "../..").resolve() == ROOT
-    scripts = sorted((HERE / "scripts").glob("[!c]*.sh"))  # common.sh is sourced
-    assert len(scripts) == 8 and all(os.access(path, os.X_OK) for path in scripts)
+    scripts = [path for path in (HERE / "scripts").iterdir() if path.is_file()]
+    assert len(scripts) == 10 and all(os.access(path, os.X_OK) for path in scripts), "chmod +x changes none"
+
+
+def test_help_says_what_a_script_does_and_runs_nothing(door: Path) -> None:
+    scripts = sorted((door / "scripts").glob("[!c]*.sh"))
+    assert len(scripts) == 8
+    for script in scripts:
+        said = _run(door, str(script), "--help")
+        assert said == script.read_text().splitlines()[1].removeprefix("# ") + "\n"
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb")

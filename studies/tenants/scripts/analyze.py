@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Report and plots of an experiment: analyze.py CONFIG|FOLDER; plots go to plots/<experiment>/."""
 
 import sys

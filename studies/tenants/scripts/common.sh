@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+#!/usr/bin/env bash
 # What the scripts of this folder share: where things lie, and how a study is run. Source it.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,6 +8,10 @@ PYTHON=$ROOT/.venv/bin/python
 export PYTHONPATH="$ROOT/code${PYTHONPATH:+:$PYTHONPATH}"
 EXIT_USAGE=2
 EXIT_BROKEN=3
+if [[ -f $0 && " $* " == *" --help "* ]]; then
+    sed -n '2s/^# //p' "$0" # each script's second line says what it does and takes
+    exit
+fi
 
 # value KEY CONFIG: a top key of a YAML file; empty where it is not written.
 value() {
@@ -36,13 +40,28 @@ bench() {
     (cd "$ROOT" && "$PYTHON" -m harness_llm study tenants --config "$config" --output "$folder" "$@")
 }
 
+# usage TEXT: say how a script is called, and end.
+usage() {
+    echo "usage: $1" >&2
+    exit "$EXIT_USAGE"
+}
+
+# configs_of KIND: the files of configs/KIND that `only` names, into `configs`.
+configs_of() {
+    mapfile -t configs < <(compgen -G "$HERE/configs/$1/$only.yaml")
+    ((${#configs[@]})) || { echo "error: no file configs/$1/$only.yaml" >&2 && exit "$EXIT_USAGE"; }
+}
+
 # read_options OPTION...: fill `only` and `asked`; short options of the study's keys are understood.
 read_options() {
     only='*' asked=()
     while (($#)); do
         case $1 in
-            --only) only=$2 && shift 2 ;;
-            --device | --scale | --trials | --matrix | --mps) asked+=(--set "${1#--}=$2") && shift 2 ;;
+            --only | --device | --scale | --trials | --matrix | --mps)
+                (($# > 1)) || usage "$(basename "$0") [...] $1 VALUE"
+                if [[ $1 == --only ]]; then only=$2; else asked+=(--set "${1#--}=$2"); fi
+                shift 2
+                ;;
             *) asked+=("$1") && shift ;;
         esac
     done
@@ -54,11 +73,11 @@ read_options() {
 
 # bench_all KIND [--only GLOB] [OPTION...]: every file of configs/KIND; continues after one that fails.
 bench_all() {
-    local kind=$1 config only asked said=() broke=0 began
+    local kind=$1 config configs only asked said=() broke=0 began
     shift
     read_options "$@"
-    for config in "$HERE/configs/$kind/"$only.yaml; do
-        [[ -f $config ]] || { echo "error: no file configs/$kind/$only.yaml" >&2 && exit "$EXIT_USAGE"; }
+    configs_of "$kind"
+    for config in "${configs[@]}"; do
         began=$SECONDS
         echo "== $(basename "$config")"
         if bench "$config" --view none "${asked[@]}"; then
@@ -93,10 +112,11 @@ profile() {
 
 # profile_all KIND [OPTION...]: every file of configs/KIND, into out/nsys/<experiment>/.
 profile_all() {
-    local kind=$1 config name only asked
+    local kind=$1 config configs name only asked
     shift
     read_options "$@"
-    for config in "$HERE/configs/$kind/"$only.yaml; do
+    configs_of "$kind"
+    for config in "${configs[@]}"; do
         name=$(value experiment_name "$config")
         profile "$config" "$HERE/out/nsys/$name/$name" "${asked[@]}"
     done
