@@ -11,15 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)  # fmt: skip
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from harness_llm import rules
 from harness_llm.config.load import load_to_run
@@ -96,13 +88,10 @@ class PowerConfig(Strict):
 
     @field_validator("values", "phases")
     @classmethod
-    def _are_settings(cls, found: list[Any] | None, info: ValidationInfo) -> list[Any] | None:
+    def _are_settings(cls, found: list[Any] | None) -> list[Any] | None:
         names = [it if isinstance(it, str) else f"{it:g}" for it in found or ()]
         if len(set(names)) < len(names):
             raise ValueError(f"each must be there once, found {', '.join(names)}")
-        is_load = info.field_name == "values" and info.data.get("knob") == "load"
-        if is_load and any(it % 1 for it in found or ()):
-            raise ValueError(f"a load is a whole number of requests, found {', '.join(names)}")
         return found
 
 
@@ -184,7 +173,7 @@ class PowerStudy(Study):
             possible = SimulatedCaps.RANGE if self._caps is None else self._caps.range()
             return list(chosen_caps(possible, config.values))
         if config.knob == "load":
-            return list(dict.fromkeys(config.values or _LOADS))
+            return list(config.values or _LOADS)
         return [None]
 
     def _workload(self, value: float | None) -> Workload | None:

@@ -80,9 +80,9 @@ def test_a_dry_run_says_what_it_would_measure_as_text_or_as_one_document(
     assert all(f" x {label}" in text for label in found["points"]) and found["asked"]["marker"]
 
 
-def test_equal_loads_are_one_point(command: Command, study: Callable[..., list[str]]) -> None:
-    _, out, _ = command(*study("power", knob="load", values=[8, 8, 4]), "--dry-run", "--json")
-    assert list(json.loads(out)["points"]) == ["8 open inference", "4 open inference"]
+def test_equal_loads_are_refused(command: Command, study: Callable[..., list[str]]) -> None:
+    code, _, err = command(*study("power", knob="load", values=[8, 8, 4]), "--dry-run")
+    assert code == 2 and "values: each must be there once, found 8, 8, 4" in err
 
 
 @pytest.mark.parametrize("more", [["--output", "x"], ["--set", "trials=1"], ["--set-caps"], ["--dry-run"]])

@@ -19,8 +19,6 @@ ROOT = Path(__file__).parents[3]
         (["phases=[training, training]"], "phases: each must be there once, found training, training"),
         (["knob=load", "values=[8, 8]"], "values: each must be there once, found 8, 8"),
         (["values=[300, 300.0001]"], "values: each must be there once, found 300, 300"),
-        (["knob=load", "values=[8.7]"], "values: a load is a whole number of requests, found 8.7"),
-        (["knob=load", "values=[0.5]"], "values: a load is a whole number"),
     ],
 )
 def test_a_setting_is_asked_for_once_and_can_be_set(asked: list[str], said: str) -> None:

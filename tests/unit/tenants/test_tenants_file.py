@@ -113,5 +113,5 @@ def test_cores_are_shared_whole_or_split(
 
 def test_cores_are_split_only_where_there_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {4})
-    with pytest.raises(ConfigError, match="2 tenants on 1 cores"):
+    with pytest.raises(ConfigError, match="2 tenants on 1 core"):
         seats_of(_read(tmp_path, TWO, "cores=split"))
