@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from harness_llm.config.harness import RunConfig
 from harness_llm.core import counted
 from harness_llm.engines import EngineKind
+from harness_llm.engines.base import SOCKETS_VARIABLE
 from harness_llm.errors import ConfigError
 from harness_llm.launch.launcher import Launcher
 from harness_llm.launch.local import LocalLauncher
-from harness_llm.launch.ray_cluster import ray_launcher
+from harness_llm.launch.ray_cluster import ray_launcher, require_ray
 from harness_llm.launch.role import Role
 from harness_llm.system import accelerators
+from harness_llm.transport.control import HOST_VARIABLE, PARENT_VARIABLE
+from harness_llm.transport.spec import SECRETS_VARIABLE
 
+_OWN = (SOCKETS_VARIABLE, HOST_VARIABLE, PARENT_VARIABLE, SECRETS_VARIABLE)
 VISIBLE = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "HIP_VISIBLE_DEVICES"}
+_UUIDS = ("GPU-", "MIG-")
 _DEFAULTS = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 _ON_A_CPU = {"OMP_WAIT_POLICY": "PASSIVE"}
 """A thread that waits by spinning takes the core from the one that it waits for where other work runs beside
@@ -43,14 +48,30 @@ def launcher_of(configs: Sequence[RunConfig], role: Role) -> Iterator[Launcher]:
 
 
 def _devices(config: RunConfig) -> int:
-    return config.engine.devices_asked or config.engine.devices(config.llm_config)
+    """Devices of one replica.
+
+    Raises:
+        ConfigError: The options name fewer than `llm_config` spans.
+    """
+    asked, spanned = config.engine.devices_asked, config.engine.devices(config.llm_config)
+    if asked is not None and asked < spanned:
+        raise _too_few("harness_config.engine", asked, spanned)
+    return asked or spanned
+
+
+def _too_few(key: str, given: int, needed: int) -> ConfigError:
+    return ConfigError(
+        f"{key} gives a replica {given} devices, its engine needs {needed} by llm_config's parallel sizes",
+        "Remove it, or lower those.",
+    )
 
 
 def replica_environments(config: RunConfig) -> list[dict[str, str]]:
     """One set of environment variables for each replica to start.
 
     Raises:
-        ConfigError: More devices are asked for than the host has.
+        ConfigError: Ray is needed and not installed; more devices are asked for than there are, or than the
+            engine can do with; engine_env holds a variable that is not the user's to set.
     """
     harness, engine = config.harness_config, config.engine
     common = {**_DEFAULTS, **engine.environment, **harness.engine_env}
@@ -65,7 +86,15 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
             "harness_config.engine.replicas_per_device: on a cluster, Ray assigns the devices",
             "Remove it.",
         )
-    if not engine.needs_devices or harness.launcher is not None:  # a cluster gives out its devices itself
+    _refuse(harness.engine_env, _OWN, "Remove it.")
+    if harness.launcher is not None:  # a cluster gives out its devices itself
+        require_ray()
+        if engine.takes_gpus():
+            _refuse(harness.engine_env, VISIBLE.values(), "Remove it; the shell of `ray start` can set it.")
+            gpus, size = harness.launcher.gpus, _devices(config)
+            if gpus and gpus < size:
+                raise _too_few("harness_config.launcher.gpus", gpus, size)
+    if not engine.needs_devices or harness.launcher is not None:
         return [dict(common) for _ in range(replicas or 1)]
     found = accelerators.read().accelerators if engine.takes_gpus() else ()
     if not found:
@@ -78,11 +107,20 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
                 "Remove it, or make the GPUs visible.",
             )
         return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
+    _refuse(harness.engine_env, VISIBLE.values(), "Set it in the shell, for all replicas.")
     variable = VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
     devices = [device for device in devices for _ in range(sharing)]
     size = _devices(config)
     return [{**common, variable: ",".join(group)} for group in split_devices(devices, size, replicas)]
+
+
+def _refuse(given: Mapping[str, str], names: Iterable[str], remedy: str) -> None:
+    for name in names:
+        if name in given:
+            raise ConfigError(
+                f"harness_config.engine_env.{name}: each replica has its own, which the harness sets", remedy
+            )
 
 
 def split_devices(devices: list[str], size: int, replicas: int | None) -> list[list[str]]:
@@ -104,10 +142,28 @@ def split_devices(devices: list[str], size: int, replicas: int | None) -> list[l
 
 
 def _visible_devices(environment: Mapping[str, str], variable: str, count: int) -> list[str]:
+    """Devices that a process may use, of `count`: numbers, or how a UUID begins.
+
+    Raises:
+        ConfigError: The variable names one that is not there, or one twice.
+    """
+    known = [str(index) for index in range(count)]
     chosen = environment.get(variable)
     if chosen is None:
-        return [str(index) for index in range(count)]
-    return [device.strip() for device in chosen.split(",") if device.strip()]
+        return known
+    devices = [device.strip() for device in chosen.split(",") if device.strip()]
+    for place, device in enumerate(devices):
+        if device not in known and not device.startswith(_UUIDS):
+            raise ConfigError(
+                f"{variable} is {chosen!r}: this host has no device {device}",
+                f"Name devices that it has ({', '.join(known)}), or their UUIDs.",
+            )
+        if device in devices[:place]:
+            raise ConfigError(
+                f"{variable} is {chosen!r}: device {device} stands there twice",
+                "Name it once; harness_config.engine.replicas_per_device lets replicas share a device.",
+            )
+    return devices
 
 
 def _bind_to_cores(engine: EngineKind, replicas: int) -> list[dict[str, str]]:

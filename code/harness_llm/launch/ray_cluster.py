@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -281,6 +282,19 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
 
 
+def require_ray() -> None:
+    """Refuse to start without Ray.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import ray  # noqa: F401 - whether it can be
+    except ImportError as error:
+        message = "harness_config.launcher.kind: Ray is not installed"
+        raise ConfigError(message, "bash setup/start_ray.sh installs it.") from error
+
+
 @contextlib.contextmanager
 def ray_launcher(address: str, remote: str, room: Mapping[str, float]) -> Iterator[RayLauncher]:
     """Join a cluster for the length of a `with` block.
@@ -294,11 +308,15 @@ def ray_launcher(address: str, remote: str, room: Mapping[str, float]) -> Iterat
         ConfigError: Ray is not installed.
         HostError: There is no such cluster, or none of its hosts has that room.
     """
-    try:
-        import ray
-    except ImportError as error:
-        message = "harness_config.launcher.kind: Ray is not installed"
-        raise ConfigError(message, "bash setup/start_ray.sh installs it.") from error
+    require_ray()
+    # Ray prints to stdout, whatever it is told about logs, when the cluster loses a host.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield from _joined(address, remote, room)
+
+
+def _joined(address: str, remote: str, room: Mapping[str, float]) -> Iterator[RayLauncher]:
+    import ray
+
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     package = os.fspath(Path(harness_llm.__file__).parent)
     host, _, port = address.rpartition(":")

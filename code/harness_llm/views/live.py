@@ -55,7 +55,8 @@ def make_view(marker: str, *, quiet: bool = False, style: str = "auto", replays:
     if style == "none":
         return NoView()
     forced = True if style == "rich" else None
-    console = Console(stderr=quiet, highlight=False, markup=False, emoji=False, force_terminal=forced)
+    out = sys.stderr if quiet else sys.stdout  # whoever redirects stdout later does not mean the view
+    console = Console(file=out, highlight=False, markup=False, emoji=False, force_terminal=forced)
     can_draw = console.is_terminal and not console.is_dumb_terminal and console.width >= _NARROWEST
     if style == "rich" or (style == "auto" and can_draw and not os.environ.get("NO_COLOR")):
         return RichView(console, marker, replays=replays)

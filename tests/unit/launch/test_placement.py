@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from contextlib import nullcontext
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,9 +110,10 @@ def test_a_replica_gets_as_many_gpus_as_its_engine_spans(monkeypatch: pytest.Mon
         "0,1,2,3",
         "4,5,6,7",
     ]
-    assert _visible(
-        _config({"tensor_parallel_size": 4}, engine={"kind": "vllm", "devices_per_replica": 8})
-    ) == ["0,1,2,3,4,5,6,7"]
+    four = {"tensor_parallel_size": 4}
+    assert _visible(_config(four, engine={"devices_per_replica": 8})) == ["0,1,2,3,4,5,6,7"]
+    with pytest.raises(ConfigError, match="engine gives a replica 2 devices, its engine needs 4"):
+        replica_environments(_config(four, engine={"devices_per_replica": 2}))
     assert _visible(_config({"tensor_parallel_size": None}, replicas=2)) == ["0", "1"]
 
 
@@ -123,6 +125,47 @@ def test_only_visible_gpus_are_used_by_the_name_they_have(monkeypatch: pytest.Mo
     _host(monkeypatch, "NVIDIA", 8, CUDA_VISIBLE_DEVICES="")
     with pytest.raises(ConfigError, match="shows 0: none"):
         replica_environments(_config())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ("0,9", "has no device 9"),
+        ("-1", "has no device -1"),
+        ("all", "has no device all"),
+        ("1,0,1", "device 1 stands there twice"),
+        ("GPU-a,GPU-a", "device GPU-a stands there twice"),
+    ],
+)
+def test_a_device_that_is_not_there_or_stands_there_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, chosen: str, said: str
+) -> None:
+    _host(monkeypatch, "NVIDIA", 4, CUDA_VISIBLE_DEVICES=chosen)
+    with pytest.raises(ConfigError, match=f"CUDA_VISIBLE_DEVICES is '{chosen}': .*{said}"):
+        replica_environments(_config())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "engine", "is_refused"),
+    [
+        ("NVIDIA", "CUDA_VISIBLE_DEVICES", "vllm", True),
+        ("AMD", "HIP_VISIBLE_DEVICES", "vllm", True),
+        ("", "CUDA_VISIBLE_DEVICES", "vllm", False),
+        ("NVIDIA", "CUDA_VISIBLE_DEVICES", "simulated", False),
+        ("", "HARNESS_LLM_PARENT", "simulated", True),
+        ("", "HARNESS_LLM_SOCKETS", "vllm", True),
+    ],
+)
+def test_a_variable_that_the_harness_sets_for_a_replica_is_not_the_users(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, name: str, engine: str, is_refused: bool
+) -> None:
+    _host(monkeypatch, vendor, 4 if vendor else 0)
+    config = _config(engine=engine, engine_env={name: "2"})
+    if is_refused:
+        with pytest.raises(ConfigError, match=f"engine_env.{name}: each replica has its own"):
+            replica_environments(config)
+    else:
+        assert replica_environments(config)[0][name] == "2"
 
 
 def test_without_gpus_replicas_share_the_cores_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,3 +219,21 @@ def test_of_a_cluster_only_an_engine_that_takes_gpus_asks_for_them(
     }
     with launcher_of([_config({"tensor_parallel_size": 2}, **cluster)], role):
         assert asked == [{"CPU": 1, "GPU": gpus}]
+
+
+def test_on_a_cluster_what_its_replicas_cannot_do_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(gpus: int | None, **environment: str) -> list[dict[str, str]]:
+        launcher = {"kind": "ray", "address": "10.0.0.1:6379", "gpus": gpus}
+        asked = {"launcher": launcher, "interface": "10.0.0.1", "replicas": 2, "engine_env": environment}
+        return replica_environments(_config({"tensor_parallel_size": 4}, **asked))
+
+    _host(monkeypatch, "", 0)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match="Ray is not installed"):
+        planned(4)
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    assert [len(planned(gpus)) for gpus in (None, 0, 4, 8)] == [2] * 4, "0: hosts without GPUs"
+    with pytest.raises(ConfigError, match="launcher.gpus gives a replica 1 devices, its engine needs 4"):
+        planned(1)
+    with pytest.raises(ConfigError, match="engine_env.CUDA_VISIBLE_DEVICES: each replica has its own"):
+        planned(4, CUDA_VISIBLE_DEVICES="1")
