@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator
+
+_LAST_PORT = 65535
 
 
 class RayCluster(BaseModel):
@@ -19,6 +21,13 @@ class RayCluster(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["ray"]
-    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]+$")]
+    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$")]
     cpus: Annotated[float, Field(gt=0, le=4096)] = 1.0
     gpus: NonNegativeInt | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _names_a_port(cls, given: str) -> str:
+        if not 1 <= int(given.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError(f"a port is a number from 1 to {_LAST_PORT}")
+        return given

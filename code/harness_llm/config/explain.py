@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from types import UnionType
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness_llm import engines
-from harness_llm.config.harness import HarnessConfig, OwnSamples, RunConfig
+from harness_llm.config.harness import RunConfig
 from harness_llm.config.layers import EXTENDS
 from harness_llm.config.nodes import Mistake, Node, find
 from harness_llm.datasets import kinds as datasets
@@ -72,14 +74,20 @@ def _inside(name: str) -> Iterator[str]:
 
 def _model_at(root: Node, location: Sequence[str | int]) -> type[BaseModel] | None:
     """The model of the keys at a location, or None where any key may stand."""
-    match location:
-        case ():
-            return RunConfig
-        case ("harness_config",):
-            return HarnessConfig
-        case ("harness_config", "tests", str()):
-            return OwnSamples
-        case ("harness_config", *_, "dataset" | "engine" as choice):
-            kind = find(root, (*location, "kind"))[0].value
-            return _KINDS[choice].get(kind if isinstance(kind, str) else engines.DEFAULT)
-    return None
+    found: Any = RunConfig
+    for depth, part in enumerate(location, 1):
+        if part in _KINDS:
+            kind = find(root, (*location[:depth], "kind"))[0].value
+            found = _KINDS[str(part)].get(kind if isinstance(kind, str) else engines.DEFAULT)
+        elif _is_model(found):
+            field = found.model_fields.get(part)
+            found = None if field is None else field.annotation
+        else:
+            found = next(iter(reversed(get_args(found))), None)  # of a mapping or a list
+        if isinstance(found, UnionType):
+            found = next(filter(_is_model, get_args(found)), None)
+    return found if _is_model(found) else None
+
+
+def _is_model(found: Any) -> bool:
+    return isinstance(found, type) and issubclass(found, BaseModel)

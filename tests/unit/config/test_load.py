@@ -77,6 +77,29 @@ BAD = {
         '"10:4:4", chat_template: false}',
         [":6:47: harness_config.dataset.chat_template does nothing here: it is a key of jsonl"],
     ),
+    "unknown key of an optional node": (
+        "max_tokens: 8",
+        'max_tokens: 8\n  launcher: {kind: ray, adress: "h:1"}',
+        [":8:25: unknown key harness_config.launcher.adress", "did you mean 'address'"],
+    ),
+    "unknown key deep in an engine": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  engine: {kind: simulated, batching: {weight_ms: 1}}",
+        [":8:40: unknown key harness_config.engine.batching.weight_ms", "did you mean 'weights_ms'"],
+    ),
+    "unknown key of a test's own samples": (
+        "max_tokens: 8",
+        "max_tokens: 8\n  tests: {accuracy: {max_token: 9, dataset: {kind: synthetic, shapes: 1}}}",
+        [
+            "unknown key harness_config.tests.accuracy.max_token; did you mean 'max_tokens'",
+            "unknown key harness_config.tests.accuracy.dataset.shapes; did you mean 'shape'",
+        ],
+    ),
+    "a port that there is not": (
+        "max_tokens: 8",
+        'max_tokens: 8\n  launcher: {kind: ray, address: "h:99999"}',
+        [":8:25: harness_config.launcher.address: a port is a number from 1 to 65535, found 'h:99999'"],
+    ),
     "missing key": ("  benchmark: mine\n", "", [":3:1: harness_config.benchmark is missing"]),
     "missing node": ("llm_config:\n  model: /m\n", "", ["case.yaml:1:1: llm_config is missing"]),
     "missing model": ("  model: /m", "  dtype: auto", [":1:1: llm_config.model", "/model/my-model"]),
