@@ -10,7 +10,7 @@ import heapq
 import math
 import struct
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,13 +21,15 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from harness_llm.core import Request
 from harness_llm.engines.base import EngineFacts, Sink
 from harness_llm.engines.kind import EngineKind, Weights
-from harness_llm.engines.simulated_steps import Batching, Steps
+from harness_llm.engines.simulated_steps import LONGEST_MS, Batching, Steps
 from harness_llm.engines.vitals import StepClock, Vitals
+from harness_llm.errors import ConfigError, EngineError, named
 
 _LAG_S = 0.5  # a host that was held up for longer does not hurry afterwards
 _VOCABULARY = 30_000
-_LONGEST_MS = 86_400_000.0  # a day
 _FIRST_ORDINARY_TOKEN = 10
+_ALONE = ("first_token_ms", "per_token_ms", "fail_every", "hang_after", "hang_replica", "speed_file")
+_SPEED_REMEDY = "It holds a number above 0 and at most 1: how fast the engine is."
 _RAMP: npt.NDArray[np.int32] = (
     np.arange(_VOCABULARY + 65_536, dtype=np.int32) % _VOCABULARY + _FIRST_ORDINARY_TOKEN
 )
@@ -42,6 +44,22 @@ def simulated_answer(prompt: bytes, min_tokens: int, max_tokens: int) -> bytes:
     length = min_tokens + (last * 2_654_435_761 % 1_000_003) % (max_tokens - min_tokens + 1)
     start = (last * 7919 + len(prompt)) % _VOCABULARY
     return _RAMP[start : start + length].tobytes()
+
+
+def _speed(file: str) -> float:
+    """What a speed file holds.
+
+    Raises:
+        EngineError: It cannot be read, or holds no speed.
+    """
+    try:
+        speed = float(Path(file).read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise EngineError(f"speed_file {file}: {said}", _SPEED_REMEDY) from None
+    if not 0 < speed <= 1:
+        raise EngineError(f"speed_file {file}: {speed:g} is not a speed", _SPEED_REMEDY)
+    return speed
 
 
 class SimulatedEngine:
@@ -99,7 +117,7 @@ class SimulatedEngine:
                 self._stepping = self._loop.create_task(self._step(self._steps))
             return
         if self._speed_file is not None:
-            slower = 1 / float(Path(self._speed_file).read_text(encoding="ascii"))
+            slower = 1 / _speed(self._speed_file)
             self._first_s = float(self._arguments.get("first_token_ms", 0.0)) / 1000 * slower
             self._token_s = float(self._arguments.get("per_token_ms", 0.0)) / 1000 * slower
         self._waiting.extend(requests)
@@ -120,7 +138,16 @@ class SimulatedEngine:
         self._begin()
 
     def check(self) -> None:
-        """This engine cannot die."""
+        """Return unless its steps have ended by an exception.
+
+        Raises:
+            EngineError: They have.
+        """
+        stepping = self._stepping
+        if stepping is None or not stepping.done() or stepping.cancelled():
+            return
+        if error := stepping.exception():
+            raise EngineError(f"the simulated engine cannot continue: {named(error)}") from error
 
     def generated(self) -> int:
         """Tokens of whole answers, and those that are due by now of others; a hung engine stands still."""
@@ -248,14 +275,32 @@ class Simulated(EngineKind):
     end_tokens = frozenset({2})  # what would end a sequence; made-up tokens are ordinary ones
 
     kind: Literal["simulated"] = "simulated"
-    first_token_ms: Annotated[float, Field(ge=0, le=_LONGEST_MS)] = 0.0
-    per_token_ms: Annotated[float, Field(ge=0, le=_LONGEST_MS)] = 0.0
+    first_token_ms: Annotated[float, Field(ge=0, le=LONGEST_MS)] = 0.0
+    per_token_ms: Annotated[float, Field(ge=0, le=LONGEST_MS)] = 0.0
     concurrent: PositiveInt = 1024
     fail_every: PositiveInt | None = None
     hang_after: NonNegativeInt | None = None
     hang_replica: NonNegativeInt | None = None
     speed_file: str | None = None
     batching: Batching | None = None
+
+    def preflight(self, arguments: Mapping[str, Any], place: Callable[[str], str]) -> None:
+        """Refuse options that do nothing beside others, and a speed that cannot be read."""
+        super().preflight(arguments, place)
+        options = type(self).model_fields
+        idle = {name: "beside batching" for name in _ALONE} if self.batching is not None else {}
+        if self.hang_after is None:
+            idle["hang_replica"] = "without hang_after"
+        for name, why in idle.items():
+            if getattr(self, name) != options[name].default:
+                key = f"harness_config.engine.{name}"
+                raise ConfigError(f"{place(key)}: {key} does nothing {why}", "Remove it.")
+        if self.speed_file is not None:
+            try:
+                _speed(self.speed_file)
+            except EngineError as error:
+                key = "harness_config.engine.speed_file"
+                raise ConfigError(f"{place(key)}: {key}: {error.message}", error.remedy) from error
 
     def replica_arguments(self, arguments: Mapping[str, Any], replica: int) -> dict[str, Any]:
         """The options; those of the hang only for the replica that hangs."""

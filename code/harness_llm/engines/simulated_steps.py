@@ -11,8 +11,14 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+
+LONGEST_MS = 86_400_000.0
+"""A day."""
+_Ms = Annotated[float, Field(ge=0, le=LONGEST_MS)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Batching(BaseModel):
@@ -27,7 +33,7 @@ class Batching(BaseModel):
         request_us: Time of a running request, us.
         noise: Relative standard deviation of steps, lasting over some of them.
         drift: Share by which steps grow longer within the first minutes.
-        pauses_per_s: How often a step takes `pause_ms` longer.
+        pauses_per_s: How often a step takes `pause_ms` longer, which must be set, too.
         pause_ms: By how much, mean, ms.
         changed_answers: Share of answers whose length differs by a tenth from run to run.
         kv_tokens: Tokens that the KV cache holds, in blocks; where it is full, the youngest request gives way
@@ -36,22 +42,30 @@ class Batching(BaseModel):
         seed: Of all that is drawn.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     step_tokens: PositiveInt = 2048
-    weights_ms: NonNegativeFloat = 10.0
-    token_ms: NonNegativeFloat = 0.1
-    context_us: NonNegativeFloat = 0.0
-    host_ms: NonNegativeFloat = 1.0
-    request_us: NonNegativeFloat = 0.0
-    noise: NonNegativeFloat = 0.0
-    drift: NonNegativeFloat = 0.0
+    weights_ms: _Ms = 10.0
+    token_ms: _Ms = 0.1
+    context_us: _Ms = 0.0
+    host_ms: _Ms = 1.0
+    request_us: _Ms = 0.0
+    noise: _Share = 0.0
+    drift: Annotated[float, Field(ge=0, le=1000)] = 0.0
     pauses_per_s: NonNegativeFloat = 0.0
-    pause_ms: NonNegativeFloat = 0.0
-    changed_answers: NonNegativeFloat = 0.0
+    pause_ms: _Ms = 0.0
+    changed_answers: _Share = 0.0
     kv_tokens: PositiveInt | None = None
     graphs: tuple[PositiveInt, ...] = ()
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _can_be_meant(self) -> Self:
+        if list(self.graphs) != sorted(set(self.graphs)):
+            raise ValueError(f"graphs must ascend, found {list(self.graphs)}")
+        if self.pauses_per_s and not self.pause_ms:
+            raise ValueError("pauses_per_s does nothing without pause_ms; set both or neither")
+        return self
 
 
 _BLOCK = 16  # tokens of the KV cache
@@ -165,6 +179,6 @@ class Steps:
             self._lasting = _LASTING * self._lasting + fresh
         ms *= math.exp(self._lasting) * (1 + costs.drift * (1 - math.exp(-self._seconds / _WARMS_IN_S)))
         if costs.pauses_per_s and self._random.random() < costs.pauses_per_s * ms / 1000:
-            ms += self._random.expovariate(1 / costs.pause_ms)
+            ms += costs.pause_ms * self._random.expovariate(1)
         self._seconds += ms / 1000
         return ms / 1000

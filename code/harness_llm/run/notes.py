@@ -107,6 +107,9 @@ def _without_effect(config: RunConfig, benchmark: Benchmark) -> Iterator[tuple[s
     engine = config.engine
     if not engine.takes_arguments and config.llm_config.keys() - _OF_THE_SAMPLES:
         yield "llm_config (all but the model and its tokenizer)", f"with the {engine.kind} engine"
+    hangs, replicas = getattr(engine, "hang_replica", None), harness.replicas or 1
+    if hangs is not None and hangs >= replicas:
+        yield f"engine.hang_replica {hangs}", f"where the last of {replicas} replicas is {replicas - 1}"
     for name in ("metric", "reference"):
         if benchmark.is_official and getattr(harness, name) is not None:
             yield name, "for an official benchmark, which is judged by its rules"

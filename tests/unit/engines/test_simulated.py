@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from harness_llm.core import Request
 from harness_llm.engines import make_engine
-from harness_llm.engines.simulated import SimulatedEngine, simulated_answer
+from harness_llm.engines.simulated import Simulated, SimulatedEngine, simulated_answer
+from harness_llm.engines.simulated_steps import Batching, Steps
+from harness_llm.errors import ConfigError, EngineError
 from harness_llm.testing import RecordingSink
 
 _Log = list[tuple[str, int, float, Any]]
@@ -169,3 +172,68 @@ def test_what_an_abort_leaves_is_still_answered_in_order_of_its_time(aborted: li
     assert [number for number, _ in finished] == left
     late = [at - 0.001 - 0.005 * ((16, 61, 36, 26, 46, 21)[number] - 1) for number, at in finished]
     assert max(late) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("batching", "said"),
+    [
+        ({"pauses_per_s": 100}, "pauses_per_s does nothing without pause_ms"),
+        ({"weights_ms": 1e300}, "weights_ms"),
+        ({"host_ms": float("inf")}, "host_ms"),
+        ({"noise": 1000}, "noise"),
+        ({"graphs": [512, 64]}, "graphs must ascend"),
+        ({"graphs": [64, 64]}, "graphs must ascend"),
+    ],
+)
+def test_steps_that_cannot_be_computed_or_meant_are_refused(batching: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Batching.model_validate(batching)
+
+
+def test_the_longest_steps_can_be_computed() -> None:
+    longest = dict.fromkeys(("weights_ms", "token_ms", "context_us", "host_ms", "request_us"), 86_400_000.0)
+    batching = Batching.model_validate(
+        {**longest, "noise": 1, "drift": 1000, "pauses_per_s": 1e300, "pause_ms": 5e-324}
+    )
+    steps = Steps(batching, 8)
+    steps.add(1, prompt=100, answer=3)
+    assert [np.isfinite(steps.step()[0]) for _ in range(3)] == [True] * 3 and not steps
+
+
+def test_an_exception_in_its_steps_is_the_death_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Steps) -> None:
+        raise ArithmeticError("of a step")
+
+    monkeypatch.setattr(Steps, "step", fails)
+    with pytest.raises(EngineError, match="cannot continue: ArithmeticError: of a step"):
+        _run({"batching": {"seed": 1}}, [_request(1)], 0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batching": {}, "first_token_ms": 5}, "engine.first_token_ms does nothing beside batching"),
+        ({"batching": {}, "hang_after": 5}, "engine.hang_after does nothing beside batching"),
+        ({"hang_replica": 1}, "engine.hang_replica does nothing without hang_after"),
+        ({"speed_file": "/nonexistent"}, "engine.speed_file: speed_file /nonexistent: No such file"),
+    ],
+)
+def test_options_that_do_nothing_are_refused_before_the_start(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"my.yaml:7: harness_config.{said}"):
+        Simulated.model_validate(options).preflight({}, lambda _: "my.yaml:7")
+    allowed: list[dict[str, Any]] = [{"batching": {}}, {"hang_after": 1, "hang_replica": 0}]
+    for one in allowed:
+        Simulated.model_validate(one).preflight({}, str)
+
+
+@pytest.mark.parametrize("text", ["", "0", "1.5", "nan", "fast"])
+def test_a_file_that_holds_no_speed_is_no_matter_of_a_checkpoint(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "speed"
+    file.write_text("0.5")
+    options = {"speed_file": str(file), "first_token_ms": 1}
+    Simulated.model_validate(options).preflight({}, str)
+    assert len(_run(options, [_request(1)], 0.05)) == 2
+    file.write_text(text)
+    with pytest.raises(EngineError, match=f"speed_file {file}: ") as caught:
+        _run(options, [_request(1)])
+    assert "how fast the engine is" in caught.value.remedy and caught.value.__cause__ is None

@@ -31,6 +31,13 @@ def test_a_setting_that_does_nothing_is_said(setup: Setup) -> None:
     assert "llm_config (all but the model and its tokenizer) does nothing with the simulated engine" in said
 
 
+def test_a_replica_that_is_not_there_to_hang_is_said(setup: Setup) -> None:
+    engine = {"kind": "simulated", "hang_after": 9, "hang_replica": 2}
+    assert not _notes(setup.config("Offline", engine=engine, replicas=3))
+    (said,) = _notes(setup.config("Offline", engine=engine, replicas=2))
+    assert said == "Offline: engine.hang_replica 2 does nothing where the last of 2 replicas is 1"
+
+
 def test_one_sample_asked_again_and_again_is_said_before_the_start(setup: Setup) -> None:
     setup.conf.write_text(CONF + "mine.Offline.performance_issue_same = 1\n")
     (said,) = _notes(setup.config("Offline"))
