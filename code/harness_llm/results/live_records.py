@@ -30,8 +30,8 @@ class TestState(Record, frozen=True, kw_only=True, omit_defaults=True):
         tokens: Output tokens of complete samples.
         ttft: Times to first token: samples by bin, as `latency_bins.binned` counts them.
         tpot: Times for each further token, likewise.
-        ttft_limit_ms: p99 limit; None where LoadGen does not judge it.
-        tpot_limit_ms: p99 limit; None where LoadGen does not judge it.
+        ttft_limit_ms: p99 limit; None where the verdict on the test does not judge it.
+        tpot_limit_ms: p99 limit; None where the verdict on the test does not judge it.
         ttft_over: Samples over the limit, by the harness's own clock.
         tpot_over: Samples over the limit.
         allowed: Samples that may be over a limit, of all that the test will have.

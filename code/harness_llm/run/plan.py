@@ -45,7 +45,6 @@ def plan_test(
     settings = user_conf.settings_for(model, scenario)
     _check_counts(test, settings, samples, user_conf)
     official = benchmark.rules
-    limits = official.latency.get(scenario) if official is not None else None
     planned = LoadgenTest(
         name=f"{scenario}/{test}",
         scenario=scenario,
@@ -54,8 +53,6 @@ def plan_test(
         user_conf=user_conf.text,
         target_qps=float(settings.get("target_qps", LOADGEN_QPS)),
         samples=samples_file,
-        ttft_limit_ms=limits.ttft_ms if limits is not None else settings.get("ttft_latency"),
-        tpot_limit_ms=limits.tpot_ms if limits is not None else settings.get("tpot_latency"),
         offline_backlog=harness.offline_backlog,
         silence_timeout_s=harness.silence_timeout_s,
         stall_timeout_s=harness.stall_timeout_s,
@@ -71,7 +68,13 @@ def plan_test(
         added = None if official is None else added_min_query_count(official, scenario, settings, samples)
         if added is not None:
             planned = planned.with_setting("min_query_count", added)
-        return msgspec.structs.replace(planned, expected=expected)
+        limits = official.latency.get(scenario) if official is not None else None
+        return msgspec.structs.replace(
+            planned,
+            expected=expected,
+            ttft_limit_ms=limits.ttft_ms if limits is not None else settings.get("ttft_latency"),
+            tpot_limit_ms=limits.tpot_ms if limits is not None else settings.get("tpot_latency"),
+        )
     if official is None:
         return msgspec.structs.replace(planned, audit_conf=audit_test(test).audit())
     if test not in official.tests:

@@ -35,8 +35,8 @@ class LoadgenTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         samples: The sample table's file; in a plan its name in the run folder.
         audit_conf: Text of audit.config for a compliance test, or None.
         expected: Queries expected in all; None where it cannot be known before.
-        ttft_limit_ms: p99 limit; None where LoadGen does not judge it.
-        tpot_limit_ms: p99 limit; None where LoadGen does not judge it.
+        ttft_limit_ms: p99 limit; None where the verdict on the test does not judge it.
+        tpot_limit_ms: p99 limit; None where the verdict on the test does not judge it.
         offline_backlog: Samples queued at a replica beyond those it works on; None for as many again.
         silence_timeout_s: A process of the test that is silent for longer is lost, seconds.
         stall_timeout_s: A replica that has work and generates nothing for longer is lost, and a test in which

@@ -15,11 +15,12 @@ def test_a_plan_says_what_will_run_in_which_order(setup: Setup) -> None:
     assert [test.name for test in prepared.tests] == [
         "Offline/performance", "Offline/accuracy", "Server/performance", "Server/accuracy",
     ]  # fmt: skip
-    offline, accuracy, server, _ = prepared.tests
+    offline, accuracy, server, answers = prepared.tests
     assert (offline.mode, accuracy.mode) == (Mode.PERFORMANCE, Mode.ACCURACY)
     assert (offline.expected, accuracy.expected, server.expected) == (110, 10, 100)
     assert (server.target_qps, server.ttft_limit_ms, server.tpot_limit_ms) == (7, 900, 90)
-    assert (offline.ttft_limit_ms, offline.tpot_limit_ms) == (None, None)
+    for unjudged in (offline, accuracy, answers):
+        assert (unjudged.ttft_limit_ms, unjudged.tpot_limit_ms) == (None, None)
     assert {test.loadgen_model for test in prepared.tests} == {"mine"}
     assert (prepared.benchmark.is_official, prepared.marker) == (False, "simulated, not a result")
 
@@ -37,6 +38,7 @@ def test_a_rule_that_a_newer_round_dropped_holds_still(setup: Setup) -> None:
     performance, compliance = prepare([config], ["performance", "TEST06"]).tests
     assert (performance.ttft_limit_ms, performance.tpot_limit_ms) == (2000, 200)
     assert compliance.audit_conf is not None
+    assert (compliance.ttft_limit_ms, compliance.tpot_limit_ms) == (None, None)
     with pytest.raises(ConfigError, match=r"no test 'TEST09' in round v6.0"):
         prepare([config], ["TEST09"])
     with pytest.raises(ConfigError) as caught:
