@@ -31,7 +31,8 @@ _JSON_DEPTH = 4
 _LOOK_S = 0.05
 _SOCKETS = "VLLM_RPC_BASE_PATH"
 _SOCKET_NAME, _SOCKET_PATH = 37, 107  # a slash and a UUID; what the kernel takes
-_TELLS = "harness_llm.kernels.tally.Worker"  # makes vLLM's workers say what was replaced in them
+_WORKER = "harness_llm.kernels.tally.Worker"
+_EXTENSION = "worker_extension_cls"
 
 
 class VllmEngine(TaskEngine):
@@ -67,13 +68,16 @@ class VllmEngine(TaskEngine):
         if problems:
             raise EngineError("\n".join(problems.values()), REMEDY)
         is_changed = bool(asked_for()) or as_read(self._given).get("load_format") == RANDOM
-        tells = {"worker_extension_cls": _TELLS} if is_changed else {}
-        engine_arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS, **tells})
+        is_extended = is_changed or not self._given.get(_EXTENSION)
+        extended = {_EXTENSION: _WORKER} if is_extended else {}
+        engine_arguments = AsyncEngineArgs(**{**self._given, **SET_BY_HARNESS, **extended})
         self._llm = AsyncLLM.from_engine_args(engine_arguments, stat_loggers=[self._ear.factory])
         self._ear.hear_alone(self._llm)
         self._count_steps()
         config = self._llm.vllm_config
         replaced = {"kernels": await self._replaced()} if is_changed else {}
+        if is_extended:
+            await self._llm.collective_rpc("harness_llm_freeze")
         return EngineFacts(
             name="vllm",
             version=vllm.__version__,

@@ -6,6 +6,7 @@ import asyncio
 import os
 import struct
 import sys
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,55 @@ def test_a_kernel_that_replaced_nothing_is_refused(
         assert found.value.remedy == f'Write harness_config.engine_env.HARNESS_LLM_KERNELS: "{instead}".'
 
     _with_engine(test)
+
+
+@dataclass
+class _Arguments:
+    load_format: str = "auto"
+    worker_extension_cls: str = ""
+    stream_interval: int = 1
+    enable_prefix_caching: bool = True
+    disable_log_stats: bool = False
+
+
+@dataclass
+class _Config:
+    model_config: Any = field(default_factory=lambda: SimpleNamespace(max_model_len=64))
+    scheduler_config: Any = field(default_factory=lambda: SimpleNamespace(max_num_seqs=4))
+
+
+@pytest.mark.parametrize(
+    ("given", "worker", "asked"),
+    [
+        ({}, vllm._WORKER, ["harness_llm_freeze"]),
+        ({"worker_extension_cls": "my.Worker"}, "my.Worker", []),
+        ({"load_format": "random"}, vllm._WORKER, ["harness_llm_facts", "harness_llm_freeze"]),
+    ],
+)
+def test_the_collector_is_kept_from_what_the_workers_have_loaded(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], worker: str, asked: list[str]
+) -> None:
+    calls: list[str] = []
+    started: list[_Arguments] = []
+
+    async def told(method: str) -> list[Any]:
+        calls.append(method)
+        return [{}]
+
+    def from_engine_args(arguments: _Arguments, stat_loggers: object) -> SimpleNamespace:
+        del stat_loggers
+        started.append(arguments)
+        return SimpleNamespace(vllm_config=_Config(), collective_rpc=told)
+
+    for name, holds in (
+        ("vllm", {"__version__": "1"}),
+        ("vllm.engine.arg_utils", {"AsyncEngineArgs": _Arguments}),
+        ("vllm.v1.engine.async_llm", {"AsyncLLM": SimpleNamespace(from_engine_args=from_engine_args)}),
+    ):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**holds))
+    monkeypatch.setattr(vllm, "_place_sockets", lambda: None)
+    asyncio.run(VllmEngine(given).load())
+    assert (started[0].worker_extension_cls, calls) == (worker, asked)
 
 
 def test_what_vllm_raises_is_a_failure_by_its_name() -> None:

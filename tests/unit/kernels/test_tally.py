@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from harness_llm.kernels import tally
@@ -20,3 +22,11 @@ def test_a_worker_answers_with_what_was_noted() -> None:
 def test_facts_are_a_copy() -> None:
     tally.facts()["x"] = 1
     assert tally.facts() == {}
+
+
+def test_a_worker_spares_the_collector_what_is_there() -> None:
+    before = gc.get_freeze_count()
+    try:
+        assert tally.Worker().harness_llm_freeze() > before + 1000
+    finally:
+        gc.unfreeze()
