@@ -13,6 +13,7 @@ from typing import Any
 
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.user_conf import UserConf
+from harness_llm.core import Scenario
 from harness_llm.datasets.table import SampleTable
 from harness_llm.engines import EngineKind
 from harness_llm.errors import FolderError
@@ -33,6 +34,19 @@ _NOT_MEASURED = {
 }
 """How long to wait for an engine and where processes meet decide nothing: a run that ended for one of those
 can go on with another."""
+_BY_CONTENT = {
+    "user_conf": True,
+    "reference": True,
+    "dataset": {"path"},
+    "tests": {"__all__": {"dataset": {"path"}}},
+}
+"""Where files lie of which the content belongs to the identity."""
+_LEFT_OUT: dict[str, Any] = dict.fromkeys(_NOT_MEASURED, True) | _BY_CONTENT
+_NOT_THE_ENGINES = re.compile(
+    r"the data set\b.*|user\.conf|the reference|package .*|harness_config\.(?:benchmark|dataset|tests"
+    r"|user_conf|max_tokens|min_tokens|metric|reference|measured_rate|offline_backlog)\b.*"
+)
+"""What may differ between runs of the same engines; the digest of samples has limits of answers in it."""
 
 _ENVIRONMENT = re.compile(
     r"(?:VLLM|CUDA|NCCL|NVIDIA|TORCH|TORCHINDUCTOR|PYTORCH|TRITON|FLASHINFER|OMP|MKL|KMP|GOMP|HIP|ROCR|ROCM|HSA|AITER"
@@ -58,7 +72,7 @@ def identity(
     found = {"the data set": table.digest, "user.conf": _digest(user_conf.text)}
     found |= {f"the data set of {name}": own.digest for name, own in own_tables.items()}
     for config in configs:
-        document = config.model_dump(mode="json", exclude={"harness_config": _NOT_MEASURED})
+        document = config.model_dump(mode="json", exclude={"harness_config": _LEFT_OUT})
         scenario = config.harness_config.scenario
         found |= {f"{key} ({scenario})": value for key, value in _flat(masked_document(document))}
     for path in dict.fromkeys(config.model_path for config in configs if config.engine.needs_checkpoint):
@@ -89,6 +103,16 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     names = [name for name in dict.fromkeys((*before, *now)) if before.get(name) != now.get(name)]
     lines = [f"{name}: was {_shown(before.get(name))}, is {_shown(now.get(name))}" for name in names[:_SHOWN]]
     return lines + ([f"and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else [])
+
+
+def of_engines(found: Mapping[str, str], scenario: Scenario) -> dict[str, str]:
+    """The part of an identity that decides what the engines of a scenario are, whatever they are asked."""
+    others = tuple(f" ({other})" for other in Scenario if other is not scenario)
+    return {
+        name: value
+        for name, value in found.items()
+        if not name.endswith(others) and not _NOT_THE_ENGINES.fullmatch(name)
+    }
 
 
 class EngineFactsBefore:

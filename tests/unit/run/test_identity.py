@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness_llm.checkpoint import Checkpoint
+from harness_llm.core import Scenario
 from harness_llm.engines import KINDS
 from harness_llm.errors import FolderError
 from harness_llm.results.reading import as_json
 from harness_llm.run import identity as identity_module
-from harness_llm.run.identity import EngineFactsBefore, differences, digest, identity
+from harness_llm.run.identity import EngineFactsBefore, differences, digest, identity, of_engines
 from harness_llm.secret_values import MASK
 
 if TYPE_CHECKING:
@@ -60,6 +61,26 @@ def test_accelerators_decide(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(identity_module.accelerators, "read", lambda: Found)
     assert differences(before, _identity(setup)) == ["accelerators: was none, is 8 x H200"]
+
+
+def test_where_files_lie_decides_nothing_where_their_content_is_known(setup: Setup, tmp_path: Path) -> None:
+    def found(folder: str) -> dict[str, str]:
+        data = {"kind": "jsonl", "path": f"{folder}/a.jsonl"}
+        harness = {"dataset": data, "tests": {"accuracy": {"dataset": data}}, "reference": f"{folder}/r.json"}
+        config = setup.config("Server", user_conf=f"{folder}/user.conf", **harness)
+        return identity([config], prepared.user_conf, prepared.table, {}, {})
+
+    prepared = setup.prepared()
+    assert any(name.startswith("harness_config.tests.accuracy.dataset") for name in found("a"))
+    assert differences(found("a"), found("b")) == []
+
+
+def test_engines_are_the_same_whatever_they_are_asked(setup: Setup) -> None:
+    before = of_engines(_identity(setup), Scenario.OFFLINE)
+    same = _identity(setup, max_tokens=9, offline_backlog=3, metric="rouge", user_conf=str(setup.conf))
+    assert differences(before, of_engines({**same, "harness_config.a (Server)": "1"}, Scenario.OFFLINE)) == []
+    other = of_engines(_identity(setup, {"OMP_NUM_THREADS": "4"}, replicas=2), Scenario.OFFLINE)
+    assert len(differences(before, other)) == 2
 
 
 def _weights(path: Path, header: bytes, data: bytes) -> None:
