@@ -47,7 +47,7 @@ def read_events(path: Path) -> npt.NDArray[np.void]:
     if rows.dtype == _DTYPE_BEFORE and rows.ndim == 1:
         rows = _with_batches(rows)
     if rows.dtype != EVENT_DTYPE or rows.ndim != 1:
-        raise ValueError(f"not an events file: {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
+        raise ValueError(f"its columns are {rows.dtype.names or rows.dtype}, needed {list(EVENT_FIELDS)}")
     used: npt.NDArray[np.void] = rows[rows["status"] != EventStatus.UNUSED]
     return used
 
@@ -66,4 +66,4 @@ def sound_events(path: Path) -> tuple[npt.NDArray[np.void] | None, LogError | No
     try:
         return read_events(path), None
     except BROKEN_INPUT as error:
-        return None, LogError(path, 0, f"no events file: {str(error) or type(error).__name__}"[:200])
+        return None, LogError(path, 0, f"not an events file: {str(error) or type(error).__name__}"[:200])

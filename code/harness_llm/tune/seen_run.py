@@ -90,10 +90,10 @@ class Observed:
         """
         record = TestFolder(folder).record()
         events, problem = sound_events(folder / EVENTS_NPY)
-        if events is None or not len(events) or not record.scenario.is_timed_per_token:
-            raise FolderError(
-                f"{folder}: {problem or 'no events of a Server or Interactive test'}", "Give another run."
-            )
+        if events is None:
+            raise FolderError(f"{folder / EVENTS_NPY}: {problem}", "Give another run.")
+        if not len(events) or not record.scenario.is_timed_per_token:
+            raise FolderError(f"{folder}: no events of a Server or Interactive test", "Give another run.")
         seed = (record.requested_settings or {}).get("schedule_rng_seed", seed)
         if record.mode is Mode.ACCURACY or seed is None:
             return cls.of_events(events, events["issued_ns"].astype(np.int64))

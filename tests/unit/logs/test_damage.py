@@ -69,7 +69,7 @@ def test_a_damaged_event_file_is_told(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     events, problem = sound_events(path)
     assert events is None and problem is not None
-    assert problem.path == path and problem.reason.startswith("no events file: ")
+    assert problem.path == path and problem.reason.startswith("not an events file: ")
 
 
 def detail_line(value: str, *, pid: str = "1", key: str = "k") -> str:

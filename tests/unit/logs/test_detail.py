@@ -162,7 +162,7 @@ def test_event_files_of_another_shape_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "events.npy"
     assert "missing" in str(sound_events(path)[1])
     path.write_bytes(b"\x93NUMPY\x01\x00junk")
-    assert "no events file" in str(sound_events(path)[1])
+    assert "not an events file" in str(sound_events(path)[1])
 
 
 @pytest.mark.parametrize(("committed", "is_whole"), [("2025-02-18T10:00:00", True), ("2025-05-01", False)])

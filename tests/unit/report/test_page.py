@@ -167,7 +167,7 @@ def test_a_test_that_measured_nothing_has_its_reason_on_the_page(tmp_path: Path)
     (run / "Server" / "performance" / "events.npy").write_bytes(b"x")
     write_report([run], tmp_path / "report.html")
     text = taken_apart(tmp_path / "report.html").text
-    assert "the disk is full" in text and "no events file" in text
+    assert "the disk is full" in text and "not an events file" in text
 
 
 def test_a_browser_shows_it_at_every_width(page: Path) -> None:
