@@ -87,12 +87,15 @@ class Prepared:
         return digest(self.identity)
 
 
-def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepared:
+def prepare(
+    configs: Sequence[RunConfig], tests: Sequence[str] = TESTS, user_conf: UserConf | None = None
+) -> Prepared:
     """Read and check everything that a run needs.
 
     Args:
         configs: One for each scenario, of one benchmark.
         tests: Which of `performance`, `accuracy` and the benchmark's compliance tests.
+        user_conf: LoadGen's user.conf; None reads the one that the configurations name.
 
     Raises:
         UsageError: Something cannot work; says what and what would do.
@@ -100,7 +103,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     check_same_benchmark(configs)
     benchmark = resolve(configs[0].harness_config.benchmark)
     configs = [_named(config, benchmark.name) for config in configs]
-    user_conf = _first_look(configs, benchmark)
+    user_conf = _first_look(configs, benchmark, user_conf)
     scenarios = [config.harness_config.scenario for config in configs]
     said = user_conf.validate(benchmark, scenarios, models=loadgen_names())
     user_conf = replace(user_conf, notes=(*user_conf.notes, *said))
@@ -136,7 +139,7 @@ def prepare(configs: Sequence[RunConfig], tests: Sequence[str] = TESTS) -> Prepa
     return Prepared(benchmark, tuple(configs), table, user_conf, groups, own, notes)
 
 
-def _first_look(configs: Sequence[RunConfig], benchmark: Benchmark) -> UserConf:
+def _first_look(configs: Sequence[RunConfig], benchmark: Benchmark, user_conf: UserConf | None) -> UserConf:
     """Check all that depends on nothing else, so that one call tells all that is missing or wrong; user.conf.
 
     Raises:
@@ -145,7 +148,9 @@ def _first_look(configs: Sequence[RunConfig], benchmark: Benchmark) -> UserConf:
     first = configs[0].harness_config
     model = benchmark.loadgen_model(Scenario.OFFLINE)
     found: list[UserConf] = []
-    checks: list[Callable[[], object]] = [lambda: found.append(UserConf.read(first.user_conf, model))]
+    checks: list[Callable[[], object]] = [
+        lambda: found.append(user_conf or UserConf.read(first.user_conf, model))
+    ]
     for check_one in (check_decoding, check_tests, check_rate):
         checks += [partial(check_one, config, benchmark) for config in configs]
     checks += [partial(check_model, config) for config in configs]

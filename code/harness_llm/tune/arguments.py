@@ -153,9 +153,10 @@ class ArgumentSearch:
         """
         wanted = self._different(choices(texts))
         with StudyFolder(self.folder) as study:
+            begun = self._begun(wanted, is_tuned=bool(study.runs()))
             study.begin(study_record(self.configured(wanted[0]).harness_config.scenario))
             try:
-                record = self._loaded(self._begun(wanted))
+                record = self._loaded(begun)
             except BaseException as error:
                 study.finish("interrupted", str(error) or type(error).__name__)
                 raise
@@ -205,9 +206,13 @@ class ArgumentSearch:
     def _of(self, number: int) -> Path:
         return self.folder / "arguments" / str(number)
 
-    def _begun(self, wanted: tuple[Combination, ...]) -> ArgumentsRecord:
+    def _begun(self, wanted: tuple[Combination, ...], *, is_tuned: bool) -> ArgumentsRecord:
         path = self.folder / _RECORD
         if not path.exists():
+            if is_tuned:
+                raise FolderError(
+                    f"{self.folder}: holds a tuning without --try", "Choose a new folder with --output."
+                )
             return ArgumentsRecord(choices=wanted)
         record = read_record(path, ArgumentsRecord)
         if [choice.values for choice in record.choices] != [choice.values for choice in wanted]:

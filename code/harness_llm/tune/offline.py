@@ -55,7 +55,8 @@ def told(events: npt.NDArray[Any]) -> str:
 
 def measure_offline(
     fleet: Fleet, test: LoadgenTest, folder: Path, settings: Mapping[str, Any], say: Callable[[str], None],
-    set_by: Callable[[Path], Path], stops: Callable[[], str] = lambda: "", *, dry_run: bool = False,
+    set_by: Callable[[Path], Path], is_result: Callable[[Path], bool],
+    stops: Callable[[], str] = lambda: "", *, dry_run: bool = False,
 ) -> TestResult:  # fmt: skip
     """Find how many samples last long enough, then run them.
 
@@ -68,6 +69,7 @@ def measure_offline(
         settings: Fields of LoadGen's `TestSettings`.
         say: Tells people.
         set_by: Keeps what is no result elsewhere; where it lies then.
+        is_result: Whether a test is one.
         stops: Why no further run is started; empty while one may be.
         dry_run: Do not run them; the result has the rate at which they would be.
 
@@ -86,23 +88,19 @@ def measure_offline(
         is_result = not dry_run and _LAST[0] * seconds <= will_last <= _LAST[1] * seconds
         return progress.lost if is_result else "a look at the rate"
 
-    def is_long_enough(result: TestResult) -> bool:
-        if dry_run or result.state != "complete":
+    def is_final() -> bool:
+        if dry_run or not is_result(folder):
             return False
-        events = read_events(folder / EVENTS_NPY)
-        ends = _ends_s(events)
-        if not (ends.size and ends[-1] >= seconds):
-            return False
-        say(f"Offline: {told(events)}")
+        say(f"Offline: {told(read_events(folder / EVENTS_NPY))}")
         return True
 
     result = fleet.measure(test, folder, enough)
-    if is_long_enough(result):
+    if is_final():
         return result
     rate = _rate(set_by(folder))
     if result.state == "complete":  # too few samples to tell a steady rate: look at as many as it takes
         result = fleet.measure(test.with_qps(rate), folder, enough)
-        if is_long_enough(result):
+        if is_final():
             return result
         rate = _rate(set_by(folder))
     for _ in range(_RUNS):
@@ -114,10 +112,10 @@ def measure_offline(
         if stop := stops():
             return TestResult(test.with_qps(qps), folder, "abandoned", reason=stop)
         result = fleet.measure(test.with_qps(qps), folder, lambda progress: progress.lost)
-        if is_long_enough(result):
+        if is_final():
             return result
         rate = max(1.02 * rate, _rate(set_by(folder)))
-    return TestResult(result.test, folder, "abandoned", reason="no run lasted as long as min_duration asks")
+    return TestResult(result.test, folder, "abandoned", reason="no run was VALID")
 
 
 def _rate(folder: Path) -> float:

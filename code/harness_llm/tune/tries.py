@@ -14,18 +14,26 @@ import msgspec
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError, FolderError
-from harness_llm.files import read_text
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.logs.detail import DetailLog
 from harness_llm.logs.source import DETAIL_LOG
 from harness_llm.results.events import sound_events
-from harness_llm.results.paths import EVENTS_NPY, FACTS_JSON, RUN_JSON, TEST_JSON, config_file, group_folder
+from harness_llm.results.finished import engine_record
+from harness_llm.results.paths import (
+    EVENTS_NPY,
+    FACTS_JSON,
+    RUN_JSON,
+    SPEC_JSON,
+    TEST_JSON,
+    config_file,
+    group_folder,
+)
 from harness_llm.results.reading import read_record
 from harness_llm.results.recompute import due_ns
 from harness_llm.results.records import RunRecord, TestRecord
 from harness_llm.results.run_folder import TestFolder
-from harness_llm.transport.spec import LoadgenTest
+from harness_llm.transport.spec import LoadgenSpec, LoadgenTest, read_spec
 from harness_llm.tune.batching import StepLimits
 from harness_llm.tune.future import Future
 from harness_llm.tune.giving_up import KNOWN, RAMP, RUN
@@ -75,12 +83,20 @@ class RecordedEngines:
     limits: StepLimits
 
     @classmethod
-    def of(cls, test: Path) -> RecordedEngines:
-        """By the folder of a test, `<run>/<Scenario>/<test>`."""
-        group = group_folder(test.parents[1], TestFolder(test).record().engines)
-        facts = sorted(group.glob(f"*/{FACTS_JSON}"))
-        said = msgspec.json.decode(read_text(facts[0])) if facts else {}
-        return cls(max(1, len(facts)), engine_limits(said))
+    def of(cls, test: Path, run: Path | None = None) -> RecordedEngines:
+        """By the folder of a test.
+
+        Args:
+            test: The folder.
+            run: The run folder of its engines; None where the test lies in it, at `<run>/<Scenario>/<test>`.
+
+        Raises:
+            FolderError: What an engine said of itself is damaged.
+        """
+        group = TestFolder(test).record().engines
+        run = run or test.parents[1]
+        count = len(list(group_folder(run, group).glob(f"*/{FACTS_JSON}")))
+        return cls(max(1, count), engine_limits(engine_record(run, group).as_facts()))
 
     def ask(self, qps: float, kind: str, look: Callable[[Observed], str]) -> Tried:
         """Never: they would be asked only where no run is left to learn from.
@@ -89,7 +105,8 @@ class RecordedEngines:
             FolderError: Always.
         """
         raise FolderError(
-            "--from: others held more than half of the host's cores during every run", "Give another run."
+            "others held more than half of the host's cores during every run to learn from",
+            "Give another run with --from.",
         )
 
 
@@ -118,16 +135,10 @@ class Tries:
         with ThreadPoolExecutor(1) as worker:
             watch = _Looks(worker, self._folder, self.future, qps, look)
             self.result = self._fleet.measure(test, self._folder, watch)
-        tried = tried_of(self._folder, self.future.seed, kind)
-        if not (tried.valid and kind == RUN):
-            self.keep(self._folder)
+        tried = tried_of(self._folder, self.future.seed)
+        if not is_result(self._folder):
+            keep(self._folder, self._kept)
         return tried
-
-    def keep(self, folder: Path) -> Path:
-        """Keep what is no result beside the others; where it lies then."""
-        self._kept.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(each.name) for each in self._kept.iterdir() if each.name.isdigit()), default=0)
-        return folder.rename(self._kept / str(number))
 
 
 class _Looks:
@@ -166,13 +177,37 @@ class _Looks:
         return self._look(Observed.of_events(events, due_ns(events, self._future.seed, self._qps), now))
 
 
-def tried_of(folder: Path, seed: int, kind: str | None = None) -> Tried:
+def is_result(folder: Path) -> bool:
+    """Whether a test is the legal run at its own rate, and VALID by LoadGen; no stage of a ramp is."""
+    return (
+        TestFolder(folder).is_complete
+        and _is_valid(folder)
+        and (TestFolder(folder).record().scenario is Scenario.OFFLINE or not _is_stage(folder))
+    )
+
+
+def keep(folder: Path, kept: Path) -> Path:
+    """Keep a test that is no result beside the others; where it lies then."""
+    kept.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(each.name) for each in kept.iterdir() if each.name.isdigit()), default=0)
+    return folder.rename(kept / str(number))
+
+
+def _is_valid(folder: Path) -> bool:
+    return bool(DetailLog.read(folder / DETAIL_LOG).value("result_validity") == "VALID")
+
+
+def _is_stage(folder: Path) -> bool:
+    """Whether a test was asked as a stage of the ramp: see `Tries.ask`."""
+    return not read_spec(LoadgenSpec, folder / SPEC_JSON).test.early_end
+
+
+def tried_of(folder: Path, seed: int) -> Tried:
     """A try, read back from its folder.
 
     Args:
         folder: The test's folder.
         seed: LoadGen's `schedule_rng_seed`.
-        kind: What it was; None for what its record says.
 
     Raises:
         FolderError: It holds none.
@@ -181,11 +216,11 @@ def tried_of(folder: Path, seed: int, kind: str | None = None) -> Tried:
     complete = record.state == "complete"
     return Tried(
         record.target_qps,
-        kind or (RAMP if record.reason == RAMP else RUN),
+        RAMP if _is_stage(folder) else RUN,
         Observed.of_test(folder, seed),
         "" if complete else record.reason,
         _share_of_others(record),
-        DetailLog.read(folder / DETAIL_LOG).value("result_validity") == "VALID" if complete else None,
+        _is_valid(folder) if complete else None,
     )
 
 
@@ -201,13 +236,34 @@ def earlier(kept: Path, seed: int) -> list[Tried]:
 
 def probe_of(tuning: Path) -> Observed:
     """What the newest try in the folder of a tuning showed."""
-    return Observed.of_test(_kept(tuning / TRIES)[-1])
+    return Observed.of_test(newest(tuning / TRIES))
+
+
+def newest(kept: Path) -> Path:
+    """The folder of the newest try."""
+    return _kept(kept)[-1]
 
 
 def _kept(folder: Path) -> list[Path]:
     """The folders of tries that are kept, in order."""
     found = (each for each in folder.glob("[0-9]*") if (each / TEST_JSON).exists())
     return sorted(found, key=lambda each: int(each.name))
+
+
+def require_run(folder: Path) -> None:
+    """Refuse what is not a run folder; of a study's folder, name the runs in it.
+
+    Raises:
+        FolderError: It is none.
+    """
+    if (folder / RUN_JSON).exists():
+        return
+    inside = [str(each.parent) for each in sorted(folder.glob(f"runs/*/{RUN_JSON}"))]
+    raise FolderError(
+        f"{folder}: {'the folder of a study' if inside else 'not a run folder'}",
+        f"Give the run in it: {' or '.join(inside)}." if inside
+        else "Give a folder that `harness-llm run` printed.",
+    )  # fmt: skip
 
 
 def known_tests(runs: Sequence[Path], scenario: Scenario) -> list[Path]:
@@ -224,8 +280,7 @@ def known_tests(runs: Sequence[Path], scenario: Scenario) -> list[Path]:
         )
     found: list[Path] = []
     for run in runs:
-        if not (run / RUN_JSON).exists():
-            raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
+        require_run(run)
         names = (Mode.ACCURACY.folder, Mode.PERFORMANCE.folder)
         folders = [run / scenario / name for name in names if TestFolder(run / scenario / name).is_begun]
         if not folders:

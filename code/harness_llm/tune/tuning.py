@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from harness_llm.benchmark import resolve
 from harness_llm.config.harness import RunConfig
-from harness_llm.config.user_conf import UserConf
+from harness_llm.config.user_conf import UserConf, parse_conf
 from harness_llm.core import Mode, Scenario
 from harness_llm.errors import ConfigError, FolderError
+from harness_llm.files import write_atomically
 from harness_llm.fleet.fleet import Fleet
 from harness_llm.fleet.measurement import TestResult
 from harness_llm.logs.early_stopping import SHORT_TEST_OVER, min_queries
-from harness_llm.results.held import utc_now
-from harness_llm.results.paths import USER_CONF
-from harness_llm.results.run_folder import TestFolder
+from harness_llm.results.held import set_aside, utc_now
+from harness_llm.results.paths import RUN_JSON, USER_CONF
+from harness_llm.results.reading import read_record
+from harness_llm.results.records import RunRecord
+from harness_llm.results.run_folder import TestFolder, state_of
 from harness_llm.results.study_folder import PointRecord, StudyFolder, StudyRecord
 from harness_llm.run.execute import execute
-from harness_llm.run.identity import differences
+from harness_llm.run.identity import differences, of_engines
 from harness_llm.run.inputs import loadgen_settings
 from harness_llm.run.prepare import Prepared, prepare
 from harness_llm.system import provenance
@@ -36,8 +40,11 @@ from harness_llm.tune.tries import (
     RecordedEngines,
     Tries,
     earlier,
+    is_result,
+    keep,
     known_runs,
     known_tests,
+    newest,
     require_same_samples,
 )
 from harness_llm.views.live import View
@@ -109,6 +116,10 @@ def missing_settings(conf: UserConf, model: str, scenario: Scenario, *, is_offic
     return added
 
 
+def _packages(identity: Mapping[str, str]) -> dict[str, str]:
+    return {name: version for name, version in identity.items() if name.startswith("package ")}
+
+
 @dataclass
 class Tuning:
     """One tuning: a scenario of a benchmark in its study folder.
@@ -157,13 +168,17 @@ class Tuning:
         """
         known = known_runs(self.wish.known, self.scenario)
         with StudyFolder(self.folder) as study:
+            prepared = self._prepared()
+            self._check_same(study, prepared)
+            for run in self.wish.known:
+                require_same_samples(run, prepared.table.digest)
+                self._check_engines(run, prepared)
             study.begin(study_record(self.scenario))
             try:
-                prepared = self._prepared()
-                self._check_same(study, prepared)
-                for run in self.wish.known:
-                    require_same_samples(run, prepared.table.digest)
-                if study.to_do() and self.wish.dry_run and known and not self.wish.probes:
+                self._write_asked(prepared)
+                self._put_aside(study, prepared)
+                is_known = bool(known or self.wish.tries)
+                if study.to_do() and self.wish.dry_run and is_known and not self.wish.probes:
                     self._predict_unloaded(prepared, known)
                 elif study.to_do() and (self.wish.dry_run or not self.wish.is_spent):
                     execute(
@@ -186,11 +201,37 @@ class Tuning:
                 "Make these as they were to continue it, or choose a new folder with --output.",
             )
 
+    def _check_engines(self, run: Path, prepared: Prepared) -> None:
+        """Refuse to learn from a run of other engines; tell what else may keep it from saying the same."""
+        record = read_record(run / RUN_JSON, RunRecord)
+        state, _ = state_of(run, record)
+        if state != "complete":
+            self.view.say(f"note: {run}: the run is {state}; what it measured so far is learned from")
+        if not record.identity:
+            self.view.say(f"note: {run}: an earlier version kept no record of its engines' arguments")
+            return
+        before, now = (of_engines(found, self.scenario) for found in (record.identity, prepared.identity))
+        if found := differences(before, now):
+            raise FolderError(
+                f"{run}: other engines than what is configured:\n  " + "\n  ".join(found),
+                "Give a run of these engines with --from, or configure what it ran.",
+            )
+        for line in differences(*(_packages(found) for found in (record.identity, prepared.identity))):
+            self.view.say(f"note: {run}: {line}")
+
+    def _put_aside(self, study: StudyFolder, prepared: Prepared) -> None:
+        """Keep among the tries what lies in the place of the result and is none, as a kill may leave it."""
+        test = TestFolder(self.run / prepared.tests[0].name)
+        if test.is_begun and test.record().state in ("complete", "abandoned") and not is_result(test.path):
+            keep(test.path, self.folder / TRIES)
+            if not study.to_do():
+                set_aside(self.run)
+
     def _prepared(self) -> Prepared:
-        """The run as user.conf has it, with what is missing there."""
+        """The run as user.conf has it, with what is missing there; nothing is written."""
         benchmark = resolve(self.config.harness_config.benchmark)
-        conf = UserConf.read(self.config.harness_config.user_conf)
         model = benchmark.loadgen_model(self.scenario)
+        conf = UserConf.read(self.config.harness_config.user_conf, model)
         if not benchmark.is_official:
             self._require_limits(conf, model)
         harness = self.config.harness_config.model_copy(update={"measured_rate": None})
@@ -201,12 +242,17 @@ class Tuning:
                 f"of which {SHORT_TEST_OVER} may be over a limit"
             )
         if added:
-            asked = self.folder / _ASKED
             place = f"{model}.{self.scenario.loadgen_name}"
             lines = ["# added by `harness-llm tune`", *(f"{place}.{key} = {added[key]}" for key in added)]
-            asked.write_text("\n".join([conf.text.rstrip("\n"), *lines, ""]), encoding="utf-8")
-            harness = harness.model_copy(update={"user_conf": asked})
-        return prepare([self.config.model_copy(update={"harness_config": harness})], (_TEST,))
+            text = "\n".join([conf.text.rstrip("\n"), *lines, ""])
+            conf = replace(conf, text=text, entries=tuple(parse_conf(text)[0]))
+            harness = harness.model_copy(update={"user_conf": self.folder / _ASKED})
+        return prepare([self.config.model_copy(update={"harness_config": harness})], (_TEST,), conf)
+
+    def _write_asked(self, prepared: Prepared) -> None:
+        """Write the user.conf to ask by, where the user's own lacks something."""
+        if (path := self._conf(prepared)) != prepared.user_conf.path:
+            write_atomically(path, prepared.user_conf.text)
 
     def _require_limits(self, conf: UserConf, model: str) -> None:
         """Refuse to look for a rate where user.conf sets no limits: LoadGen's defaults fit no benchmark."""
@@ -224,6 +270,7 @@ class Tuning:
     ) -> Callable[[Fleet, LoadgenTest, Path], TestResult]:
         conf = self._conf(prepared)
         kept = self.folder / TRIES
+        set_by = partial(keep, kept=kept)
 
         def measure(fleet: Fleet, test: LoadgenTest, folder: Path) -> TestResult:
             settings = loadgen_settings(test.loadgen_model, test.scenario, conf)
@@ -231,7 +278,7 @@ class Tuning:
             if test.scenario is Scenario.OFFLINE:
                 say, stops, dry_run = self.view.say, self.wish.stops, self.wish.dry_run
                 result = measure_offline(
-                    fleet, test, folder, settings, say, tries.keep, stops, dry_run=dry_run
+                    fleet, test, folder, settings, say, set_by, is_result, stops, dry_run=dry_run
                 )
                 self.found = TunedRate(result.test.target_qps) if dry_run else None
                 return result
@@ -245,16 +292,22 @@ class Tuning:
         return measure
 
     def _predict_unloaded(self, prepared: Prepared, known: list[Tried]) -> None:
-        """Predict by runs of another time alone."""
+        """Predict by runs and tries of another time alone."""
         test = prepared.tests[0]
         settings = loadgen_settings(test.loadgen_model, test.scenario, self._conf(prepared))
-        engines = RecordedEngines.of(known_tests(self.wish.known, self.scenario)[-1])
-        self.search = self._search(prepared, engines, Future(settings, len(prepared.table)), known)
+        future = Future(settings, len(prepared.table))
+        if self.wish.tries:
+            kept = self.wish.tries[-1]
+            engines = RecordedEngines.of(newest(kept), kept.parent / "runs" / RESULT)
+        else:
+            engines = RecordedEngines.of(known_tests(self.wish.known, self.scenario)[-1])
+        tried = [one for each in self.wish.tries for one in earlier(each, future.seed)]
+        self.search = self._search(prepared, engines, future, [*known, *tried])
         self.found = self._predict(self.search)
 
-    def _conf(self, prepared: Prepared) -> Path:
-        asked = self.folder / _ASKED
-        return asked if asked.exists() else prepared.user_conf.path
+    @staticmethod
+    def _conf(prepared: Prepared) -> Path:
+        return prepared.configs[0].harness_config.user_conf
 
     def _search(self, prepared: Prepared, engines: Engines, future: Future, tried: list[Tried]) -> Search:
         return Search(
@@ -274,13 +327,14 @@ class Tuning:
         if self.wish.probes:
             search.probe(qps)
             qps = search.best(qps)
-        self.view.say(f"predicted: {qps:.4g} queries/s, VALID with {self.wish.confidence:.0%}")
+        p_valid = search.model().p_valid(search.future, qps)
+        self.view.say(f"predicted: {qps:.4g} queries/s, VALID with {p_valid:.0%}")
         return TunedRate(qps, others=search.others)
 
     def _keep(self, prepared: Prepared) -> float | None:
         """Write user.conf with the rate of the run that is VALID; the rate, None where there is none."""
         test = TestFolder(self.run / prepared.tests[0].name)
-        if not test.is_complete:
+        if not is_result(test.path):
             return None
         rate = test.record().target_qps
         asked = prepared.tests[0].with_qps(rate)

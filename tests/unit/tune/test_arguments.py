@@ -13,6 +13,9 @@ from msgspec.structs import replace
 from harness_llm.cli.tune import _chosen
 from harness_llm.core import Scenario
 from harness_llm.errors import ConfigError, EngineError, FolderError
+from harness_llm.results.paths import RUN_JSON, STUDY_JSON
+from harness_llm.results.reading import write_record
+from harness_llm.results.records import RunRecord
 from harness_llm.results.study_folder import StudyFolder
 from harness_llm.tune import arguments
 from harness_llm.tune.arguments import AS_CONFIGURED, ArgumentSearch, Combination, choices
@@ -173,6 +176,18 @@ def test_a_comparison_that_broke_continues_where_it_was(engines: _Engines, tmp_p
         FolderError, match="other arguments were tried in it: max_num_seqs=16; max_num_seqs=32"
     ):
         _comparison(tmp_path).run(["max_num_seqs=16"])
+
+
+def test_a_folder_that_was_tuned_without_them_is_refused_before_anything_is_loaded(
+    engines: _Engines, tmp_path: Path
+) -> None:
+    (tmp_path / "runs" / "result").mkdir(parents=True)
+    write_record(tmp_path / "runs" / "result" / RUN_JSON, RunRecord.blank())
+    write_record(tmp_path / STUDY_JSON, study_record(Scenario.SERVER))
+    before = (tmp_path / STUDY_JSON).read_bytes()
+    with pytest.raises(FolderError, match="holds a tuning without --try"):
+        _comparison(tmp_path).run(TEXTS)
+    assert not engines.loaded and (tmp_path / STUDY_JSON).read_bytes() == before
 
 
 def test_what_cannot_be_loaded_is_out_and_kept_as_such(engines: _Engines, tmp_path: Path) -> None:
