@@ -152,6 +152,9 @@ def _measure(study: Study, folder: Path, shown: View) -> None:
 
 
 def _report(kind: StudyKind, folder: Path, objective: ObjectiveName) -> list[str]:
+    from harness_llm.study.runner import require_study
+
+    require_study(folder, kind)
     if kind is StudyKind.TENANTS:
         from harness_llm.tenants.tenants_report import write_tenants_report
 

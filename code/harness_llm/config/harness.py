@@ -34,7 +34,7 @@ from harness_llm.engines import DEFAULT, EngineKind, engine_of
 
 _LAST_PORT = 65535
 _MOST_REPLICAS = 4096  # of one host; a larger number is a slip of the finger
-_LONGEST_S = 365 * 86_400  # no run waits for longer, and no clock of the system can wait for ever
+LONGEST_S = 365 * 86_400  # no run waits for longer, and no clock of the system can wait for ever
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EVERYWHERE = ("0.0.0.0", "0")  # noqa: S104 - refused
 
@@ -43,7 +43,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def _wrong(message: str, *keys: str | int) -> PydanticCustomError:
+def wrong(message: str, *keys: str | int) -> PydanticCustomError:
     """An error at a key below the model or the field that finds it; `explain` reads the keys."""
     return PydanticCustomError("at_key", "{said}", {"said": message, "keys": keys})
 
@@ -133,12 +133,12 @@ class HarnessConfig(_Strict):
     metric: str | None = None
     reference: Path | None = None
     engine_env: dict[str, str] = Field(default_factory=dict)
-    engine_start_timeout_s: Annotated[float, Field(ge=1, le=_LONGEST_S)] = 1800.0
+    engine_start_timeout_s: Annotated[float, Field(ge=1, le=LONGEST_S)] = 1800.0
     launcher: RayCluster | None = None
     interface: str | None = None
     port: Annotated[int, Field(ge=1024, le=_LAST_PORT)] | None = None
-    silence_timeout_s: Annotated[float, Field(ge=2, le=_LONGEST_S)] = 8.0
-    stall_timeout_s: Annotated[float, Field(ge=2, le=_LONGEST_S)] | None = None
+    silence_timeout_s: Annotated[float, Field(ge=2, le=LONGEST_S)] = 8.0
+    stall_timeout_s: Annotated[float, Field(ge=2, le=LONGEST_S)] | None = None
     on_replica_failure: Literal["fail", "redispatch"] | None = None
     early_end: bool = True
     measured_rate: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -147,33 +147,33 @@ class HarnessConfig(_Strict):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.min_tokens > self.max_tokens:
-            raise _wrong(f"{self.min_tokens} is above max_tokens {self.max_tokens}", "min_tokens")
+            raise wrong(f"{self.min_tokens} is above max_tokens {self.max_tokens}", "min_tokens")
         for name, test in self.tests.items():
             if test.max_tokens is not None and self.min_tokens > test.max_tokens:
-                raise _wrong(
+                raise wrong(
                     f"{test.max_tokens} is below min_tokens {self.min_tokens}",
                     *("tests", name, "max_tokens"),
                 )
         if self.launcher is not None and self.interface is None:
-            raise _wrong(
+            raise wrong(
                 "the other hosts must reach this one: add interface: and its address in their network",
                 "launcher",
             )
         if self.launcher is not None and self.replicas is None and self.engine.replicas is None:
-            raise _wrong("a cluster has no number of its own: add replicas:, how many to start", "launcher")
+            raise wrong("a cluster has no number of its own: add replicas:, how many to start", "launcher")
         if self.port is not None and self.interface is None:
-            raise _wrong(
+            raise wrong(
                 "TCP needs the interface to listen on: add e.g. interface: 127.0.0.1, or remove port", "port"
             )
         if self.port is not None and self.port + (self.replicas or 1) > _LAST_PORT:
-            raise _wrong(
+            raise wrong(
                 f"{self.port} leaves no port for every replica: control takes it, each replica one above",
                 "port",
             )
         if self.measured_rate is not None and self.scenario is Scenario.OFFLINE:
-            raise _wrong("does nothing in Offline, which asks everything at once; remove it", "measured_rate")
+            raise wrong("does nothing in Offline, which asks everything at once; remove it", "measured_rate")
         if self.offline_backlog is not None and self.scenario is not Scenario.OFFLINE:
-            raise _wrong(
+            raise wrong(
                 f"does nothing in scenario {self.scenario}, only in Offline; remove it", "offline_backlog"
             )
         return self
@@ -198,7 +198,7 @@ class HarnessConfig(_Strict):
             if isinstance(value, bool):
                 words = ("1", "true", "on") if value else ("0", "false", "off")
                 forms = ", ".join(f'{name}: "{word}"' for word in words)
-                raise _wrong(
+                raise wrong(
                     f"{str(value).lower()}, and a variable holds text: write what the engine reads, in "
                     f"quotes, e.g. one of {forms}",
                     name,
@@ -213,7 +213,7 @@ class HarnessConfig(_Strict):
         """Refuse a name that no variable can have."""
         for name in variables:
             if not name or "=" in name:
-                raise _wrong("is not the name of a variable: it is empty or holds =", name)
+                raise wrong("is not the name of a variable: it is empty or holds =", name)
         return variables
 
     @field_validator("tests")
@@ -222,7 +222,7 @@ class HarnessConfig(_Strict):
         known = ("accuracy", *rules.table().tests)
         for name in tests:
             if name not in known:
-                raise _wrong(f"no test {name!r} has samples of its own; known: {', '.join(known)}", name)
+                raise wrong(f"no test {name!r} has samples of its own; known: {', '.join(known)}", name)
         return tests
 
 
@@ -292,6 +292,6 @@ def _check_plain(value: object, *keys: str | int) -> None:
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
             _check_plain(part, *keys, key)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise _wrong(f"{value} is not a finite number", *keys)
+        raise wrong(f"{value} is not a finite number", *keys)
     elif not (value is None or isinstance(value, bool | int | float | str)):
-        raise _wrong(f"a {type(value).__name__}; write it in quotes to give it as text", *keys)
+        raise wrong(f"a {type(value).__name__}; write it in quotes to give it as text", *keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness_llm.config.explain import explain
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.layers import read_layers
-from harness_llm.config.nodes import Mistake, Node, find
+from harness_llm.config.nodes import Mistake, Node, find, numbers_from_booleans
 from harness_llm.errors import ConfigError
 from harness_llm.secret_values import masked_document
 
@@ -74,7 +74,7 @@ def _validated(root: Node, mistakes: list[Mistake]) -> RunConfig | None:
         known = {mistake.place for mistake in mistakes}  # of one place, the first cause is enough
         mistakes += [mistake for mistake in explain(error, root) if mistake.place not in known]
         return None
-    mistakes += _numbers_from_booleans(root, config)
+    mistakes += numbers_from_booleans(root, config)
     if config.engine.needs_checkpoint and config.model_path is None:
         node = root.child("llm_config")
         assert node is not None
@@ -85,23 +85,6 @@ def _validated(root: Node, mistakes: list[Mistake]) -> RunConfig | None:
             )
         )
     return config
-
-
-def _numbers_from_booleans(node: Node, read: object) -> Iterator[Mistake]:
-    """Every `true` that pydantic took for 1, and `false` for 0.
-
-    Args:
-        node: What was written.
-        read: The model, mapping or value that it was read as.
-    """
-    if isinstance(node.value, bool) and not isinstance(read, bool) and isinstance(read, int | float):
-        yield Mistake(node.place, f"{node.key}: expected a number, found {str(node.value).lower()}")
-    for name, child in node.value.items() if isinstance(node.value, dict) else ():
-        part = read.get(name) if isinstance(read, Mapping) else getattr(read, name, None)
-        yield from _numbers_from_booleans(child, part)
-    if isinstance(node.value, list) and isinstance(read, list | tuple) and len(read) == len(node.value):
-        for child, part in zip(node.value, read, strict=True):
-            yield from _numbers_from_booleans(child, part)
 
 
 def _error(mistakes: Sequence[Mistake]) -> ConfigError:

@@ -7,7 +7,7 @@ every mistake collected, and within bounds, so that aliases of aliases cannot gr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,23 @@ def find(root: Node, location: Sequence[str | int]) -> tuple[Node, Sequence[str 
             return node, location[index:]
         node = child
     return node, ()
+
+
+def numbers_from_booleans(node: Node, read: object) -> Iterator[Mistake]:
+    """Every `true` that pydantic took for 1, and `false` for 0.
+
+    Args:
+        node: What was written.
+        read: The model, mapping or value that it was read as.
+    """
+    if isinstance(node.value, bool) and not isinstance(read, bool) and isinstance(read, int | float):
+        yield Mistake(node.place, f"{node.key}: expected a number, found {str(node.value).lower()}")
+    for name, child in node.value.items() if isinstance(node.value, dict) else ():
+        part = read.get(name) if isinstance(read, Mapping) else getattr(read, name, None)
+        yield from numbers_from_booleans(child, part)
+    if isinstance(node.value, list) and isinstance(read, list | tuple) and len(read) == len(node.value):
+        for child, part in zip(node.value, read, strict=True):
+            yield from numbers_from_booleans(child, part)
 
 
 class UnreadableError(Exception):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from harness_llm import rules
 from harness_llm.config.load import load_to_run
@@ -27,7 +27,7 @@ from harness_llm.results.paths import SHARED_SAMPLES, SPEC_JSON
 from harness_llm.results.reading import as_json
 from harness_llm.run.prepare import Prepared, prepare
 from harness_llm.study.points import Point, Setting, Study
-from harness_llm.study.study_file import Strict
+from harness_llm.study.study_file import Seconds, SomeSeconds, Strict
 from harness_llm.study.workloads import Closed, Workload, driver_test, make_schedule
 from harness_llm.transport.spec import write_spec
 
@@ -75,15 +75,15 @@ class PowerConfig(Strict):
 
     knob: Literal["none", "cap", "load"] = "none"
     values: list[PositiveFloat] = []
-    phases: list[Literal["inference", "training"]] | None = None
+    phases: Annotated[list[Literal["inference", "training"]], Field(min_length=1)] | None = None
     gpu: Literal["auto", "simulated"] = "auto"
     inference: Path | None = None
     workload: Workload | None = None
     training: TrainingConfig = TrainingConfig()
     trials: PositiveInt = 3
-    trial_s: PositiveFloat = 60.0
-    settle_s: NonNegativeFloat = 2.0
-    idle_s: NonNegativeFloat = 10.0
+    trial_s: SomeSeconds = 60.0
+    settle_s: Seconds = 2.0
+    idle_s: Seconds = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("values", "phases")
@@ -115,6 +115,14 @@ class PowerStudy(Study):
         self._phases: Sequence[str] = config.phases or default
         self.trials, self.seed = config.trials, config.seed
         self.settle_s, self.idle_s = config.settle_s, config.idle_s
+        if config.knob == "none" and config.values:
+            raise ConfigError(
+                "values: nothing varies with knob: none", "Choose knob: cap or load, or --set values=[]."
+            )
+        if set_caps and config.knob != "cap":
+            raise ConfigError(
+                f"--set-caps does nothing with knob: {config.knob}", "Leave it out, or choose knob: cap."
+            )
         if config.knob == "load" and TRAINING in self._phases:
             raise ConfigError("knob: load varies inference alone", "Remove training from phases.")
         if config.knob == "load" and config.workload is not None:

@@ -21,6 +21,7 @@ from harness_llm.fleet.watch import Watch
 from harness_llm.results.held import set_aside, utc_now
 from harness_llm.results.live_file import LiveFile
 from harness_llm.results.live_records import LiveRecord
+from harness_llm.results.paths import STUDY_JSON
 from harness_llm.results.reading import as_json, write_record
 from harness_llm.results.study_folder import PointRecord, StudyFolder, StudyRecord
 from harness_llm.study.points import TRIAL_JSON, Point, Study, TrialRecord
@@ -48,7 +49,7 @@ def run_study(study: Study, output: Path, view: View) -> None:
     """
     seen = _Seen()
     with ending.clean_up(), StudyFolder(output) as folder, ToldRun(view, [LiveFile(output), seen]) as told:
-        _refuse_another(output, study)
+        _refuse_another(folder, study)
         folder.begin(_record(study))
         try:
             study.prepare(output)
@@ -78,9 +79,37 @@ def _label(point: Point, number: int) -> str:
     return f"{point.label} #{number}"
 
 
-def _refuse_another(output: Path, study: Study) -> None:
+def require_kind(folder: StudyFolder, kind: str) -> None:
+    """Refuse a study of another kind; a folder without one is none of them.
+
+    Raises:
+        FolderError: It holds a study of another kind.
+    """
+    if (record := folder.record()) is not None and record.kind != kind:
+        raise FolderError(
+            f"{folder.path}: holds a study of another kind, {record.kind}", "Choose another folder."
+        )
+
+
+def require_study(path: Path, kind: str) -> None:
+    """Refuse a folder that no study of a kind was measured into.
+
+    Raises:
+        FolderError: It is none, or holds none or one of another kind.
+    """
+    if not path.is_dir():
+        raise FolderError(f"{path}: no such folder", "Name the folder of a study.")
+    folder = StudyFolder(path)
+    if folder.record() is None:
+        raise FolderError(f"{path}: holds no study: has no {STUDY_JSON}", "Name the folder of a study.")
+    require_kind(folder, kind)
+
+
+def _refuse_another(folder: StudyFolder, study: Study) -> None:
     """Keep what was asked for, and refuse to continue with anything else."""
-    path, asked = output / ASKED_JSON, study.asked()
+    require_kind(folder, study.kind)
+    output, asked = folder.path, study.asked()
+    path = output / ASKED_JSON
     if path.exists():
         before = msgspec.json.decode(path.read_bytes())
         now = msgspec.json.decode(as_json(asked))
@@ -90,8 +119,8 @@ def _refuse_another(output: Path, study: Study) -> None:
                 f"{output}: the study in it was started with different values of {', '.join(other)}",
                 "Continue it with what it was started with, or choose a new folder with --output.",
             )
-    elif any(entry.name != ".lock" for entry in output.iterdir()):
-        raise FolderError(f"{output}: holds a study of another kind", "Choose a new folder with --output.")
+    elif folder.record() is not None:
+        raise FolderError(f"{output}: its study has no {ASKED_JSON}", "Choose a new folder with --output.")
     write_atomically(path, as_json(asked))
 
 

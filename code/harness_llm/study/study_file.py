@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness_llm.config.nodes import Node, UnreadableError, find, parse
+from harness_llm.config.harness import LONGEST_S
+from harness_llm.config.nodes import Node, UnreadableError, numbers_from_booleans, parse
 from harness_llm.errors import ConfigError
 from harness_llm.files import read_text
 
@@ -21,6 +24,23 @@ class Strict(BaseModel):
     """What a user writes: no unknown key, no NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_S)]
+"""A time that may be none."""
+SomeSeconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+"""A time that may not be none."""
+
+
+def spelled(pattern: str, words: str) -> AfterValidator:
+    """A text that a pattern describes; `words` say what would do where it does not."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(words)
+        return text
+
+    return AfterValidator(read)
 
 
 _Model = TypeVar("_Model", bound=Strict)
@@ -49,26 +69,99 @@ def read_study(path: Path, kind: type[_Model], overrides: Sequence[str] = ()) ->
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)))
     try:
-        return kind.model_validate(root.plain())
+        read = kind.model_validate(root.plain())
     except ValidationError as error:
-        said = [_said(detail, root, kind) for detail in error.errors(include_url=False)]
-        raise ConfigError("\n".join(dict.fromkeys(said))) from error
+        raise ConfigError("\n".join(dict.fromkeys(_said(error, root, kind)))) from error
+    if mistakes := list(numbers_from_booleans(root, read)):
+        raise ConfigError("\n".join(map(str, mistakes)))
+    return read
 
 
-def _said(detail: ErrorDetails, root: Node, kind: type[BaseModel]) -> str:
-    location = detail["loc"]
-    node, _ = find(root, location)
-    key = ".".join(map(str, location)) or "the file"
-    if detail["type"] == "extra_forbidden":
-        known = _keys(kind, location[:-1])
-        near = get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
-        return f"{node.place}: unknown key {key}; {hint}"
-    if detail["type"] == "missing":
-        return f"{node.place}: {key} is missing"
-    found = detail.get("input")
+@dataclass(frozen=True)
+class _Found:
+    """One error of pydantic's, at what was written.
+
+    Attributes:
+        detail: What pydantic says.
+        node: The value that it is about, or the last one on the way to it.
+        key: Its dotted key as a user writes it; empty for the whole file.
+        choice: Where one of several types was to be chosen: the key there, and pydantic's name of the type.
+    """
+
+    detail: ErrorDetails
+    node: Node
+    key: str
+    choice: tuple[str, str] | None
+
+    @property
+    def is_of_the_whole(self) -> bool:
+        """Whether nothing of the value was of the chosen type."""
+        return self.choice is not None and self.choice[0] == self.key
+
+
+def _said(error: ValidationError, root: Node, kind: type[BaseModel]) -> Iterator[str]:
+    """Every mistake in a line; of types to choose from, those that were meant."""
+    choices: dict[object, dict[str, list[_Found]]] = {}
+    for number, detail in enumerate(error.errors(include_url=False)):
+        found = _locate(detail, root)
+        at, name = found.choice or (number, "")  # alone, where there was nothing to choose
+        choices.setdefault(at, {}).setdefault(name, []).append(found)
+    for types in choices.values():
+        every = list(types.values())
+        inside = [own for own in every if not any(it.is_of_the_whole for it in own)]
+        if len(every) > 1 and not inside:
+            yield _line([it for own in every for it in own])
+            continue
+        for found in min(inside or every, key=len):
+            yield _line([found]) if found.detail["type"] != "extra_forbidden" else _unknown(found, kind)
+
+
+def _locate(detail: ErrorDetails, root: Node) -> _Found:
+    """Follow pydantic's location through what was written; it names types, too, which nobody wrote."""
+    location = [*detail["loc"], *detail.get("ctx", {}).get("keys", ())]
+    node, choice = root, None
+    parts: list[str] = []
+    for place, part in enumerate(location):
+        child = node.child(part)
+        if child is not None:
+            node = child
+        elif detail["type"] != "missing" or place + 1 < len(location):
+            choice = ".".join(parts), str(part)
+            continue
+        parts.append(str(part))
+    return _Found(detail, node, ".".join(parts), choice)
+
+
+def _line(every: Sequence[_Found]) -> str:
+    """One mistake; of several errors, each says what would do instead."""
+    one = every[0]
+    if one.detail["type"] == "missing":
+        return f"{one.node.place}: {one.key} is missing"
+    found = one.detail.get("input")
     shown = "" if isinstance(found, dict | list | BaseModel) else f", found {found!r}"
-    return f"{node.place}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+    said = dict.fromkeys(_message(it.detail) for it in every)
+    first, *others = said
+    said_all = ", or ".join((first, *(it.removeprefix("Input should be ") for it in others)))
+    return f"{one.node.place}: {one.key or 'the file'}: {said_all}{shown}"
+
+
+def _message(detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "model_type" | "model_attributes_type":
+            return "Input should be keys with values"
+        case "union_tag_not_found":
+            return "kind is missing"
+        case "union_tag_invalid":
+            return "kind {tag!r} is not known; choose {expected_tags}".format(**detail["ctx"])
+    return detail["msg"].removeprefix("Value error, ").partition(", unable to ")[0]
+
+
+def _unknown(found: _Found, kind: type[BaseModel]) -> str:
+    location = found.detail["loc"]
+    known = _keys(kind, location[:-1])
+    near = get_close_matches(str(location[-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    return f"{found.node.place}: unknown key {found.key}; {hint}"
 
 
 def _keys(kind: type[BaseModel], above: Sequence[str | int]) -> set[str]:

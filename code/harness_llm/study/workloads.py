@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from harness_llm.config.harness import wrong
 from harness_llm.core import NANOSECONDS_PER_SECOND
 from harness_llm.driver.issuers import Schedule
 from harness_llm.errors import ConfigError, DatasetError
 from harness_llm.files import open_regular
-from harness_llm.study.study_file import Strict
+from harness_llm.study.study_file import Seconds, SomeSeconds, Strict
 from harness_llm.transport.spec import DriverTest
 
 Floats = npt.NDArray[np.float64]
@@ -48,8 +49,8 @@ class Closed(_Workload):
     kind: Literal["closed"] = "closed"
     concurrency: Annotated[int, Field(gt=0, le=_MOST_ROWS)]
     iterations: PositiveInt | None = None
-    duration_s: PositiveFloat | None = None
-    think_s: NonNegativeFloat = 0.0
+    duration_s: SomeSeconds | None = None
+    think_s: Seconds = 0.0
 
     @model_validator(mode="after")
     def _has_one_end(self) -> Closed:
@@ -63,9 +64,15 @@ class Rate(_Workload):
 
     kind: Literal["rate"] = "rate"
     qps: PositiveFloat
-    duration_s: PositiveFloat
+    duration_s: SomeSeconds
     arrival: Literal["poisson", "constant", "gamma"] = "poisson"
     cv: Annotated[float, Field(ge=0.001, le=100)] = 1.0
+
+    @model_validator(mode="after")
+    def _uses_cv(self) -> Rate:
+        if "cv" in self.model_fields_set and self.arrival != "gamma":
+            raise wrong(f"does nothing with arrival: {self.arrival}; choose arrival: gamma", "cv")
+        return self
 
 
 class Lognormal(Strict):
@@ -87,7 +94,7 @@ class Segments(_Workload):
 
     kind: Literal["segments"] = "segments"
     interval_s: PositiveFloat = 20.0
-    duration_s: PositiveFloat
+    duration_s: SomeSeconds
     rps: list[NonNegativeFloat] | Lognormal | Markov
     max_rps: PositiveFloat | None = None
 
@@ -100,7 +107,7 @@ class Trace(_Workload):
     column: str = "Timestamp"
     time_scale: PositiveFloat = 1.0
     start_s: NonNegativeFloat = 0.0
-    duration_s: PositiveFloat
+    duration_s: SomeSeconds
 
 
 Workload = Annotated[Batch | Closed | Rate | Segments | Trace, Field(discriminator="kind")]
@@ -159,11 +166,12 @@ def _at_rate(workload: Rate, random: np.random.Generator) -> Floats:
     if workload.arrival == "constant":
         return np.arange(count) / workload.qps
     shape = 1.0 if workload.arrival == "poisson" else workload.cv**-2
-    at_s, end_s, more = np.zeros(0), 0.0, count + 10 * math.isqrt(count) + 100
-    while end_s < workload.duration_s and len(at_s) <= _MOST_ROWS:
-        gaps = random.gamma(shape, 1 / (shape * workload.qps), more)
-        at_s = np.concatenate((at_s, end_s + np.cumsum(gaps)))
-        end_s, more = at_s[-1], len(at_s)
+    scale, more = 1 / (shape * workload.qps), count + 10 * math.isqrt(count) + 100
+    # As of arrivals that began long ago: what is left of a gap, which is hit the likelier the longer it is.
+    at_s = np.array([random.random() * random.gamma(shape + 1, scale)])
+    while at_s[-1] < workload.duration_s and len(at_s) <= _MOST_ROWS:
+        at_s = np.concatenate((at_s, at_s[-1] + np.cumsum(random.gamma(shape, scale, more))))
+        more = len(at_s)
     return at_s[at_s < workload.duration_s]
 
 
@@ -198,18 +206,27 @@ def _in_segments(workload: Segments, random: np.random.Generator) -> Floats:
 def _of_trace(workload: Trace) -> Floats:
     column = workload.column
     try:
-        with io.TextIOWrapper(open_regular(workload.file), "utf-8", newline="") as file:
+        with io.TextIOWrapper(open_regular(workload.file), "utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if column not in (rows.fieldnames or ()):
                 raise ValueError(f"has no column {column!r}")
             at_s = np.sort(np.array([_seconds(row[column], rows.line_num) for row in rows]))
+            if not len(at_s):
+                raise ValueError("has no row")
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(
             f"{workload.file}: cannot be read as a trace: {error}",
             f"It must be a CSV file with a column {column!r} of seconds; see `column`.",
         ) from error
-    at_s = at_s / workload.time_scale - workload.start_s
-    return at_s[(at_s >= 0) & (at_s < workload.duration_s)]
+    at_s = at_s / workload.time_scale
+    begin_s, end_s = workload.start_s, workload.start_s + workload.duration_s
+    inside = at_s[(at_s >= begin_s) & (at_s < end_s)]
+    if not len(inside):
+        raise DatasetError(
+            f"{workload.file}: no time from {begin_s:.15g} s (start_s) to {end_s:.15g} s (and duration_s)",
+            f"Choose start_s: its times / time_scale are {at_s[0]:.15g} to {at_s[-1]:.15g} s.",
+        )
+    return inside - begin_s
 
 
 def _seconds(text: str | None, line: int) -> float:

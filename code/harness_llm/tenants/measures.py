@@ -53,6 +53,9 @@ class Iterations:
 def iterations(trial: Trial, name: str, counts: str) -> Iterations:
     """What a tenant did."""
     events = trial.events(name, tail=True)
+    if not len(events):
+        none = np.zeros(0)
+        return Iterations(none, none, none, none, none, 0)
     rows, width = _rows(trial, name, events)
     measured = len(trial.events(name))
     tokens = (rows.prompt_tokens if counts == "prompt" else rows.tokens).astype(np.float64)
@@ -92,18 +95,22 @@ def percentile(values: Floats, share: float) -> float | None:
     return float(np.percentile(known, 100 * share, method="inverted_cdf")) if len(known) else None
 
 
+def _rate(tokens: float, seconds: float) -> float:
+    return tokens / seconds if seconds else 0.0
+
+
 def of_model(found: Iterations) -> dict[str, Any]:
-    """The figures of one tenant in one trial, over its measured part."""
+    """The figures of one tenant in one trial, over its measured part; of no request, no time and no speed."""
     own = {name: getattr(found, name)[: found.measured] for name in ("latency_ms", "ttft_ms", "tpot_ms")}
     start_s, latency = found.start_s[: found.measured], own["latency_ms"]
-    seconds = float((start_s + latency / 1000).max() - start_s.min())
+    seconds = float((start_s + latency / 1000).max() - start_s.min()) if found.measured else 0.0
     tokens = int(found.tokens[: found.measured].sum())
     return {
         "num_iters": found.measured,
         "seconds": seconds,
         "tokens_processed": tokens,
-        "throughput_tokens_per_s": tokens / seconds,
-        "avg_ms": float(latency.mean()),
+        "throughput_tokens_per_s": _rate(tokens, seconds),
+        "avg_ms": float(latency.mean()) if found.measured else None,
         **{f"p{q}_ms": percentile(latency, q / 100) for q in (50, 90, 95, 99)},
         **{
             f"{name}_p{q}_ms": percentile(own[f"{name}_ms"], q / 100)
@@ -135,6 +142,16 @@ class MeasuredSet:
     facts: WindowFacts
     counts: Mapping[str, str]
 
+    @property
+    def began_s(self) -> float:
+        """When the first request of all was asked."""
+        return _began_s(self.trial, self.found)
+
+
+def _began_s(trial: Trial, found: Mapping[str, Iterations]) -> float:
+    starts = (float(own.start_s[0]) for own in found.values() if len(own.start_s))
+    return min(starts, default=trial.record.began_s)
+
 
 def measured(trial: Trial, counts: Mapping[str, str], live: Sequence[LiveRecord]) -> MeasuredSet:
     """The figures of one trial, by themselves; `beside_alone` adds those that need others.
@@ -146,10 +163,13 @@ def measured(trial: Trial, counts: Mapping[str, str], live: Sequence[LiveRecord]
     names = tuple(str(trial.record.settings["tenants"]).split("+"))
     found = {name: iterations(trial, name, counts[name]) for name in names}
     models = {name: of_model(own) for name, own in found.items()}
-    begin = min(float(own.start_s[0]) for own in found.values())
-    end = max(float(own.start_s[0]) + models[name]["seconds"] for name, own in found.items())
+    begin = _began_s(trial, found)
+    end = max(
+        (float(own.start_s[0]) + models[name]["seconds"] for name, own in found.items() if own.measured),
+        default=begin,
+    )
     gpu = {
-        "gpu_tokens_per_s": sum(it["tokens_processed"] for it in models.values()) / (end - begin),
+        "gpu_tokens_per_s": _rate(sum(it["tokens_processed"] for it in models.values()), end - begin),
         "gpu_tokens_per_s_overlap": _overlap_rate(trial, names, counts),
         "sum_of_model_tokens_per_s": sum(it["throughput_tokens_per_s"] for it in models.values()),
     }
@@ -158,6 +178,8 @@ def measured(trial: Trial, counts: Mapping[str, str], live: Sequence[LiveRecord]
 
 def _overlap_rate(trial: Trial, names: Sequence[str], counts: Mapping[str, str]) -> float | None:
     events = {name: trial.events(name, tail=True) for name in names}
+    if not all(map(len, events.values())):
+        return None
     begin = max(int(own["issued_ns"].min()) for own in events.values()) / NANOSECONDS_PER_SECOND
     end = min(int(own["finished_ns"].max()) for own in events.values()) / NANOSECONDS_PER_SECOND
     if end <= begin:
@@ -184,7 +206,10 @@ def beside_alone(one: MeasuredSet, alone: Mapping[str, MeasuredSet]) -> None:
     Slowdowns are by p50 and by p99; `progress` is the share of its own speed that it
     keeps. Of all together: system throughput (sum of progress), mean slowdown, and how evenly it is shared.
     """
-    if len(one.tenants) < 2 or any(name not in alone for name in one.tenants):
+    bases = {name: alone.get(name) for name in one.tenants}
+    if len(one.tenants) < 2 or not all(
+        base and base.found[name].measured and one.found[name].measured for name, base in bases.items()
+    ):
         return
     for name, own in one.models.items():
         base = alone[name].models[name]

@@ -95,7 +95,7 @@ def _latency(one: MeasuredSet, alone: Sequence[MeasuredSet]) -> Spec:
 
 
 def _over_time(one: MeasuredSet) -> Spec:
-    begin = min(float(own.start_s[0]) for own in one.found.values())
+    begin = one.began_s
     values: Values = []
     for name, own in one.found.items():
         step = max(1, len(own.start_s) // _MOST_POINTS)
@@ -111,13 +111,15 @@ def _over_time(one: MeasuredSet) -> Spec:
     )  # fmt: skip
 
 
-def _tokens_over_time(one: MeasuredSet) -> Spec:
-    begin = min(float(own.start_s[0]) for own in one.found.values())
-    ends = [own.start_s + own.latency_ms / 1000 - begin for own in one.found.values()]
+def _tokens_over_time(one: MeasuredSet) -> Spec | None:
+    begin, asked = one.began_s, {name: own for name, own in one.found.items() if len(own.start_s)}
+    if not asked:
+        return None
+    ends = [own.start_s + own.latency_ms / 1000 - begin for own in asked.values()]
     # Until one of them has its last answer: what follows is a falling rest of each.
     edges = np.linspace(0, min(float(own.max()) for own in ends), _RATE_BINS + 1)
     values: Values = []
-    for name in one.found:
+    for name in asked:
         counted = tokens_of(one.trial, name, one.counts[name], begin + edges) / np.diff(edges)
         values += [
             {"tenant": name, "s": float(at), "rate": float(rate)}
@@ -203,7 +205,7 @@ def _unit(one: MeasuredSet) -> str:
 
 def _utilization(one: MeasuredSet, live: Sequence[LiveRecord]) -> Spec | None:
     record = one.trial.record
-    begin = min(float(own.start_s[0]) for own in one.found.values())
+    begin = one.began_s
     inside = [it for it in live if begin <= it.at_s <= record.ended_s + 1]
     values: Values = [
         {"s": it.at_s - begin, "what": f"GPU {device.index}", "y": 100 * device.busy}

@@ -5,22 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from harness_llm.study.study_file import Strict
+from harness_llm.config.harness import wrong
+from harness_llm.study.study_file import Seconds, SomeSeconds, Strict, spelled
 from harness_llm.study.workloads import Workload
 
 _OF_A_MODEL = {"model_name", "batch_size", "seq_len", "num_iters", "num_warmup"}
 _MOST_SUBSETS_OF = 6
 _LONGEST_NAME = 40  # a folder's name holds several
 Device = Literal["auto", "cuda", "cpu"]
+_FolderName = Annotated[
+    str,
+    spelled(
+        r"[A-Za-z0-9_][A-Za-z0-9_.-]*",
+        "it names a folder: letters, digits, _, . and -, and neither . nor - at its start",
+    ),
+]
+_Name = Annotated[_FolderName, Field(max_length=_LONGEST_NAME)]
+_Memory = Annotated[str, spelled(r"[1-9][0-9]*[MG]", "expected a whole number of M or G, such as 20G")]
 Percentage = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -43,7 +46,7 @@ class Tenant(Strict):
         tag: In `single_model`: another name for its folder.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=_LONGEST_NAME)]
+    name: _Name
     model_name: str | None = None
     batch_size: PositiveInt = 8
     seq_len: PositiveInt = 128
@@ -52,10 +55,10 @@ class Tenant(Strict):
     harness: Path | None = None
     workload: Workload | None = None
     active_thread_percentage: Percentage | None = None
-    memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*[MG]$")] | None = None
+    memory: _Memory | None = None
     priority: Literal["normal", "low"] = "normal"
     device: Device | None = None
-    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
+    tag: _Name | None = None
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Tenant:
@@ -63,6 +66,10 @@ class Tenant(Strict):
             raise ValueError("needs one of model_name and harness")
         if self.harness is not None and (given := sorted(_OF_A_MODEL & self.model_fields_set)):
             raise ValueError(f"{given[0]} goes with model_name; the harness file and workload say it here")
+        if self.workload is not None and (
+            given := sorted({"num_iters", "num_warmup"} & self.model_fields_set)
+        ):
+            raise wrong("does nothing beside workload, which says how much is asked", given[0])
         return self
 
     @property
@@ -104,37 +111,39 @@ class TenantsConfig(Strict):
         seed: Of everything that is drawn.
     """
 
-    experiment_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    experiment_name: _FolderName
     mps: bool | Mps = False
     device: Device = "auto"
-    sleep_duration: PositiveFloat = 120.0
+    sleep_duration: SomeSeconds = 120.0
     tenants: list[Tenant] = []
     single_model: Tenant | None = None
     cores: Literal["shared", "split"] = "shared"
-    until: Literal["all", "first"] | PositiveFloat = "all"
+    until: Literal["all", "first"] | SomeSeconds = "all"
     matrix: Literal["none", "solo", "pairs", "all"] = "none"
     out_dir: Path | None = None
     scale: Literal["full", "tiny"] = "full"
     trials: PositiveInt = 1
-    settle_s: NonNegativeFloat = 0.0
+    settle_s: Seconds = 0.0
     seed: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _has_tenants(self) -> TenantsConfig:
         if bool(self.tenants) == (self.single_model is not None):
-            raise ValueError("needs one of tenants, a list, and single_model")
+            said = "needs one of tenants, a list, and single_model"
+            raise wrong(said, "single_model") if self.tenants else ValueError(said)
         names = [tenant.name for tenant in self.tenants]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two tenants are called {twice[0]!r}: each needs a name of its own")
-        if self.matrix == "all" and len(names) > _MOST_SUBSETS_OF:
-            raise ValueError(
-                f"matrix: all of {len(names)} tenants are {2 ** len(names) - 1} subsets; choose pairs"
-            )
-        for tenant in self.tenants:
-            if tenant.device or tenant.tag:
-                raise ValueError(f"{tenant.name}: device and tag are keys of single_model alone")
+        for place, tenant in enumerate(self.tenants):
+            if tenant.name in names[:place]:
+                said = f"two tenants are called {tenant.name!r}: each needs a name of its own"
+                raise wrong(said, "tenants", place, "name")
+            for key in ("device", "tag"):
+                if getattr(tenant, key):
+                    raise wrong("a key of single_model alone", "tenants", place, key)
             if tenant.limits_gpu and self.mps is False:
-                raise ValueError(f"{tenant.name}: shares, memory limits and priorities need mps: true")
+                said = f"{tenant.name}: shares, memory limits and priorities need mps: true"
+                raise wrong(said, "tenants", place)
+        if self.matrix == "all" and len(names) > _MOST_SUBSETS_OF:
+            raise wrong(f"{len(names)} tenants are {2 ** len(names) - 1} subsets; choose pairs", "matrix")
         return self
 
     @property

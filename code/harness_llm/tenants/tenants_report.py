@@ -132,7 +132,6 @@ def _lines(
         (it for it in asked["tenants"] if it["name"] == name), asked.get("single_model") or {"name": name}
     )
     model, found, seat = one.models[name], one.found[name], asked["seats"][name]
-    begin_s = min(float(own.start_s[0]) for own in one.found.values())
     yield _line(
         type="run_start", timestamp=utc_of(live, one.trial.record.began_s), tag=name,
         model_name=seat["model"], device=tenant.get("device") or asked["device"], config=tenant,
@@ -140,7 +139,7 @@ def _lines(
         **{key: tenant.get(key) for key in ("batch_size", "seq_len", "num_warmup")},
     )  # fmt: skip
     for place in range(len(found.start_s)):
-        yield _line(type="iteration", iter=place, **_iteration(found, place, begin_s))
+        yield _line(type="iteration", iter=place, **_iteration(found, place, one.began_s))
     yield _line(type="run_end", timestamp=utc_of(live, one.trial.record.ended_s), **model)
     yield _line(type="time_elapsed", sec=model["seconds"])
 
@@ -163,7 +162,13 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
     lines = []
     together = [one for one in found if len(one.tenants) == tenants > 1]
     for one in together[:1] if together else found[:1]:
-        lines += [_said(name, own) for name, own in one.models.items()]
+        lines += [_said(name, own) for name, own in one.models.items() if own["num_iters"]]
+    lines += [
+        f"{name}: no request was measured in {_label(one)}; its duration_s, or until, was too short for one."
+        for one in found
+        for name, own in one.models.items()
+        if not own["num_iters"]
+    ]
     compared = [one.gpu for one in together if "jain" in one.gpu]  # of a study that was stopped, not all
     if compared:
         work = mean_of([it["system_throughput"] for it in compared])
@@ -171,7 +176,7 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
             f"Together they do the work of {work} of {tenants} tenants that are alone; "
             f"evenness (Jain) {mean_of([it['jain'] for it in compared])}."
         )
-    elif tenants > 1:
+    elif tenants > 1 and all(len(one.tenants) > 1 for one in found):
         lines.append("Nobody was measured alone: what sharing costs is known with --set matrix=solo.")
     if together:
         rate = mean_of([one.gpu["gpu_tokens_per_s"] for one in together])
@@ -182,6 +187,10 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
         lines.append("No GPU was found: its utilization was not measured, cores were.")
     lines += [said for one in together[:1] for said in _verdicts(one)]
     return lines
+
+
+def _label(one: MeasuredSet) -> str:
+    return f"{one.trial.record.label} #{one.trial.record.number}"
 
 
 def _said(name: str, own: Mapping[str, Any]) -> str:
@@ -202,11 +211,10 @@ def _verdicts(one: MeasuredSet) -> Iterator[str]:
 
 
 def _grids(found: Sequence[MeasuredSet]) -> Iterator[Grid]:
-    labels = {id(one): f"{one.trial.record.label} #{one.trial.record.number}" for one in found}
     yield Grid(
         "Each tenant", ("measured", "tenant", *_MODEL_COLUMNS),
         [
-            [labels[id(one)], name, *(own.get(column) for column in _MODEL_COLUMNS)]
+            [_label(one), name, *(own.get(column) for column in _MODEL_COLUMNS)]
             for one in found
             for name, own in one.models.items()
         ],
@@ -215,7 +223,7 @@ def _grids(found: Sequence[MeasuredSet]) -> Iterator[Grid]:
         "All together", ("measured", *_GPU_COLUMNS, *_utilization(found[0]), "skew_ms"),
         [
             [
-                labels[id(one)], *(one.gpu.get(column) for column in _GPU_COLUMNS),
+                _label(one), *(one.gpu.get(column) for column in _GPU_COLUMNS),
                 *_utilization(one).values(), one.trial.record.skew_ms,
             ]
             for one in found

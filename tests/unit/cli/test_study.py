@@ -80,9 +80,21 @@ def test_a_dry_run_says_what_it_would_measure_as_text_or_as_one_document(
     assert all(f" x {label}" in text for label in found["points"]) and found["asked"]["marker"]
 
 
+def test_values_without_a_knob_are_refused(command: Command, study: Callable[..., list[str]]) -> None:
+    code, _, err = command(*study("power", values=[300]), "--dry-run")
+    assert code == 2 and "values: nothing varies with knob: none" in err
+
+
 def test_equal_loads_are_refused(command: Command, study: Callable[..., list[str]]) -> None:
     code, _, err = command(*study("power", knob="load", values=[8, 8, 4]), "--dry-run")
     assert code == 2 and "values: each must be there once, found 8, 8, 4" in err
+
+
+@pytest.mark.parametrize("kind", ["power", "tenants"])
+def test_a_report_of_what_is_no_study_says_so(command: Command, tmp_path: Path, kind: str) -> None:
+    for path, said in ((tmp_path / "none", "no such folder"), (tmp_path, "holds no study")):
+        code, _, err = command("study", kind, "--report", path)
+        assert code == 2 and f"{path}: {said}" in err and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("more", [["--output", "x"], ["--set", "trials=1"], ["--set-caps"], ["--dry-run"]])

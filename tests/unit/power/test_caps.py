@@ -114,8 +114,11 @@ def test_no_study_writes_without_being_asked(
     if knob == "cap":
         with pytest.raises(ConfigError, match=r"nothing is set unless|HARNESS_POWER_CONTROL=forbid"):
             PowerStudy(config, tmp_path, set_caps=set_caps)
+    elif set_caps:
+        with pytest.raises(ConfigError, match="--set-caps does nothing with knob: none"):
+            PowerStudy(config, tmp_path, set_caps=True)
     else:
-        assert PowerStudy(config, tmp_path, set_caps=set_caps)._caps is None
+        assert PowerStudy(config, tmp_path)._caps is None
     assert _writes(cards) == []
 
 

@@ -10,11 +10,14 @@ from typing import Any, cast
 
 import pytest
 
+from harness_llm.errors import FolderError
 from harness_llm.fleet.loads import LoadResult
 from harness_llm.fleet.roles import TELEMETRY
+from harness_llm.results.held import utc_now
 from harness_llm.results.live_records import DeviceState, LiveRecord
+from harness_llm.results.study_folder import StudyFolder, StudyRecord
 from harness_llm.study import runner
-from harness_llm.study.runner import IDLE_JSON, _Runner, _Seen
+from harness_llm.study.runner import ASKED_JSON, IDLE_JSON, _refuse_another, _Runner, _Seen, require_study
 
 
 class _Watch:
@@ -69,3 +72,32 @@ def test_loads_are_askew_by_when_they_started_whenever_their_first_query_was_due
 def test_without_accelerators_nothing_is_waited_for(tmp_path: Path) -> None:
     watch, (begin_s, end_s) = _measure_idle(tmp_path, finds=False)
     assert watch.first_s is None and begin_s < end_s
+
+
+def _study_of(kind: str, folder: Path) -> StudyFolder:
+    study = StudyFolder(folder)
+    with study:
+        study.begin(StudyRecord(kind=kind, seed=0, points=(), state="running", started_utc=utc_now()))
+    return study
+
+
+def test_a_study_of_another_kind_is_refused_as_such(tmp_path: Path) -> None:
+    folder = _study_of("power", tmp_path / "study")
+    (folder.path / ASKED_JSON).write_text('{"knob": "cap"}')
+    other = cast("Any", SimpleNamespace(kind="tenants", asked=lambda: {"experiment_name": "x"}))
+    with pytest.raises(FolderError, match="study: holds a study of another kind, power") as found:
+        _refuse_another(folder, other)
+    assert "knob" not in str(found.value)
+
+
+def test_what_is_reported_must_be_a_study_of_the_kind(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    _study_of("power", tmp_path / "power")
+    require_study(tmp_path / "power", "power")
+    for name, said in (
+        ("none", "none: no such folder"),
+        ("empty", "empty: holds no study: has no study.json"),
+        ("power", "power: holds a study of another kind, power"),
+    ):
+        with pytest.raises(FolderError, match=said):
+            require_study(tmp_path / name, "tenants")

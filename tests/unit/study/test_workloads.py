@@ -19,6 +19,7 @@ from harness_llm.study.workloads import (
     Segments,
     Trace,
     Workload,
+    _at_rate,
     driver_test,
     make_schedule,
     segment_rates,
@@ -29,7 +30,8 @@ NS = 1e9
 
 @pytest.mark.parametrize(("arrival", "cv"), [("poisson", 1.0), ("gamma", 2.0), ("constant", 0.0)])
 def test_arrivals_have_the_rate_and_the_spread_that_are_asked_for(arrival: str, cv: float) -> None:
-    rate = Rate.model_validate({"qps": 20, "duration_s": 5000, "arrival": arrival, "cv": cv or 1.0})
+    own = {"cv": cv} if arrival == "gamma" else {}
+    rate = Rate.model_validate({"qps": 20, "duration_s": 5000, "arrival": arrival, **own})
     gaps = np.diff(make_schedule(rate, 10, seed=1).at_ns) / NS
     assert gaps.mean() == pytest.approx(1 / 20, rel=0.02)
     assert gaps.std() / gaps.mean() == pytest.approx(cv, abs=0.05)
@@ -41,6 +43,18 @@ def test_arrivals_in_bursts_last_as_long_as_they_should() -> None:
     assert any(len(at_ns) > 1000 + 10 * 31 + 100 for at_ns in every), "one draw of gaps was not enough"
     assert np.mean([at_ns[-1] / NS for at_ns in every]) > 80
     assert max(at_ns[-1] / NS for at_ns in every) < 100
+
+
+def test_arrivals_are_as_many_as_asked_for_however_short_the_time_and_wide_the_gaps() -> None:
+    short = Rate(qps=10, duration_s=10, arrival="gamma", cv=5)
+    assert (5**2 - 1) / 2 == 12, "so many more than 100 come where a whole gap is first"
+    counts, firsts = [], []
+    for seed in range(4000):
+        at_s = _at_rate(short, np.random.default_rng(seed))
+        counts.append(len(at_s))
+        firsts += [at_s[0]] if len(at_s) else []
+    assert np.mean(counts) == pytest.approx(100, abs=4)
+    assert np.mean(firsts) > 0.5, "no burst at the start"
 
 
 def test_rates_of_segments_are_drawn_as_they_say() -> None:
@@ -76,6 +90,20 @@ def test_a_trace_is_scaled_cut_and_refused_with_what_it_should_be(tmp_path: Path
     assert (make_schedule(trace, 4, 0).at_ns / NS).tolist() == [0.0, 1.5, 2.0]
 
 
+def test_a_trace_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (path := tmp_path / "trace.csv").write_text("\ufeffTimestamp\n1\n")
+    assert len(make_schedule(Trace(file=path, duration_s=3), 4, 0)) == 1
+
+
+def test_a_trace_of_another_time_says_which_it_has(tmp_path: Path) -> None:
+    (path := tmp_path / "trace.csv").write_text("Timestamp\n1700000000.5\n1700000060\n")
+    with pytest.raises(DatasetError, match="trace.csv: no time from 0 s .start_s. to 30 s") as found:
+        make_schedule(Trace(file=path, duration_s=30), 4, 0)
+    assert "time_scale are 1700000000.5 to 1700000060 s" in found.value.remedy
+    since = Trace(file=path, start_s=1700000000, duration_s=30)
+    assert (make_schedule(since, 4, 0).at_ns / NS).tolist() == [0.5]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -85,6 +113,7 @@ def test_a_trace_is_scaled_cut_and_refused_with_what_it_should_be(tmp_path: Path
         ("Timestamp\n1\nnan\n", "line 3: expected seconds, found nan"),
         (f"Timestamp\n{'1' * 200_000}\n", "field larger than field limit"),
         ("", "has no column 'Timestamp'"),
+        ("Timestamp\n", "trace.csv: cannot be read as a trace: has no row"),
     ],
 )
 def test_a_damaged_trace_names_its_line_and_what_it_should_be(tmp_path: Path, text: str, said: str) -> None:
@@ -113,12 +142,12 @@ def test_a_trace_that_is_no_file_is_refused_and_not_waited_for(
         (Segments(duration_s=1, rps=[0.0]), "0 requests"),
         (Segments(duration_s=1, rps=[]), "0 requests"),
         (Rate(qps=1e9, duration_s=1e6), "1,000,000,000,000,000 requests"),
-        (Rate(qps=1e300, duration_s=1e300), "inf requests"),
+        (Rate(qps=1e305, duration_s=1e6), "inf requests"),
         (Batch(size=10**9, iterations=10**6), "1,000,000,000,000,000 requests"),
         (Closed(concurrency=1, iterations=10**12), "1,000,000,000,000 requests"),
         (Segments(duration_s=100, rps=Lognormal(mu=60, sigma=1)), "requests"),
         (Segments(duration_s=100, rps=[1e308]), "inf requests"),
-        (Segments(duration_s=1e12, interval_s=1e-3, rps=[1]), "1,000,000,000,000,000 intervals"),
+        (Segments(duration_s=1e6, interval_s=1e-9, rps=[1]), "1,000,000,000,000,000 intervals"),
     ],
 )
 def test_a_workload_without_a_request_or_with_too_many_is_refused_before_it_is_made(
@@ -141,13 +170,22 @@ RATE = {"kind": "rate", "qps": 1, "duration_s": 1}
     [
         {**CLOSED, "warm_up": 10**12},
         {**CLOSED, "concurrency": 10**12},
-        {**RATE, "cv": 1e200},
-        {**RATE, "cv": 1e-200},
+        {**RATE, "arrival": "gamma", "cv": 1e200},
+        {**RATE, "arrival": "gamma", "cv": 1e-200},
+        {**RATE, "duration_s": 1e99},
+        {"kind": "closed", "concurrency": 2, "duration_s": 1e300},
+        {**CLOSED, "think_s": 1e300},
     ],
 )
 def test_a_value_that_nothing_could_hold_is_refused(asked: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="should be (less|greater) than or equal to"):
         TypeAdapter(Workload).validate_python(asked)
+
+
+@pytest.mark.parametrize("more", [{}, {"arrival": "constant"}])
+def test_a_spread_that_only_gamma_has_is_refused_elsewhere(more: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"does nothing with arrival: \w+; choose arrival: gamma"):
+        TypeAdapter(Workload).validate_python({**RATE, "cv": 2, **more})
 
 
 def test_a_closed_workload_with_two_ends_is_refused() -> None:

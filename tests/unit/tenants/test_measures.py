@@ -143,6 +143,28 @@ def test_a_study_that_was_stopped_is_reported_by_what_it_has(tmp_path: Path) -> 
     assert "Together they do the work of 1.42" in said, "of the first trial alone"
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_tenant_of_which_no_request_was_measured_is_named(tmp_path: Path, *, asked: bool) -> None:
+    study = Made(tmp_path / "study")
+    study.trial("a", 1, a=(0.1, 0.0))
+    study.trial("b", 1, b=(0.2, 10.0))
+    study.trial("all together", 1, a=(0.16, 0.0), b=(0.25, 10.0))
+    if not asked:  # not even after the measured part
+        for path in study.folder.glob("trials/*/a/events.npy"):
+            np.save(path, np.load(path)[:2])
+    said = write_tenants_report(study.folder)
+    assert (
+        "a: no request was measured in all together #1; its duration_s, or until, was too short for one."
+        in said
+    )
+    assert not any("alone" in line for line in said) and sum(line.startswith("b: ") for line in said) == 1
+    trials = json.loads((study.folder / "metrics.json").read_text())["trials"]
+    of_a = [it["models"]["a"] for it in trials if "a" in it["models"]]
+    assert [(it["num_iters"], it["throughput_tokens_per_s"], it["p50_ms"]) for it in of_a] == [
+        (0, 0, None)
+    ] * 2
+
+
 def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
     values = np.arange(1.0, 101.0)
     assert [percentile(values, share) for share in (0.5, 0.9, 0.99)] == [50, 90, 99]
