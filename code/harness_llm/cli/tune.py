@@ -74,7 +74,7 @@ def tune_verb(
     wish = Wish(confidence, _seconds(budget), tuple(known or ()), dry_run)
     (read,) = read_configs([config], overrides)
     folder = output or Path("results") / f"tune_{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    shown = make_view("", quiet=as_json, style=view)
+    shown = make_view(_marker(read), quiet=as_json, style=view)
     compared: list[Compared] = []
     try:
         if tried:
@@ -86,7 +86,7 @@ def tune_verb(
             read = comparison.configured(best.choice)
             wish = replace(comparison.wish_for(best.choice), tries=(best.folder / TRIES,))
             if not as_json:
-                _print_compared(compared)
+                _print_compared(compared, _marker(read))
         tuning = Tuning(read, folder, wish, shown)
         rate = tuning.tune()
     except KeyboardInterrupt:
@@ -99,10 +99,11 @@ def tune_verb(
         raise typer.Exit(EXIT_INVALID)
 
 
-def _print_compared(compared: Sequence[Compared]) -> None:
+def _print_compared(compared: Sequence[Compared], marker: str) -> None:
     from rich.table import Table
 
-    table = Table("", "simulated, queries/s", "by its own events", "TTFT", "TPOT")
+    columns = ("", "simulated, queries/s", "by its own events", "TTFT", "TPOT")
+    table = Table(*columns, title=marker or None, title_justify="left")
     for one in compared:
         rates = (one.choice.simulated_qps, one.choice.qps)
         ratios = (one.ttft, one.tpot)
@@ -141,7 +142,7 @@ def tune_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
     for number in range(len(configs)):
         harness = tuned[number].harness_config
         folder = Path("results") / f"tune_{harness.benchmark}_{harness.scenario}"
-        view = make_view("")
+        view = make_view(_marker(tuned[number]))
         try:
             tuning = Tuning(tuned[number], folder, Wish(), view)
             rate = tuning.tune()
@@ -154,6 +155,14 @@ def tune_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
     return tuned
 
 
+def _marker(config: RunConfig) -> str:
+    """What to write beside every number of a configuration; may be empty."""
+    from harness_llm.benchmark import resolve
+    from harness_llm.run.prepare import mark_of
+
+    return mark_of([config], resolve(config.harness_config.benchmark))
+
+
 def _asked_by(config: RunConfig, user_conf: Path) -> RunConfig:
     harness = config.harness_config.model_copy(update={"user_conf": user_conf, "measured_rate": None})
     return config.model_copy(update={"harness_config": harness})
@@ -162,7 +171,7 @@ def _asked_by(config: RunConfig, user_conf: Path) -> RunConfig:
 def _print(tuning: Tuning, rate: float | None, *, as_json: bool, compared: Sequence[Compared] = ()) -> None:
     from harness_llm.tune.tuned_words import describe
 
-    found = tuning.found
+    found, marker = tuning.found, _marker(tuning.config)
     if as_json:
         import msgspec
 
@@ -177,6 +186,7 @@ def _print(tuning: Tuning, rate: float | None, *, as_json: bool, compared: Seque
         ]
         print_json(
             {
+                "marker": marker,
                 "target_qps": found.qps if rate is None and found is not None else rate,
                 "found": found and asdict(found),
                 "arguments": arguments,
@@ -185,18 +195,20 @@ def _print(tuning: Tuning, rate: float | None, *, as_json: bool, compared: Seque
             }
         )
         return
+    mark = f" [{marker}]" if marker else ""
     if found is not None:
         for line in describe(found):
-            print_text(line)
+            print_text(line + mark)
     if rate is None and tuning.wish.dry_run:
         print_text(
             f"a dry run: only the starts of runs were measured, if any; they are kept in {tuning.folder}"
+            + mark
         )
         return
     if rate is None:
-        print_text(f"{tuning.reason}; what was tried: {tuning.folder}")
+        print_text(f"{tuning.reason}; what was tried: {tuning.folder}{mark}")
         return
-    print_text(f"{tuning.scenario}: VALID with target_qps = {rate:.4g}")
+    print_text(f"{tuning.scenario}: VALID with target_qps = {rate:.4g}{mark}")
     print_text(f"run folder: {tuning.run}\nuser.conf: {tuning.user_conf}")
 
 

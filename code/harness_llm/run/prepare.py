@@ -70,11 +70,7 @@ class Prepared:
     @property
     def marker(self) -> str:
         """What to write beside every number; empty for an official benchmark on a known engine."""
-        if self.is_simulated:
-            return rules.SIMULATED
-        unofficial = "" if self.benchmark.is_official else "unofficial"
-        marks = (*(config.engine.marker_of(config.llm_config) for config in self.configs), unofficial)
-        return "; ".join(dict.fromkeys(filter(None, marks)))
+        return mark_of(self.configs, self.benchmark)
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -85,6 +81,15 @@ class Prepared:
     def fingerprint(self) -> str:
         """Equal for two runs that can be joined."""
         return digest(self.identity)
+
+
+def mark_of(configs: Sequence[RunConfig], benchmark: Benchmark) -> str:
+    """What to write beside every number of these configurations of a benchmark; may be empty."""
+    if any(config.engine.is_simulated for config in configs):
+        return rules.SIMULATED
+    unofficial = "" if benchmark.is_official else "unofficial"
+    marks = (*(config.engine.marker_of(config.llm_config) for config in configs), unofficial)
+    return "; ".join(dict.fromkeys(filter(None, marks)))
 
 
 def prepare(
