@@ -30,10 +30,12 @@ class AgainstLimits:
     Attributes:
         ttft: Of the time to first token.
         tpot: Of the time for each further token.
+        limits_s: Limits of TTFT and TPOT, seconds.
     """
 
     ttft: LimitCount
     tpot: LimitCount
+    limits_s: tuple[float, float]
 
     @property
     def is_valid(self) -> bool:
@@ -42,12 +44,12 @@ class AgainstLimits:
 
     @property
     def binds(self) -> str:
-        """The limit that is nearer to being broken."""
-        used = {
-            name: (count.over + 1) / (count.allowed + 1)
-            for name, count in (("TTFT", self.ttft), ("TPOT", self.tpot))
-        }
-        return max(used, key=lambda name: used[name])
+        """The limit that is nearer to being broken: more samples are over it, or its p99 is nearer to it."""
+        ttft, tpot = (
+            (count.over, count.p99_ns / limit_s)
+            for count, limit_s in zip((self.ttft, self.tpot), self.limits_s, strict=True)
+        )
+        return "TTFT" if ttft >= tpot else "TPOT"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,4 +110,5 @@ class Future:
             whole = whole_ns(values)
             over = int((values > limit).sum())
             found.append(LimitCount(over, _allowed(len(values)), percentile(whole, 0.99), int(whole.min())))
-        return AgainstLimits(*found)
+        ttft_count, tpot_count = found
+        return AgainstLimits(ttft_count, tpot_count, self.limits_s)
