@@ -143,11 +143,12 @@ def _check_simulated(run: Run, result: Path, monkeypatch: pytest.MonkeyPatch) ->
     said, seen = both["predicted"], both["measured"]
     assert said["tokens_per_s"] == pytest.approx(seen["tokens_per_s"], rel=0.03)
     assert said["tpot_s"][1] == pytest.approx(seen["tpot_s"][1], rel=0.1)
-    one, two = (simulated("--max", "--replicas", str(count))["as recorded"]["qps"] for count in (1, 2))
+    names = {1: "as recorded", 2: "replicas=2"}
+    one, two = (simulated("--max", "--replicas", str(count))[name]["qps"] for count, name in names.items())
     assert 1.8 * one < two < 4 * one, "two share what one waits for, and of more queries more may be late"
     ranked = simulated("--max", "--set", "max_num_seqs=1,64")
     assert list(ranked) == ["max_num_seqs=64"], "one alone is VALID at no rate"
-    alone, both = (simulated("--offline", "--replicas", str(count))["as recorded"] for count in (1, 2))
+    alone, both = (simulated("--offline", "--replicas", str(count))[name] for count, name in names.items())
     assert 1.8 * alone["tokens_per_s"] < both["tokens_per_s"] < 2.1 * alone["tokens_per_s"]
 
 

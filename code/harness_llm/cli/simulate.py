@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path  # noqa: TC003 - typer reads the annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from harness_llm import terminal
 from harness_llm.cli.options import AsJson, RunDirectory  # noqa: TC001 - likewise
-from harness_llm.cli.output import print_json, print_table, print_text
+from harness_llm.cli.output import EXIT_INVALID, print_json, print_table, print_text
 from harness_llm.core import Scenario  # noqa: TC001 - likewise
 from harness_llm.errors import ConfigError, EngineError
 
@@ -40,7 +41,11 @@ def simulate_verb(
         float | None, typer.Option(help="Rate, samples/s; by default that of the run.", show_default=False)
     ] = None,
     highest: Annotated[
-        bool, typer.Option("--max", help="Find the highest rate that is VALID with 90 %, for each setting.")
+        bool,
+        typer.Option(
+            "--max",
+            help="Find the highest rate that is VALID with 90 %, or with less where that gains much.",
+        ),
     ] = False,
     settings: Annotated[
         list[str] | None,
@@ -64,7 +69,7 @@ def simulate_verb(
     as_json: AsJson = False,
 ) -> None:
     """Predict another fleet from the events of a Server or Interactive run; nothing is started."""
-    from harness_llm.tune.fleet_prediction import Recorded, settings_of
+    from harness_llm.tune.fleet_prediction import Recorded, marker_of_runs, settings_of
 
     _require_apart(
         {
@@ -76,8 +81,8 @@ def simulate_verb(
             "--check": check is not None,
         }
     )
-    if qps is not None and not qps > 0:
-        raise ConfigError(f"--qps {qps:g}: not above 0", "Give a rate.")
+    if qps is not None and not 0 < qps < math.inf:
+        raise ConfigError(f"--qps {qps:g}: not a rate above 0", "Give one in samples/s.")
     known = Recorded.read(run, scenario)
     each = _speeds(speeds)
     count = replicas or len(each) or known.replicas
@@ -90,30 +95,32 @@ def simulate_verb(
         count = real.replicas
         found = dict(zip(("predicted", "measured"), known.beside(real, each), strict=True))
     else:
+        others = {"replicas": f"{count}"} if count != known.replicas else {}
+        others |= {"speeds": speeds} if speeds else {}
+        others |= {"qps": f"{qps:g}"} if qps not in {None, known.qps} else {}
         fleets = {
             name: known.fleet(count, each, limits)
-            for name, limits in settings_of(settings or (), known.model.limits)
+            for name, limits in settings_of(settings or (), known.model.limits, others)
         }
         if offline:
             whole = {name: known.offline(fleet) for name, fleet in fleets.items()}
         for name, fleet in fleets.items() if not offline else ():
             try:
-                rate = known.highest(fleet, count) if highest else qps or known.qps
+                found[name] = known.highest(fleet) if highest else known.predict(fleet, qps or known.qps)
             except EngineError as error:
-                if len(fleets) == 1:
-                    raise
                 terminal.say(f"{name}: {error.message}")
-                continue
-            found[name] = known.predict(fleet, rate)
         if highest or offline:  # best first
             found = dict(sorted(found.items(), key=lambda pair: -pair[1].tokens_per_s))
             whole = dict(sorted(whole.items(), key=lambda pair: -pair[1].tokens_per_s))
+    marker = marker_of_runs(run, *filter(None, [check]))
     if as_json:
         predictions = {name: _json(one) for name, one in (whole or found).items()}
-        print_json({"run": run, "replicas": count, "predictions": predictions})
-        return
-    _print_offline(whole) if offline else _print(found)
-    print_text(f"step times fitted to {known.model.unexplained:.1%} of {known.seen.done.sum():,} answers")
+        print_json({"run": run, "marker": marker, "replicas": count, "predictions": predictions})
+    elif whole or found:
+        _print_offline(whole, marker) if offline else _print(found, marker)
+        print_text(f"step times fitted to {known.model.unexplained:.1%} of {known.seen.done.sum():,} answers")
+    if not (whole or found):
+        raise typer.Exit(EXIT_INVALID)
 
 
 def _json(prediction: Prediction | Throughput) -> object:
@@ -122,8 +129,10 @@ def _json(prediction: Prediction | Throughput) -> object:
     return msgspec.to_builtins(prediction)
 
 
-def _print(found: Mapping[str, Prediction]) -> None:
+def _print(found: Mapping[str, Prediction], marker: str) -> None:
     from rich.table import Table
+
+    from harness_llm.tune.fleet_prediction import SURE
 
     columns = (
         "",
@@ -137,7 +146,7 @@ def _print(found: Mapping[str, Prediction]) -> None:
         "allowed",
         "P(VALID)",
     )
-    table = Table(*columns, padding=(0, 0))
+    table = Table(*columns, padding=(0, 0), title=terminal.shown(marker) or None, title_justify="left")
     table.columns[0].overflow = "fold"  # what tells the rows apart is never cut
     for name, one in found.items():
         times = [f"{1000 * value:,.1f}" for value in (*one.ttft_s, *one.tpot_s)]
@@ -147,12 +156,19 @@ def _print(found: Mapping[str, Prediction]) -> None:
             name, f"{one.qps:.4g}", f"{one.tokens_per_s:,.1f}", *times, over, str(one.allowed), p_valid
         )
     print_table(table)
+    for name, one in found.items():
+        if one.confidence is not None and one.confidence < SURE:
+            print_text(
+                f"{name}: the highest rate that is VALID with {one.confidence:.0%}; with {SURE:.0%} "
+                "it is far lower, or there is none"
+            )
 
 
-def _print_offline(found: Mapping[str, Throughput]) -> None:
+def _print_offline(found: Mapping[str, Throughput], marker: str) -> None:
     from rich.table import Table
 
-    table = Table("", "samples/s", "tokens/s", "samples", "seconds", "of the steady rate")
+    columns = ("", "samples/s", "tokens/s", "samples", "seconds", "of the steady rate")
+    table = Table(*columns, title=terminal.shown(marker) or None, title_justify="left")
     for name, one in found.items():
         figures = (f"{one.samples_per_s:.4g}", f"{one.tokens_per_s:,.1f}", f"{one.samples:,}")
         table.add_row(name, *figures, f"{one.seconds:,.1f}", f"{one.steady_share:.1%}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -13,13 +13,14 @@ import numpy as np
 
 from harness_llm.core import Mode, Scenario
 from harness_llm.datasets.table import SampleTable
-from harness_llm.errors import ConfigError, FolderError
+from harness_llm.errors import ConfigError, EngineError, FolderError
+from harness_llm.logs.schedule import MOST_QUERIES
 from harness_llm.results.events import read_events
 from harness_llm.results.paths import EVENTS_NPY, RUN_JSON, SHARED_SAMPLES
 from harness_llm.results.reading import read_record
 from harness_llm.results.recompute import percentile
 from harness_llm.results.records import RunRecord
-from harness_llm.results.run_folder import TestFolder
+from harness_llm.results.run_folder import TestFolder, state_of
 from harness_llm.tune.batching import BOUNDS, StepLimits
 from harness_llm.tune.combinations import combinations, named
 from harness_llm.tune.future import Future, whole_ns
@@ -29,9 +30,12 @@ from harness_llm.tune.offline import steady
 from harness_llm.tune.seen_run import Floats, Integers, Observed
 from harness_llm.tune.tries import RecordedEngines, require_same_samples
 
-_SURE = 0.9
+SURE = 0.9
+"""Share of the runs that are VALID at the highest rate, where less does not gain much."""
 _RUNS = 9
 """Simulated runs of a prediction."""
+_MOST_REPLICAS, _LONGEST_S = 1024, 1e9
+"""What can be simulated: the cost grows with queries times replicas; times in ns are 64 bits."""
 _SCHEDULES = (None, 1, 2, 3, 4)
 """Seeds of schedules: of another fleet, nobody should count on the luck of one."""
 
@@ -47,6 +51,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         over: Samples over the limit of TTFT and of TPOT.
         allowed: How many may be.
         p_valid: Probability of VALID; None of a run that was.
+        confidence: With which the rate is the highest that is VALID; None where it was given.
     """
 
     qps: float
@@ -56,6 +61,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     over: tuple[int, int]
     allowed: int
     p_valid: float | None = None
+    confidence: float | None = None
 
     @classmethod
     def of(cls, seen: Observed, future: Future, qps: float) -> Self:
@@ -160,23 +166,26 @@ class Recorded:
 
         Raises:
             ConfigError: It has both, and none is named.
-            FolderError: It has no complete performance test of Server or Interactive.
-            EngineError: Too few samples were answered to learn from.
+            FolderError: It has no complete performance test of Server or Interactive, or one in which too
+                few samples were answered to learn from.
         """
         if not (run / RUN_JSON).exists():
             raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
-        done = read_record(run / RUN_JSON, RunRecord).by_scenario()
+        ran = read_record(run / RUN_JSON, RunRecord)
+        done, (state, why) = ran.by_scenario(), state_of(run, ran)
         wanted = [scenario] if scenario else [each for each in Scenario if each.is_timed_per_token]
-        tests = [
+        asked = [
             run / each / Mode.PERFORMANCE.folder
             for each in wanted
             if Mode.PERFORMANCE.folder in done.get(each, ())
         ]
-        tests = [test for test in tests if TestFolder(test).is_complete]
+        tests = [test for test in asked if TestFolder(test).is_complete]
         if not tests:
+            because = "" if state == "complete" else f"; the run is {state}" + (f": {why}" if why else "")
+            offline = ": Offline's events have no first tokens, so steps cannot be told"
             raise FolderError(
-                f"{run}: has no complete performance test of {' or '.join(wanted)}",
-                "Give a run that has one: Offline's events have no first tokens, so steps cannot be told.",
+                f"{run}: has no complete performance test of {' or '.join(wanted)}{because}",
+                f"Give a run that has one{offline if Scenario.OFFLINE in done and not asked else ''}.",
             )
         if len(tests) > 1:
             raise ConfigError(
@@ -187,13 +196,16 @@ class Recorded:
         table = SampleTable.load(run / SHARED_SAMPLES)
         engines = RecordedEngines.of(folder)
         seen = Observed.of_test(folder)
-        model = learn(
-            [seen],
-            np.asarray(table.prompt_lengths, np.int64),
-            np.asarray(table.max_tokens, np.int64),
-            engines.limits,
-            engines.replicas,
-        )
+        try:
+            model = learn(
+                [seen],
+                np.asarray(table.prompt_lengths, np.int64),
+                np.asarray(table.max_tokens, np.int64),
+                engines.limits,
+                engines.replicas,
+            )
+        except EngineError as error:
+            raise FolderError(f"{folder}: {error.message}", "Give a longer run.") from error
         future = Future(record.requested_settings, len(table))
         return cls(model, future, record.target_qps, seen, engines.replicas, run, table.digest)
 
@@ -206,8 +218,12 @@ class Recorded:
             limits: Of a step.
 
         Raises:
-            ConfigError: The speeds are not one for each replica.
+            ConfigError: The speeds are not one for each replica, or there are too many replicas.
         """
+        if replicas > _MOST_REPLICAS:
+            raise ConfigError(
+                f"{replicas:,} replicas: at most {_MOST_REPLICAS:,} can be simulated", "Give fewer."
+            )
         if speeds and len(speeds) != replicas:
             raise ConfigError(
                 f"--speeds: not one number per replica (speeds: {len(speeds)}, replicas: {replicas})",
@@ -219,7 +235,12 @@ class Recorded:
         return replace(self.model, slowness=own, limits=limits)
 
     def predict(self, model: Model, qps: float) -> Prediction:
-        """A run of a fleet at a rate."""
+        """A run of a fleet at a rate.
+
+        Raises:
+            ConfigError: At that rate, it has too many queries.
+        """
+        self._check_length(qps)
         said = Prediction.simulated(model, self.future.asked(qps), self.future, qps)
         return msgspec.structs.replace(said, p_valid=model.p_valid(self.future, qps, _SCHEDULES))
 
@@ -260,19 +281,47 @@ class Recorded:
         said = self._pulled(self.fleet(engines.replicas, speeds, engines.limits), was.sample)
         return Throughput.of(said), Throughput.of(was)
 
-    def highest(self, model: Model, replicas: int) -> float:
-        """The highest rate of a fleet that is VALID with 90 %, whatever the seed of the schedule."""
-        return model.best(self.future, _SURE, self.qps * replicas / self.replicas, _SCHEDULES)
+    def highest(self, model: Model) -> Prediction:
+        """A run of a fleet at the rate where `tune` would start, whatever the seed of the schedule.
+
+        Raises:
+            ConfigError: So many replicas are asked too many queries.
+            EngineError: The limits are broken at any rate.
+        """
+        around = self.qps * len(model.slowness) / self.replicas
+        self._check_length(around)
+        qps, confidence = model.best_with(self.future, SURE, around, _SCHEDULES)
+        return msgspec.structs.replace(self.predict(model, qps), confidence=confidence)
+
+    def _check_length(self, qps: float) -> None:
+        """Refuse a rate at which a run has too many queries, or lasts for decades."""
+        settings = self.future.settings
+        queries = max(int(settings["min_query_count"]), qps * int(settings["min_duration_ms"]) / 1000)
+        if queries > MOST_QUERIES or queries / qps > _LONGEST_S:
+            raise ConfigError(
+                f"{qps:g} samples/s: a run of {queries:,.0f} queries and {queries / qps:,.0f} s; "
+                f"at most {MOST_QUERIES:,} and {_LONGEST_S:,.0f} s can be simulated",
+                "Give another rate, or fewer replicas.",
+            )
 
     def offline(self, model: Model) -> Throughput:
-        """An Offline run of a fleet that lasts as long as the recorded test had to."""
+        """An Offline run of a fleet that lasts as long as the recorded test had to.
+
+        Raises:
+            ConfigError: That takes too many samples.
+        """
         sets = 1
         least_s = int(self.future.settings["min_duration_ms"]) / 1000
-        while True:
+        while sets * self.future.samples <= MOST_QUERIES:
             found = Throughput.of(self._pulled(model, self.future.order(sets * self.future.samples)))
             if found.seconds >= least_s:
                 return found
             sets = max(sets + 1, math.ceil(sets * least_s / found.seconds))
+        raise ConfigError(
+            f"Offline: {sets * self.future.samples:,} samples in {least_s:g} s; "
+            f"at most {MOST_QUERIES:,} can be simulated",
+            "Give fewer replicas, or lower --speeds.",
+        )
 
     @staticmethod
     def _pulled(model: Model, order: Integers) -> Observed:
@@ -280,12 +329,21 @@ class Recorded:
         return model.run(np.zeros(len(order)), order, pulled=2 * model.limits.requests)
 
 
-def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, StepLimits]]:
+def marker_of_runs(*runs: Path) -> str:
+    """What stands beside every number of these runs; may be empty."""
+    markers = (read_record(run / RUN_JSON, RunRecord).marker for run in runs)
+    return "; ".join(dict.fromkeys(filter(None, markers)))
+
+
+def settings_of(
+    texts: Sequence[str], base: StepLimits, others: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, StepLimits]]:
     """Every combination of what was set, with its name.
 
     Args:
         texts: Such as `max_num_seqs=64,128`.
         base: What holds where nothing is set.
+        others: What else differs from the recorded run; part of each name.
 
     Raises:
         ConfigError: A setting is unknown, or its values are not numbers.
@@ -296,4 +354,4 @@ def settings_of(texts: Sequence[str], base: StepLimits) -> Iterator[tuple[str, S
                 f"--set {unknown[0]}: cannot be simulated",
                 f"Give one of {', '.join(BOUNDS)}; what changes the time of a step must be measured.",
             )
-        yield named(values) or "as recorded", base.bounded(values)
+        yield named({**(others or {}), **values}) or "as recorded", base.bounded(values)

@@ -121,7 +121,13 @@ class Model:
     def best(
         self, future: Future, confidence: float, around: float, schedules: Sequence[int | None] = (None,)
     ) -> float:
-        """The rate to start at: the highest that is VALID with a confidence, unless less of it gains much.
+        """The rate to start at; see `best_with`."""
+        return self.best_with(future, confidence, around, schedules)[0]
+
+    def best_with(
+        self, future: Future, confidence: float, around: float, schedules: Sequence[int | None] = (None,)
+    ) -> tuple[float, float]:
+        """The highest rate that is VALID with a confidence, unless less of it gains much; and with which.
 
         If pauses can spoil a run at any rate, P(VALID) stays just below the confidence over a wide range of
         rates, and the highest rate above it is very low, or there is none. So one of a few lower confidences
@@ -136,16 +142,16 @@ class Model:
         Raises:
             EngineError: The limits are broken at any rate.
         """
-        best, worth = None, 0.0
+        best, taken, worth = None, confidence, 0.0
         for sure in (confidence, *(lower for lower in _LESS_SURE if lower < confidence)):
             at = around if best is None else _WORTH_MORE * worth / sure
             if best is not None and not self.passes(future, at, sure, schedules):
                 continue
             found = self.highest(future, sure, at, schedules)
             if found is not None and found * sure > _WORTH_MORE * worth:
-                best, worth = found, found * sure
+                best, taken, worth = found, sure, found * sure
         if best is not None:
-            return best
+            return best, taken
         few, least = future.count(around / 2), min_queries(0)
         too_few = f"; a run of {few:,} queries is never VALID, one of {least} can be" if few < least else ""
         raise EngineError(
