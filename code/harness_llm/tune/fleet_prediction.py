@@ -28,7 +28,7 @@ from harness_llm.tune.learning import learn
 from harness_llm.tune.model import Model
 from harness_llm.tune.offline import steady
 from harness_llm.tune.seen_run import Floats, Integers, Observed
-from harness_llm.tune.tries import RecordedEngines, require_same_samples
+from harness_llm.tune.tries import RecordedEngines, require_run, require_same_samples
 
 SURE = 0.9
 """Share of the runs that are VALID at the highest rate, where less does not gain much."""
@@ -169,8 +169,7 @@ class Recorded:
             FolderError: It has no complete performance test of Server or Interactive, or one in which too
                 few samples were answered to learn from.
         """
-        if not (run / RUN_JSON).exists():
-            raise FolderError(f"{run}: not a run folder", "Give a folder that `harness-llm run` printed.")
+        require_run(run)
         ran = read_record(run / RUN_JSON, RunRecord)
         done, (state, why) = ran.by_scenario(), state_of(run, ran)
         wanted = [scenario] if scenario else [each for each in Scenario if each.is_timed_per_token]
