@@ -143,13 +143,13 @@ def _mistake(row: dict[str, str]) -> str:
         text = row.get(name) or "nan"
         try:
             if float(text) < 0 or np.isinf(float(text)):
-                return f"{name}: must not be negative or infinite, found {text}"
+                return f"{name}: must not be negative or infinite, found {text[:40]}"
         except ValueError:
-            return f"{name}: must be a number, found {text!r}"
+            return f"{name}: must be a number, found {text[:40]!r}"
     try:
         _time_s(row.get("timestamp") or "0")
     except ValueError:
-        return f"timestamp: must be a time such as 2026-01-31 12:00:00, found {row['timestamp']!r}"
+        return f"timestamp: must be a time such as 2026-01-31 12:00:00, found {row['timestamp'][:40]!r}"
     return ""
 
 
