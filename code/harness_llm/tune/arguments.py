@@ -154,6 +154,9 @@ class ArgumentSearch:
         wanted = self._different(choices(texts))
         with StudyFolder(self.folder) as study:
             begun = self._begun(wanted, is_tuned=bool(study.runs()))
+            for number, choice in enumerate(begun.choices):
+                if choice.is_tried:
+                    self._tuning(number, choice, self.wish).require_same()
             study.begin(study_record(self.configured(wanted[0]).harness_config.scenario))
             try:
                 record = self._loaded(begun)
@@ -203,6 +206,9 @@ class ArgumentSearch:
         """How to tune with a choice: known runs are of what is configured, and say nothing about others."""
         return replace(self.wish, known=()) if choice.values else self.wish
 
+    def _tuning(self, number: int, choice: Combination, wish: Wish) -> Tuning:
+        return Tuning(self.configured(choice), self._of(number), wish, self.view)
+
     def _of(self, number: int) -> Path:
         return self.folder / "arguments" / str(number)
 
@@ -229,7 +235,7 @@ class ArgumentSearch:
         self.view.say(f"arguments: {choice.label}")
         made = list(record.choices)
         wish = replace(self.wish_for(choice), dry_run=True, probes=True, probe_qps=record.probe_qps)
-        tuning = Tuning(self.configured(choice), self._of(number), wish, self.view)
+        tuning = self._tuning(number, choice, wish)
         try:
             tuning.tune()
         except (EngineError, ReplicaLost) as error:  # such as an engine without the memory for it

@@ -191,6 +191,14 @@ class Tuning:
             study.finish("complete" if rate else "abandoned", "" if rate else self.reason)
         return rate
 
+    def require_same(self) -> None:
+        """Refuse the folder where it was tuned otherwise; nothing is loaded or written.
+
+        Raises:
+            HarnessError: It was, or a setting is wrong.
+        """
+        self._check_same(StudyFolder(self.folder), self._prepared())
+
     def _check_same(self, study: StudyFolder, prepared: Prepared) -> None:
         """Refuse a folder that was tuned with other settings, on another system or by another engine."""
         before = study.runs().get(RESULT)

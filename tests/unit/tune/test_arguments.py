@@ -50,6 +50,7 @@ class _Engines:
     breaks: str = ""
     shown: dict[str, float] = field(default_factory=lambda: RATES)
     error: BaseException = field(default_factory=lambda: EngineError("out of memory"))
+    differs: str = ""
 
     def tuning(self, config: Any, folder: Path, wish: Wish, view: object) -> Any:
         label = " ".join(config.overrides) or AS_CONFIGURED
@@ -62,6 +63,10 @@ class _Engines:
             assert wish.dry_run and wish.probes
             assert (wish.probe_qps is None) == (label == AS_CONFIGURED), "all are asked at one rate"
 
+        def require_same() -> None:
+            if self.differs and self.differs in label:
+                raise FolderError(f"{folder}: another system")
+
         search = SimpleNamespace(
             model=lambda: _Model(
                 StepLimits(requests=32), rates=RATES if label == AS_CONFIGURED else self.shown
@@ -70,7 +75,9 @@ class _Engines:
             tried=[SimpleNamespace(qps=8.0)],
         )
         rate = 9.0 if label == AS_CONFIGURED else RATES.get(label.rpartition("=")[2], 7.0)
-        return SimpleNamespace(tune=tune, search=search, found=SimpleNamespace(qps=rate))
+        return SimpleNamespace(
+            tune=tune, require_same=require_same, search=search, found=SimpleNamespace(qps=rate)
+        )
 
 
 def _config(overrides: Sequence[str]) -> Any:
@@ -168,7 +175,11 @@ def test_a_comparison_that_broke_continues_where_it_was(engines: _Engines, tmp_p
     engines.breaks, engines.error = "=128", KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         _comparison(tmp_path).run(TEXTS)
-    engines.breaks, engines.loaded = "", []
+    engines.breaks, engines.loaded, engines.differs = "", [], "=64"
+    with pytest.raises(FolderError, match="another system"):
+        _comparison(tmp_path).run(TEXTS)
+    assert not engines.loaded
+    engines.differs = "=16"  # which is not loaded
     found = _comparison(tmp_path).run(TEXTS)
     assert engines.loaded == ["llm_config.max_num_seqs=128"]
     assert found[0].choice.label == "max_num_seqs=64"

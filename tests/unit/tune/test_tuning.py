@@ -125,8 +125,9 @@ def _recorded(setup: Setup, folder: Path, **harness: object) -> Tuning:
 def test_what_is_refused_leaves_the_folder_as_it_is(setup: Setup, tmp_path: Path) -> None:
     tuning = _recorded(setup, tmp_path / "tuned", engine_env={"A": "b"})
     before = (tuning.folder / STUDY_JSON).read_bytes()
-    with pytest.raises(FolderError, match=r"engine_env\.A \(Server\): was \"b\", is not there"):
-        tuning.tune()
+    for refused in (tuning.tune, tuning.require_same):
+        with pytest.raises(FolderError, match=r"engine_env\.A \(Server\): was \"b\", is not there"):
+            refused()
     assert (tuning.folder / STUDY_JSON).read_bytes() == before
     assert not (tuning.folder / "asked.conf").exists()
 
