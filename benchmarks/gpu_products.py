@@ -35,7 +35,7 @@ def _tensor(rows: int, columns: int, width: float) -> torch.Tensor:
 
 
 def held(tokens: int, seconds: float) -> dict[str, object]:
-    """TFLOP/s of one layer's four matrix products after each other, repeated for so many seconds."""
+    """TFLOP/s of one layer's four matrix products, one after another, repeated for `seconds`."""
     pairs = [
         (_tensor(tokens, inputs, 33.0), _tensor(outputs, inputs, 90.0).t())
         for outputs, inputs in _PRODUCTS.values()

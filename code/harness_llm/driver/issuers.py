@@ -73,7 +73,7 @@ class Issuer(Protocol):
 
 
 class Timed:
-    """Each row at its time, whatever was answered; the schedule begins again every `period_ns`.
+    """Each row at its time, whatever was answered; the schedule starts over every `period_ns`.
 
     Args:
         at_ns: When each row is due the first time.

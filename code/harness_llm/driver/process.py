@@ -133,7 +133,7 @@ class _Driver(Asking):
         test, issuer = self._spec.test, make_issuer(self._spec.test, schedule)
         issued = answered = 0
         measured: int | None = None
-        rows = len(schedule) if test.limit_ns is None else sys.maxsize  # by time it begins again
+        rows = len(schedule) if test.limit_ns is None else sys.maxsize  # by time it starts over
         has_said = False
         while True:
             with self._changed:

@@ -160,7 +160,7 @@ def _visible_devices(environment: Mapping[str, str], variable: str, count: int) 
             )
         if device in devices[:place]:
             raise ConfigError(
-                f"{variable} is {chosen!r}: device {device} stands there twice",
+                f"{variable} is {chosen!r}: device {device} is listed twice",
                 "Name it once; harness_config.engine.replicas_per_device lets replicas share a device.",
             )
     return devices

@@ -289,7 +289,7 @@ def require_ray() -> None:
         ConfigError: It is not installed.
     """
     try:
-        import ray  # noqa: F401 - whether it can be
+        import ray  # noqa: F401 - only to see whether it is installed
     except ImportError as error:
         message = "harness_config.launcher.kind: Ray is not installed"
         raise ConfigError(message, "bash setup/start_ray.sh installs it.") from error

@@ -163,7 +163,7 @@ def check_training(model: str, text: Path | None, sequence: int) -> None:
 
     Raises:
         ConfigError: The model is neither a folder nor a known size; the text cannot be read, or is too short.
-        ModelError: The folder is no whole checkpoint.
+        ModelError: The folder is not a complete checkpoint.
     """
     sizes = [name for name, it in SHAPES.items() if "ForMaskedLM" not in it["architectures"][0]]
     if model != TINY and Path(model).is_dir():

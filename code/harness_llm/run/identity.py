@@ -40,7 +40,7 @@ _BY_CONTENT = {
     "dataset": {"path"},
     "tests": {"__all__": {"dataset": {"path"}}},
 }
-"""Where files lie of which the content belongs to the identity."""
+"""Paths of files; their content is in the identity instead."""
 _LEFT_OUT: dict[str, Any] = dict.fromkeys(_NOT_MEASURED, True) | _BY_CONTENT
 _NOT_THE_ENGINES = re.compile(
     r"the data set\b.*|user\.conf|the reference|package .*|harness_config\.(?:benchmark|dataset|tests"

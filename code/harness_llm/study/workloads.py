@@ -44,7 +44,7 @@ class Batch(_Workload):
 
 
 class Closed(_Workload):
-    """`concurrency` requests open at once, for so many rows (`iterations`) or so long (`duration_s`)."""
+    """`concurrency` requests open at once, for `iterations` rows or `duration_s` seconds."""
 
     kind: Literal["closed"] = "closed"
     concurrency: Annotated[int, Field(gt=0, le=_MOST_ROWS)]

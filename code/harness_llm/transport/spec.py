@@ -153,9 +153,9 @@ class DriverTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         width: See `rule`.
         warm_up: Rows that are asked, and answered, before the start.
         think_ns: `slots`: how long a slot rests between an answer and the next row, nanoseconds.
-        period_ns: `timed`: when the schedule begins again, nanoseconds after the start; see `issuers.Timed`.
+        period_ns: `timed`: when the schedule starts over, nanoseconds after the start; see `issuers.Timed`.
         limit_ns: Not of `timed`: rows that are issued until then, nanoseconds after the start, are measured,
-            and the schedule begins again as often as that takes; None measures each row once.
+            and the schedule starts over as often as that takes; None measures each row once.
         tail: Whether it keeps asking the same rows, unmeasured, until Finish.
         silence_timeout_s: A process that is silent for longer is lost, seconds.
         stall_timeout_s: A replica that has work and generates nothing for longer is lost; None: derived.

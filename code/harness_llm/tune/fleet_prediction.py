@@ -329,7 +329,7 @@ class Recorded:
 
 
 def marker_of_runs(*runs: Path) -> str:
-    """What stands beside every number of these runs; may be empty."""
+    """The mark to show beside every number of these runs; may be empty."""
     markers = (read_record(run / RUN_JSON, RunRecord).marker for run in runs)
     return "; ".join(dict.fromkeys(filter(None, markers)))
 

@@ -88,7 +88,7 @@ class RecordedEngines:
 
         Args:
             test: The folder.
-            run: The run folder of its engines; None where the test lies in it, at `<run>/<Scenario>/<test>`.
+            run: The run folder with the records of its engines; None for the one that contains the test.
 
         Raises:
             FolderError: What an engine said of itself is damaged.
@@ -187,7 +187,7 @@ def is_result(folder: Path) -> bool:
 
 
 def keep(folder: Path, kept: Path) -> Path:
-    """Keep a test that is no result beside the others; where it lies then."""
+    """Move a test that is not the result to the tries; its new folder."""
     kept.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(each.name) for each in kept.iterdir() if each.name.isdigit()), default=0)
     return folder.rename(kept / str(number))

@@ -228,7 +228,7 @@ class Tuning:
             self.view.say(f"note: {run}: {line}")
 
     def _put_aside(self, study: StudyFolder, prepared: Prepared) -> None:
-        """Keep among the tries what lies in the place of the result and is none, as a kill may leave it."""
+        """Move to the tries a test that a kill left in the result's place and that is not the result."""
         test = TestFolder(self.run / prepared.tests[0].name)
         if test.is_begun and test.record().state in ("complete", "abandoned") and not is_result(test.path):
             keep(test.path, self.folder / TRIES)

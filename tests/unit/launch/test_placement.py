@@ -133,8 +133,8 @@ def test_only_visible_gpus_are_used_by_the_name_they_have(monkeypatch: pytest.Mo
         ("0,9", "has no device 9"),
         ("-1", "has no device -1"),
         ("all", "has no device all"),
-        ("1,0,1", "device 1 stands there twice"),
-        ("GPU-a,GPU-a", "device GPU-a stands there twice"),
+        ("1,0,1", "device 1 is listed twice"),
+        ("GPU-a,GPU-a", "device GPU-a is listed twice"),
     ],
 )
 def test_a_device_that_is_not_there_or_stands_there_twice_is_refused(

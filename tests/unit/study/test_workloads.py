@@ -46,7 +46,7 @@ def test_arrivals_in_bursts_last_as_long_as_they_should() -> None:
 
 def test_arrivals_are_as_many_as_asked_for_however_short_the_time_and_wide_the_gaps() -> None:
     short = Rate(qps=10, duration_s=10, arrival="gamma", cv=5)
-    assert (5**2 - 1) / 2 == 12, "so many more than 100 come where a whole gap is first"
+    assert (5**2 - 1) / 2 == 12, "how many more than 100 would come if a whole gap came first"
     counts, firsts = [], []
     for seed in range(4000):
         at_s = _at_rate(short, np.random.default_rng(seed))

@@ -137,7 +137,7 @@ class _Known:
 
 @pytest.fixture
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run folder with a marker, of which the rest is `_Known`."""
+    """A run folder with a marker; everything else comes from `_Known`."""
     write_record(tmp_path / RUN_JSON, structs.replace(RunRecord.blank(), marker=SIMULATED))
     monkeypatch.setattr(Recorded, "read", lambda *_: _Known())
     return tmp_path
