@@ -26,4 +26,4 @@ lock() {
 }
 
 lock cpu --override requirements/overrides_cpu.txt "${torch_source[@]}" "$@"
-lock cuda "$@"
+lock cuda --override requirements/overrides_cuda.txt "$@"

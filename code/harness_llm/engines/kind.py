@@ -168,6 +168,18 @@ class EngineKind(BaseModel):
         """
         del variables, place
 
+    def check_host(self, arguments: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+        """Refuse what this host, whose GPUs the engine is to have, lacks; replicas elsewhere are not asked.
+
+        Args:
+            arguments: `llm_config`.
+            variables: The environment of a replica's process.
+
+        Raises:
+            ConfigError: It lacks something that an engine with these arguments needs to start.
+        """
+        del arguments, variables
+
     def notes(self, arguments: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterable[str]:
         """What people should know of a run with these arguments on this model, a sentence each."""
         del arguments, checkpoint

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from harness_llm.core import Request
 from harness_llm.ending import told_exit
+from harness_llm.engines import cuda_compiler
 from harness_llm.engines.base import SOCKETS_VARIABLE, CutShort, EngineFacts, TaskEngine
 from harness_llm.engines.vitals import Vitals
 from harness_llm.engines.vllm_arguments import REMEDY, SET_BY_HARNESS, argument_problems, as_read
@@ -59,6 +60,7 @@ class VllmEngine(TaskEngine):
             EngineError: An argument that this vLLM does not know.
         """
         _place_sockets()
+        cuda_compiler.provide_compiler()
         import vllm
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveInt
 
 from harness_llm.checkpoint import Checkpoint
-from harness_llm.engines import vllm_arguments
+from harness_llm.engines import cuda_compiler, vllm_arguments
 from harness_llm.engines.kind import EngineKind, Weights, variable_at
 from harness_llm.engines.vllm import VllmEngine
 from harness_llm.engines.vllm_arguments import as_read
@@ -166,6 +166,10 @@ class Vllm(EngineKind):
                 ),
                 f"Correct or remove it{elsewhere}.",
             )
+
+    def check_host(self, arguments: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+        """Refuse FlashInfer's attention where nothing compiles it."""
+        cuda_compiler.require_compiler(arguments, variables)
 
     def _kernels_problem(self, variables: Mapping[str, str]) -> str:
         """Why vLLM would not start, or replace nothing, with what the switch says; empty where it may."""

@@ -108,6 +108,7 @@ def replica_environments(config: RunConfig) -> list[dict[str, str]]:
             )
         return [{**_ON_A_CPU, **bound, **common} for bound in _bind_to_cores(engine, replicas or 1)]
     _refuse(harness.engine_env, VISIBLE.values(), "Set it in the shell, for all replicas.")
+    engine.check_host(config.llm_config, {**os.environ, **common})
     variable = VISIBLE[found[0].vendor]
     devices = _visible_devices(os.environ, variable, len(found))
     devices = [device for device in devices for _ in range(sharing)]

@@ -123,7 +123,7 @@ def _tokens_over_time(one: MeasuredSet) -> Spec | None:
         counted = tokens_of(one.trial, name, one.counts[name], begin + edges) / np.diff(edges)
         values += [
             {"tenant": name, "s": float(at), "rate": float(rate)}
-            for at, rate in zip(edges[:-1], counted, strict=True)
+            for at, rate in zip(edges, [*counted, counted[-1]], strict=True)
         ]
     return _plain(
         values, {"type": "line", "interpolate": "step-after"}, x=_number("s", "seconds"),

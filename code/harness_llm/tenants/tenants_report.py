@@ -27,6 +27,7 @@ from harness_llm.tenants.plots import figures
 
 METRICS_JSON = "metrics.json"
 _SKEW_MS = 25.0
+_FASTER = 1.05  # times its speed alone: sharing cannot do that
 _GPU_COLUMNS = (
     "gpu_tokens_per_s", "gpu_tokens_per_s_overlap", "sum_of_model_tokens_per_s", "system_throughput",
     "mean_slowdown", "jain", "cv", "max_over_min",
@@ -178,6 +179,7 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
         )
     elif tenants > 1 and all(len(one.tenants) > 1 for one in found):
         lines.append("Nobody was measured alone: what sharing costs is known with --set matrix=solo.")
+    lines += _faster_than_alone(found)
     if together:
         rate = mean_of([one.gpu["gpu_tokens_per_s"] for one in together])
         lines.append(f"All together: {rate} tokens/s until the last one was done.")
@@ -187,6 +189,20 @@ def _sentences(found: Sequence[MeasuredSet], tenants: int) -> list[str]:
         lines.append("No GPU was found: its utilization was not measured, cores were.")
     lines += [said for one in together[:1] for said in _verdicts(one)]
     return lines
+
+
+def _faster_than_alone(found: Sequence[MeasuredSet]) -> Iterator[str]:
+    faster = [
+        f"{name} {own['progress']:.2f} times in {_label(one)}"
+        for one in found
+        for name, own in one.models.items()
+        if own.get("progress", 0.0) > _FASTER
+    ]
+    if faster:
+        yield (
+            f"Faster beside others than alone: {', '.join(faster)}. What they share did not limit them "
+            "alone; the host's threads may have. --set trials=5 shows how much windows differ."
+        )
 
 
 def _label(one: MeasuredSet) -> str:

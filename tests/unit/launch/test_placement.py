@@ -127,6 +127,18 @@ def test_only_visible_gpus_are_used_by_the_name_they_have(monkeypatch: pytest.Mo
         replica_environments(_config())
 
 
+def test_what_a_hosts_gpus_need_to_be_used_is_asked_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = _config({"attention_backend": "FLASHINFER"}, engine_env={"CUDA_HOME": "/no/such/toolkit"})
+    monkeypatch.setattr("harness_llm.engines.cuda_compiler.packages", lambda: None)
+    _host(monkeypatch, "NVIDIA", 1)
+    with pytest.raises(ConfigError, match="CUDA_HOME is /no/such/toolkit, which has no bin/nvcc"):
+        replica_environments(asked)
+    _host(monkeypatch, "NVIDIA", 0)
+    assert len(replica_environments(asked)) == 1, "an engine on CPUs compiles nothing"
+
+
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [

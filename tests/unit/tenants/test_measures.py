@@ -143,6 +143,18 @@ def test_a_study_that_was_stopped_is_reported_by_what_it_has(tmp_path: Path) -> 
     assert "Together they do the work of 1.42" in said, "of the first trial alone"
 
 
+@pytest.mark.parametrize(("together_s", "said"), [(0.1, ""), (0.08, "a 1.25 times in all together #1")])
+def test_a_tenant_that_is_faster_beside_others_than_alone_is_named(
+    tmp_path: Path, together_s: float, said: str
+) -> None:
+    study = Made(tmp_path / "study")
+    study.trial("a", 1, a=(0.1, 2.0))
+    study.trial("b", 1, b=(0.2, 10.0))
+    study.trial("all together", 1, a=(together_s, 2.0), b=(0.2, 10.0))
+    faster = [line for line in write_tenants_report(study.folder) if "than alone" in line]
+    assert len(faster) == bool(said) and all(said in line and "b 1" not in line for line in faster)
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_tenant_of_which_no_request_was_measured_is_named(tmp_path: Path, *, asked: bool) -> None:
     study = Made(tmp_path / "study")
