@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _USUAL = Path("/usr/local/cuda")
 _NVCC = Path("bin/nvcc")
 _COMPILED = "flashinfer_jit_cache"  # FlashInfer's package of kernels that are compiled already
 _DRIVER = "libcuda.so.1"
+_SCRIPTS = Path(sysconfig.get_path("scripts"))  # programs that pip installed beside this Python
 
 
 def require_compiler(arguments: Mapping[str, Any], variables: Mapping[str, str]) -> None:
@@ -36,31 +38,39 @@ def require_compiler(arguments: Mapping[str, Any], variables: Mapping[str, str])
         variables: The environment of the engine.
 
     Raises:
-        ConfigError: `llm_config` asks for FLASHINFER, and this host has no CUDA compiler.
+        ConfigError: `llm_config` asks for FLASHINFER, and this host lacks what compiles its kernels.
     """
-    if _asks_for_flashinfer(arguments) and not (
-        toolkit(variables) or packages() or importlib.util.find_spec(_COMPILED)
-    ):
-        named = next((f"{name} is {variables[name]}" for name in _NAMED if variables.get(name)), "")
+    if not _asks_for_flashinfer(arguments) or importlib.util.find_spec(_COMPILED):
+        return
+    path = variables.get("PATH")
+    missing, named = [], _named(variables)
+    if not toolkit(variables) and (named or not packages()):
+        missing.append(f"CUDA compiler (nvcc){f' in {named}' if named else ''}")
+    if not shutil.which(variables.get("CXX") or "c++", path=path):
+        missing.append("C++ compiler")
+    if not shutil.which("ninja", path=path) and not (_SCRIPTS / "ninja").exists():
+        missing.append("ninja")
+    if missing:
         raise ConfigError(
-            "llm_config.attention_backend: FLASHINFER compiles its kernels when it first starts, and no CUDA "
-            f"compiler was found{f': {named}, which has no bin/nvcc' if named else ''}",
-            "Install a CUDA toolkit and name it as CUDA_HOME, or remove attention_backend.",
+            "llm_config.attention_backend: FLASHINFER compiles its kernels when it first starts; this host "
+            f"has no {', no '.join(missing)}",
+            "Install what is missing and name a CUDA toolkit as CUDA_HOME, or remove attention_backend.",
         )
 
 
 def provide_compiler() -> None:
-    """Where there is no toolkit but pip's packages, set CUDA_HOME for this process and what it starts."""
+    """Let this process and its children find pip's packages, where the host has no toolkit or no ninja."""
     found = packages()
-    if found is not None and toolkit(os.environ) is None:
+    if found is not None and toolkit(os.environ) is None and not _named(os.environ):
         os.environ[CUDA_HOME] = str(as_toolkit(found, _cache() / _digest(found), _driver()))
+    if toolkit(os.environ) is not None and shutil.which("ninja") is None:  # its environment is not activated
+        os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH"), str(_SCRIPTS))))
 
 
 def toolkit(variables: Mapping[str, str]) -> Path | None:
     """The toolkit that FlashInfer would take, if it has a compiler."""
-    for name in _NAMED:
-        if variables.get(name):
-            return _with_compiler(Path(variables[name]))
+    if named := _named(variables):
+        return _with_compiler(Path(named))
     nvcc = shutil.which("nvcc", path=variables.get("PATH"))
     return Path(nvcc).parents[1] if nvcc else _with_compiler(_USUAL)
 
@@ -103,6 +113,11 @@ def _link(path: Path, target: Path) -> None:
     new = path.with_name(f"{path.name}.{os.getpid()}")
     new.symlink_to(target)
     new.replace(path)
+
+
+def _named(variables: Mapping[str, str]) -> str:
+    """The folder that the user names as a toolkit, if any; FlashInfer looks nowhere else then."""
+    return next((variables[name] for name in _NAMED if variables.get(name)), "")
 
 
 def _asks_for_flashinfer(arguments: Mapping[str, Any]) -> bool:

@@ -29,7 +29,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for name in ("CUDA_HOME", "CUDA_PATH"):
+    monkeypatch.setattr(cuda_compiler, "_SCRIPTS", tmp_path / "scripts")
+    for name in ("CUDA_HOME", "CUDA_PATH", "CXX"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -63,19 +64,36 @@ def test_a_toolkit_is_looked_for_where_flashinfer_looks(tmp_path: Path) -> None:
     assert toolkit({"CUDA_HOME": str(tmp_path), "CUDA_PATH": str(named)}) is None
 
 
-def test_flashinfer_without_a_compiler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _program(folder: Path, name: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("#!/bin/sh\n")
+    (folder / name).chmod(0o755)
+
+
+def test_flashinfer_without_what_compiles_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for arguments in (FLASHINFER, {"attention_config": {"backend": "FLASHINFER"}}):
-        with pytest.raises(ConfigError, match="FLASHINFER .* no CUDA compiler was found\n"):
+        with pytest.raises(ConfigError, match=r"no CUDA compiler \(nvcc\), no C\+\+ compiler, no ninja\n"):
             require_compiler(arguments, os.environ)
-    with pytest.raises(ConfigError, match=f"CUDA_HOME is {tmp_path}, which has no bin/nvcc"):
-        require_compiler(FLASHINFER, {"CUDA_HOME": str(tmp_path)})
+    with pytest.raises(ConfigError, match=rf"no CUDA compiler \(nvcc\) in {tmp_path}, no"):
+        require_compiler(FLASHINFER, {**os.environ, "CUDA_HOME": str(tmp_path)})
     for arguments in ({}, {"attention_backend": "FLASH_ATTN"}, {"attention_config": None}):
         require_compiler(arguments, os.environ)
     _packages(tmp_path / "site", monkeypatch)
+    _program(tmp_path / "bin", "c++")
+    with pytest.raises(ConfigError, match="this host has no ninja\n"):
+        require_compiler(FLASHINFER, os.environ)
+    _program(tmp_path / "scripts", "ninja")
     require_compiler(FLASHINFER, os.environ)
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda name: name if name == "flashinfer_jit_cache" else None
-    )
+    with pytest.raises(ConfigError, match=rf"no CUDA compiler \(nvcc\) in {tmp_path}\n"):
+        require_compiler(FLASHINFER, {**os.environ, "CUDA_PATH": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"this host has no C\+\+ compiler\n"):
+        require_compiler(FLASHINFER, {**os.environ, "CXX": "g++-99"})
+
+
+def test_flashinfers_compiled_kernels_need_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: {"flashinfer_jit_cache": name}.get(name))
     require_compiler(FLASHINFER, os.environ)
 
 
@@ -110,7 +128,11 @@ def test_an_engine_is_given_pips_packages_only_where_there_is_no_toolkit(
     provide_compiler()
     assert "CUDA_HOME" not in os.environ
     (usual / "bin/nvcc").unlink()
+    monkeypatch.setenv("CUDA_HOME", "/chosen/by/the/user")
+    provide_compiler()
+    assert os.environ["CUDA_HOME"] == "/chosen/by/the/user"
     monkeypatch.setenv("CUDA_HOME", "")
     provide_compiler()
     home = Path(os.environ["CUDA_HOME"])
     assert home.parent == tmp_path / "cache/harness-llm" and toolkit(os.environ) == home
+    assert os.environ["PATH"].endswith(f":{tmp_path / 'scripts'}"), "where pip puts ninja"
