@@ -2,92 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from types import UnionType
-from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from harness_llm import engines
-from harness_llm.config.harness import RunConfig
-from harness_llm.config.layers import EXTENDS
-from harness_llm.config.nodes import Mistake, Node, find
-from harness_llm.datasets import kinds as datasets
-
-_KINDS: dict[str, Mapping[str, type[BaseModel]]] = {"dataset": datasets.KINDS, "engine": engines.KINDS}
+from harness_llm.config.nodes import Mistake, Node
 
 
-def explain(error: ValidationError, root: Node) -> list[Mistake]:
-    """Every mistake that validation found in a tree, at the place of its key."""
-    return [_explain_one(detail, root) for detail in error.errors(include_url=False)]
+class Keys:
+    """The keys that may stand at each place of a document.
+
+    Args:
+        model: What the document is read as; keys are those of its annotations.
+    """
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._model = model
+
+    def at(self, location: Sequence[str | int]) -> Mapping[str, FieldInfo]:
+        """Those below a location; of types to choose from, those of all."""
+        models = {self._model}
+        for name in location:
+            fields = [model.model_fields[str(name)] for model in models if name in model.model_fields]
+            inner = {found for field in fields for found in _models_in(field.annotation)}
+            models = inner or models  # an index of a list and the name of a type are no fields
+        return {name: field for model in models for name, field in model.model_fields.items()}
+
+    def unknown(self, dotted: str, location: Sequence[str | int]) -> str:
+        """That a key is not known, and the one that was meant."""
+        return f"unknown key {dotted}; {meant(str(location[-1]), self.at(location[:-1]))}"
 
 
-def _explain_one(detail: ErrorDetails, root: Node) -> Mistake:
-    location = (*detail["loc"], *detail.get("ctx", {}).get("keys", ()))
-    node, rest = find(root, location)
-    model = _model_at(root, location[:-1])
-    dotted = ".".join(part for part in (node.key, *map(str, rest)) if part) or "the file"
-    if detail["type"] == "extra_forbidden":
-        return Mistake(node.place, _unknown(dotted, str(location[-1]), location[:-1], model))
-    if detail["type"] == "missing":
-        field = model.model_fields.get(str(location[-1])) if model is not None else None
-        example = f", e.g. {location[-1]}: {field.examples[0]}" if field and field.examples else ""
-        return Mistake(node.place, f"{dotted} is missing{example}")
-    if detail["type"] == "at_key":
-        return Mistake(node.place, f"{dotted}: {detail['msg']}")
-    found = detail.get("input")
-    shown = "" if isinstance(found, dict | list) else f", found {found!r}"
-    said = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "model_type":
-        said = "expected keys"
-    return Mistake(node.place, f"{dotted}: {said}{shown}")
+def meant(name: str, known: Collection[str], elsewhere: Sequence[str] = ()) -> str:
+    """The known key that is spelled alike, else one from elsewhere, else all that are known."""
+    near = get_close_matches(name, known, n=1) or elsewhere[:1]
+    return f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
 
 
-def _unknown(dotted: str, name: str, above: Sequence[str | int], model: type[BaseModel] | None) -> str:
-    """That a key is not known, and the one that was meant, or where it would do something."""
-    known = set(model.model_fields) if model is not None else set()
-    if not above:
-        known.add(EXTENDS)
-    if "dataset" in known:
-        known.add("dataset_path")
-    kinds = _KINDS.get(str(above[-1]), {}) if above else {}
-    others = [kind for kind, keys in kinds.items() if name in keys.model_fields]
-    if others:
-        return f"{dotted} does nothing here: it is a key of {' and '.join(others)}"
-    near = get_close_matches(name, known, n=1)
-    if not near and tuple(above) == ("harness_config",):
-        near = list(_inside(name))[:1]
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
-    return f"unknown key {dotted}; {hint}"
+def explain(error: ValidationError, root: Node, keys: Keys) -> list[Mistake]:
+    """Every mistake that validation found in a tree, at the place of its key.
+
+    Of a value that may be of several types, those of the type that was meant.
+    """
+    choices: dict[object, dict[str, list[_Found]]] = {}
+    for number, detail in enumerate(error.errors(include_url=False)):
+        found = _locate(detail, root)
+        at, name = found.choice or (number, "")  # alone, where there was nothing to choose
+        choices.setdefault(at, {}).setdefault(name, []).append(found)
+    return list(dict.fromkeys(it for types in choices.values() for it in _of_a_choice(types, keys)))
 
 
-def _inside(name: str) -> Iterator[str]:
-    """Keys of engines and data sets that may be meant, as they are written below harness_config."""
-    for part, kinds in _KINDS.items():
-        for kind, keys in kinds.items():
-            yield from (
-                f"{part}: {{kind: {kind}, {near}: …}}" for near in get_close_matches(name, keys.model_fields)
-            )
+@dataclass(frozen=True)
+class _Found:
+    """One error of pydantic's, at what was written.
+
+    Attributes:
+        detail: What pydantic says.
+        node: The value that it is about, or the last one on the way to it.
+        key: Its dotted key as a user writes it; empty for the whole file.
+        choice: Where one of several types was to be chosen: the key there, and pydantic's name of the type.
+    """
+
+    detail: ErrorDetails
+    node: Node
+    key: str
+    choice: tuple[str, str] | None
+
+    @property
+    def is_of_the_whole(self) -> bool:
+        """Whether nothing of the value was of the chosen type."""
+        return self.choice is not None and self.choice[0] == self.key
 
 
-def _model_at(root: Node, location: Sequence[str | int]) -> type[BaseModel] | None:
-    """The model of the keys at a location, or None where any key may stand."""
-    found: Any = RunConfig
-    for depth, part in enumerate(location, 1):
-        if part in _KINDS:
-            kind = find(root, (*location[:depth], "kind"))[0].value
-            found = _KINDS[str(part)].get(kind if isinstance(kind, str) else engines.DEFAULT)
-        elif _is_model(found):
-            field = found.model_fields.get(part)
-            found = None if field is None else field.annotation
+def _locate(detail: ErrorDetails, root: Node) -> _Found:
+    """Follow pydantic's location through what was written; it names types, too, which nobody wrote."""
+    location, named = detail["loc"], detail.get("ctx", {}).get("keys", ())
+    node, choice, key = root, None, root.key
+    for place, part in enumerate((*location, *named)):
+        child = node.child(part)
+        if child is not None:
+            node, key = child, child.key
+        elif place < len(location) - (detail["type"] == "missing"):
+            choice = key, str(part)
         else:
-            found = next(iter(reversed(get_args(found))), None)  # of a mapping or a list
-        if isinstance(found, UnionType):
-            found = next(filter(_is_model, get_args(found)), None)
-    return found if _is_model(found) else None
+            key = f"{key}.{part}" if key else str(part)
+    return _Found(detail, node, key, choice)
 
 
-def _is_model(found: Any) -> bool:
-    return isinstance(found, type) and issubclass(found, BaseModel)
+def _of_a_choice(types: Mapping[str, list[_Found]], keys: Keys) -> Iterator[Mistake]:
+    every = list(types.values())
+    inside = [own for own in every if not any(it.is_of_the_whole for it in own)]
+    if len(every) > 1 and not inside:
+        yield _mistake([it for own in every for it in own], keys)
+        return
+    for found in min(inside or every, key=len):
+        yield _mistake([found], keys)
+
+
+def _mistake(every: Sequence[_Found], keys: Keys) -> Mistake:
+    """One mistake; of several errors, each says what would do instead."""
+    one = every[0]
+    dotted, location = one.key or "the file", one.detail["loc"]
+    match one.detail["type"]:
+        case "extra_forbidden":
+            return Mistake(one.node.place, keys.unknown(dotted, location))
+        case "missing":
+            field = keys.at(location[:-1]).get(str(location[-1]))
+            example = f", e.g. {location[-1]}: {field.examples[0]}" if field and field.examples else ""
+            return Mistake(one.node.place, f"{dotted} is missing{example}")
+    first, *others = dict.fromkeys(_message(it.detail) for it in every)
+    said = ", or ".join((first, *(it.removeprefix("Input should be ") for it in others)))
+    found = one.detail.get("input")
+    is_shown = one.detail["type"] != "at_key" and not isinstance(found, dict | list | BaseModel)
+    return Mistake(one.node.place, f"{dotted}: {said}{f', found {found!r}' if is_shown else ''}")
+
+
+def _message(detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "model_type" | "model_attributes_type":
+            return "Input should be keys with values"
+        case "union_tag_not_found":
+            return "kind is missing"
+        case "union_tag_invalid":
+            return "kind {tag!r} is not known; choose {expected_tags}".format(**detail["ctx"])
+    return detail["msg"].removeprefix("Value error, ").partition(", unable to ")[0]
+
+
+def _models_in(annotation: object) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)}

@@ -13,6 +13,7 @@ from harness_llm.config.explain import explain
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.layers import read_layers
 from harness_llm.config.nodes import Mistake, Node, find, numbers_from_booleans
+from harness_llm.config.run_keys import RunKeys
 from harness_llm.errors import ConfigError
 from harness_llm.secret_values import masked_document
 
@@ -72,7 +73,7 @@ def _validated(root: Node, mistakes: list[Mistake]) -> RunConfig | None:
         config = RunConfig.model_validate(root.plain())
     except ValidationError as error:
         known = {mistake.place for mistake in mistakes}  # of one place, the first cause is enough
-        mistakes += [mistake for mistake in explain(error, root) if mistake.place not in known]
+        mistakes += [mistake for mistake in explain(error, root, RunKeys(root)) if mistake.place not in known]
         return None
     mistakes += numbers_from_booleans(root, config)
     if config.engine.needs_checkpoint and config.model_path is None:

@@ -12,6 +12,7 @@ from harness_llm import engines
 from harness_llm.config.explain import explain
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.nodes import UnreadableError, parse
+from harness_llm.config.run_keys import RunKeys
 from harness_llm.core import Scenario
 from harness_llm.datasets import kinds as datasets
 from harness_llm.errors import ConfigError
@@ -46,7 +47,7 @@ def load_recorded(path: Path) -> RunConfig:
     try:
         config = RunConfig.model_validate(_upgraded(document))
     except ValidationError as error:
-        raise ConfigError("\n".join(map(str, [*mistakes, *explain(error, root)]))) from error
+        raise ConfigError("\n".join(map(str, [*mistakes, *explain(error, root, RunKeys(root))]))) from error
     if mistakes:
         raise ConfigError("\n".join(map(str, mistakes)))
     return config

@@ -123,7 +123,7 @@ BAD = {
     "path of a data set that is no name": (
         f"dataset: {SYNTHETIC}",
         "dataset: 7\n  dataset_path: x",
-        [":6:3: harness_config.dataset: expected", "found 7"],
+        [":6:3: harness_config.dataset: Input should be keys with values", "found 7"],
     ),
     "data set without a kind": ("kind: synthetic, ", "", [":6:3: harness_config.dataset.kind is missing"]),
     "min above max": (

@@ -52,7 +52,7 @@ def test_a_mistake_names_its_place_and_what_would_do(tmp_path: Path, text: str, 
         (TenantsConfig, "experiment_name=a b", "experiment_name: it names a folder: letters, digits, _, . "
          "and -, and neither . nor - at its start, found 'a b'"),
         (TenantsConfig, "tenants=[{name: a, model_name: b}, {name: a, model_name: b}]",
-         "tenants.1.name: two tenants are called 'a': each needs a name of its own"),
+         "tenants[1].name: two tenants are called 'a': each needs a name of its own"),
         (TenantsConfig, "single_model={name: a, model_name: b}",
          "single_model: needs one of tenants, a list, and single_model"),
         (PowerConfig, "workload={kind: segments, duration_s: 3, rps: {mu: 1, sigma: -1}}",

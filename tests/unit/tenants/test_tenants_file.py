@@ -31,17 +31,17 @@ def _study(tmp_path: Path, text: str, *overrides: str) -> TenantsStudy:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (TWO.replace("name: b", "name: a"), "x.yaml:4:6: tenants.1.name: two tenants are called 'a'"),
+        (TWO.replace("name: b", "name: a"), "x.yaml:4:6: tenants\\[1\\].name: two tenants are called 'a'"),
         (TWO.replace("tenants:", "tenant:"), "x.yaml:2:1: unknown key tenant; did you mean 'tenants'"),
         (TWO.replace("b, model_name: distilgpt2", "b"), "needs one of model_name and harness"),
-        (TWO.replace("{name: a,", "{"), "x.yaml:3:5: tenants.0.name is missing"),
-        (TWO.replace("name: a,", "name: a, seq_len: 0,"), "tenants.0.seq_len.*greater than 0, found 0"),
-        (TWO.replace("name: a,", "name: a, memory: 20G,"), "x.yaml:3:5: tenants.0: .* need mps: true"),
+        (TWO.replace("{name: a,", "{"), "x.yaml:3:5: tenants\\[0\\].name is missing"),
+        (TWO.replace("name: a,", "name: a, seq_len: 0,"), "tenants\\[0\\].seq_len.*greater than 0, found 0"),
+        (TWO.replace("name: a,", "name: a, memory: 20G,"), "x.yaml:3:5: tenants\\[0\\]: .* need mps: true"),
         (
             TWO.replace("name: a,", "name: a, tag: t,"),
-            "x.yaml:3:15: tenants.0.tag: a key of single_model alone",
+            "x.yaml:3:15: tenants\\[0\\].tag: a key of single_model alone",
         ),
-        (TWO.replace("name: a,", "name: a/b,"), "x.yaml:3:6: tenants.0.name: it names a folder"),
+        (TWO.replace("name: a,", "name: a/b,"), "x.yaml:3:6: tenants\\[0\\].name: it names a folder"),
         (TWO.replace("name: a,", "name: a, memory: 20,"), "memory: Input should be a valid string"),
         (TWO.replace("name: a,", "name: a, memory: 20T,"), "expected a whole number of M or G, such as 20G"),
         (TWO.replace("model_name: distilgpt2}", "harness: e.yaml, seq_len: 8}", 1), "goes with model_name"),
