@@ -66,7 +66,7 @@ from harness_llm.views.run_summary import summarize
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FUZZ = settings(deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _NASTY = [
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\x85", b"\xe2\x80\xa8", b"\x1b[2J", b"9" * 5000, b"-1",
     b"1e400", b"nan", b"NaN", b"Infinity", b"null", b"[]", b"{}", b"[" * 2000, b'{"a":' * 2000, b"&a [*a]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -179,7 +180,8 @@ def _user_conf(
 ) -> str:
     given = Path(str(harness.get("user_conf_path") or "user.conf"))
     near = [folder / given.name for folder in (path.parent, *path.absolute().parents)]
-    found = next((place for place in (given, *near, Path("code", given.name)) if place.is_file()), None)
+    places = (given, *near, Path("code", given.name))
+    found = next((it for it in places if os.path.isfile(it)), None)  # noqa: PTH113 - any path, the longest too
     if found is None:
         notes.add(
             Weight.CHECK, "user_conf_path", f"{given} is not on this host; give harness_config.user_conf"

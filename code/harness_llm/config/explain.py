@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from harness_llm.config.nodes import Mistake, Node
 
 
-class Keys:
+class KnownKeys:
     """The keys that may stand at each place of a document.
 
     Args:
@@ -43,7 +43,7 @@ def meant(name: str, known: Collection[str], elsewhere: Sequence[str] = ()) -> s
     return f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
 
 
-def explain(error: ValidationError, root: Node, keys: Keys) -> list[Mistake]:
+def explain(error: ValidationError, root: Node, keys: KnownKeys) -> list[Mistake]:
     """Every mistake that validation found in a tree, at the place of its key.
 
     Of a value that may be of several types, those of the type that was meant.
@@ -93,7 +93,7 @@ def _locate(detail: ErrorDetails, root: Node) -> _Found:
     return _Found(detail, node, key, choice)
 
 
-def _of_a_choice(types: Mapping[str, list[_Found]], keys: Keys) -> Iterator[Mistake]:
+def _of_a_choice(types: Mapping[str, list[_Found]], keys: KnownKeys) -> Iterator[Mistake]:
     every = list(types.values())
     inside = [own for own in every if not any(it.is_of_the_whole for it in own)]
     if len(every) > 1 and not inside:
@@ -103,7 +103,7 @@ def _of_a_choice(types: Mapping[str, list[_Found]], keys: Keys) -> Iterator[Mist
         yield _mistake([found], keys)
 
 
-def _mistake(every: Sequence[_Found], keys: Keys) -> Mistake:
+def _mistake(every: Sequence[_Found], keys: KnownKeys) -> Mistake:
     """One mistake; of several errors, each says what would do instead."""
     one = every[0]
     dotted, location = one.key or "the file", one.detail["loc"]

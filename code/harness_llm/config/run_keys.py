@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from harness_llm import engines
-from harness_llm.config.explain import Keys, meant
+from harness_llm.config.explain import KnownKeys, meant
 from harness_llm.config.harness import RunConfig
 from harness_llm.config.layers import EXTENDS
 from harness_llm.config.nodes import Node, find
@@ -18,7 +18,7 @@ from harness_llm.datasets import kinds as datasets
 _KINDS: dict[str, Mapping[str, type[BaseModel]]] = {"dataset": datasets.KINDS, "engine": engines.KINDS}
 
 
-class RunKeys(Keys):
+class RunKeys(KnownKeys):
     """What may stand in the tree of a run's file."""
 
     def __init__(self, root: Node) -> None:
@@ -32,7 +32,7 @@ class RunKeys(Keys):
             return super().at(location)
         kind = find(self._root, (*location[: chosen + 1], "kind"))[0].value
         model = _KINDS[str(location[chosen])].get(kind if isinstance(kind, str) else engines.DEFAULT)
-        return {} if model is None else Keys(model).at(location[chosen + 1 :])
+        return {} if model is None else KnownKeys(model).at(location[chosen + 1 :])
 
     def unknown(self, dotted: str, location: Sequence[str | int]) -> str:
         """That a key is not known, and the one that was meant, or where it would do something."""

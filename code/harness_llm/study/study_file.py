@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness_llm.config.explain import Keys, explain
+from harness_llm.config.explain import KnownKeys, explain
 from harness_llm.config.harness import LONGEST_S
 from harness_llm.config.nodes import UnreadableError, numbers_from_booleans, parse
 from harness_llm.errors import ConfigError
@@ -69,7 +69,7 @@ def read_study(path: Path, kind: type[_Model], overrides: Sequence[str] = ()) ->
     try:
         read = kind.model_validate(root.plain())
     except ValidationError as error:
-        raise ConfigError("\n".join(map(str, explain(error, root, Keys(kind))))) from error
+        raise ConfigError("\n".join(map(str, explain(error, root, KnownKeys(kind))))) from error
     if mistakes := list(numbers_from_booleans(root, read)):
         raise ConfigError("\n".join(map(str, mistakes)))
     return read

@@ -73,6 +73,11 @@ def test_what_is_written_is_read_by_ours_and_says_the_same(tmp_path: Path) -> No
     assert moved.harness_config.dataset.model_dump()["path"] == Path("/d/openorca/open_orca.pkl")
 
 
+def test_a_path_longer_than_any_is_one_that_is_not_on_this_host(tmp_path: Path) -> None:
+    path = _written(tmp_path, harness_config={"user_conf_path": f"/{'a' * 5000}"})
+    assert "user_conf_path" in _notes(path, Weight.CHECK)
+
+
 def test_every_key_that_does_not_simply_move_has_a_note(tmp_path: Path) -> None:
     path = _written(tmp_path, surprise=1, harness_config={"odd": 2})
     assert _notes(path, Weight.REPLACED).keys() == {
